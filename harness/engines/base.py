@@ -1,0 +1,64 @@
+"""What an inference engine is: token ids in, sampled token ids and their log-probabilities out, weights updated in place.
+
+Text never passes through an engine. A sequence is known by an id from its first request until `release`; its context
+only ever grows, so an engine may keep the keys and values of what it has seen (the built-in engine does; vLLM's prefix
+cache has the same effect without ids).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """`temperature` 0 is greedy. A generation ends with `stop_token` (kept in the tokens) or after `max_tokens`."""
+
+    temperature: float
+    max_tokens: int
+    stop_token: int
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.max_tokens < 1:
+            raise ValueError(f"temperature {self.temperature} must be >= 0 and max_tokens {self.max_tokens} >= 1")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """Continue `context` (every token so far, prompt included).
+
+    `seed` fixes the random stream of this generation whatever else is in the batch: twins of an episode share it.
+    `max_tokens` caps this one generation below the shared limit.
+    """
+
+    sequence_id: int
+    context: Sequence[int]
+    seed: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Sampled tokens, their log-probs under the (temperature-scaled) model, and whether the stop token ended it."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    stopped: bool
+
+
+class Engine(Protocol):
+    def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> list[Generation]:
+        """One generation a request, in order."""
+        ...
+
+    def release(self, sequence_ids: Sequence[int]) -> None:
+        """Forget these sequences; their ids may be used again."""
+        ...
+
+    def load_weights(self, model: nn.Module) -> None:
+        """Take over the current weights of a transformers (or PEFT) model. Cached keys and values are dropped."""
+        ...

@@ -1,0 +1,1 @@
+"""Prompts: the chat format (tokens) and the instruction texts (words)."""
