@@ -1,0 +1,156 @@
+"""The clipped policy objective over segments, and the KL term.
+
+f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A);  loss = sum_k w_k f(x_k, A_k)   (GRPO, GSPO, GSsPO alike)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.objectives.clip import ClipBand
+from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios, segment_mean
+from harness.objectives.segments import Segmentation
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectiveOutput:
+    """A (micro-)batch's loss and what there is to report of it; all but `loss` is detached.
+
+    Args:
+        loss: scalar; micro-batches of one mini-batch add up.
+        ratio: [S] importance ratio of each segment.
+        advantage: [S] advantage of each segment (its tokens' mean, where they differ).
+        clipped: bool [S], the clipped branch is active: no gradient.
+        tokens: int64 [S], tokens of each segment.
+        kl_old: scalar, *sum* over tokens of the k3 estimate of KL(pi_old || pi_theta).
+    """
+
+    loss: Tensor
+    ratio: Tensor
+    advantage: Tensor
+    clipped: Tensor
+    tokens: Tensor
+    kl_old: Tensor
+
+
+def clipped_surrogate(ratio: Tensor, advantage: Tensor, band: ClipBand) -> Tensor:
+    """f(x, A), elementwise."""
+    return -torch.minimum(ratio * advantage, ratio.clamp(1 - band.low, 1 + band.high) * advantage)
+
+
+def is_clipped(ratio: Tensor, advantage: Tensor, band: ClipBand) -> Tensor:
+    """Where the clipped branch is active (bool, elementwise)."""
+    return ((ratio > 1 + band.high) & (advantage > 0)) | ((ratio < 1 - band.low) & (advantage < 0))
+
+
+def policy_objective(
+    logp: Tensor,
+    old_logp: Tensor,
+    advantage: Tensor,
+    segmentation: Segmentation,
+    weights: Tensor,
+    band: ClipBand,
+) -> ObjectiveOutput:
+    """The loss of B trajectories, each with one advantage.
+
+    Args:
+        logp: [T] log-probs of the policy tokens under the policy being trained; gradients flow here only.
+        old_logp: [T] the same under the policy before the first update on this rollout batch.
+        advantage: [B].
+        segmentation: of the T tokens.
+        weights: [S], from `REDUCTIONS` *of the whole mini-batch* (sliced by `Selection.segments` in a micro-batch).
+        band: clip band of this update.
+
+    Raises:
+        ValueError: on shapes that do not fit.
+    """
+    _check(advantage, segmentation.n_trajectories, "advantage")
+    _check(weights, segmentation.n_segments, "weights")
+    ratio = log_ratios(logp, old_logp, segmentation).exp()
+    advantage_k = advantage.detach().to(logp.dtype)[segmentation.trajectory_of_segment]
+    loss = (weights.to(logp.dtype) * clipped_surrogate(ratio, advantage_k, band)).sum()
+    return _output(loss, ratio, advantage_k, is_clipped(ratio, advantage_k, band), logp, old_logp, segmentation)
+
+
+def policy_objective_tokenwise(
+    logp: Tensor,
+    old_logp: Tensor,
+    token_advantage: Tensor,
+    segmentation: Segmentation,
+    weights: Tensor,
+    band: ClipBand,
+) -> ObjectiveOutput:
+    """The stop-gradient form (GSPO-token, arXiv 2507.18071, eq. 14), which permits an advantage for every token [T].
+
+    x_t = sg[x_k] pi_theta(t) / sg[pi_theta(t)], and a segment's f is the mean of its tokens' f(x_t, A_t). With one
+    advantage a segment, value and gradient are those of `policy_objective`, but for segments at the ratio clamp, which
+    here keep their gradient. A segment counts as clipped when more than half of its tokens are.
+    """
+    _check(token_advantage, segmentation.n_tokens, "token_advantage")
+    _check(weights, segmentation.n_segments, "weights")
+    ratio = log_ratios(logp, old_logp, segmentation).exp().detach()
+    ratio_t = ratio[segmentation.segment_of_token] * (logp - logp.detach()).exp()
+    advantage_t = token_advantage.detach().to(logp.dtype)
+    per_segment = segment_mean(clipped_surrogate(ratio_t, advantage_t, band), segmentation)
+    loss = (weights.to(logp.dtype) * per_segment).sum()
+    clipped = segment_mean(is_clipped(ratio_t, advantage_t, band).to(logp.dtype), segmentation) > 0.5
+    return _output(loss, ratio, segment_mean(advantage_t, segmentation), clipped, logp, old_logp, segmentation)
+
+
+def kl_k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """k3 estimate of KL(pi_theta || pi_ref) of every token (Schulman): exp(d) - d - 1 with d = ref - logp. Shape kept.
+
+    d is clamped to +-20; a clamped token has zero gradient.
+    """
+    d = (ref_logp.detach().to(logp.dtype) - logp).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return d.exp() - d - 1
+
+
+def kl_loss(logp: Tensor, ref_logp: Tensor, token_weights: Tensor) -> Tensor:
+    """Weighted sum of `kl_k3` over tokens [T]; weights from `seq_mean_token_mean` of the whole mini-batch."""
+    return (token_weights.to(logp.dtype) * kl_k3(logp, ref_logp)).sum()
+
+
+def summarize(outputs: Sequence[ObjectiveOutput]) -> dict[str, Tensor]:
+    """Statistics of the micro-batches of one mini-batch together, as scalar tensors.
+
+    clip_fraction, clip_fraction_tokens: share of the units (of the tokens) with A != 0 whose unit is clipped, 0 where
+    there is none; ratio_mean, ratio_max, ratio_min over units; kl_old: mean over tokens of KL(pi_old || pi_theta).
+    """
+    ratio = torch.cat([o.ratio for o in outputs])
+    clipped = torch.cat([o.clipped for o in outputs]).double()
+    tokens = torch.cat([o.tokens for o in outputs]).double()
+    informative = torch.cat([o.advantage != 0 for o in outputs]).double()
+    statistics = {
+        "clip_fraction": (clipped * informative).sum() / informative.sum().clamp(min=1),
+        "clip_fraction_tokens": (clipped * informative * tokens).sum() / (informative * tokens).sum().clamp(min=1),
+        "kl_old": torch.stack([o.kl_old for o in outputs]).sum() / tokens.sum().clamp(min=1),
+    }
+    if len(ratio):
+        statistics |= {"ratio_mean": ratio.mean(), "ratio_max": ratio.max(), "ratio_min": ratio.min()}
+    return statistics
+
+
+def _check(values: Tensor, expected: int, name: str) -> None:
+    if values.shape != (expected,):
+        raise ValueError(f"{name} {list(values.shape)}: [{expected}] expected")
+
+
+def _output(
+    loss: Tensor,
+    ratio: Tensor,
+    advantage: Tensor,
+    clipped: Tensor,
+    logp: Tensor,
+    old_logp: Tensor,
+    segmentation: Segmentation,
+) -> ObjectiveOutput:
+    with torch.no_grad():
+        kl_old = kl_k3(old_logp.to(logp.dtype), logp).sum()
+    return ObjectiveOutput(
+        loss, ratio.detach(), advantage.detach(), clipped.detach(), segmentation.tokens_per_segment, kl_old
+    )

@@ -1,0 +1,52 @@
+"""How segments are averaged into a loss: one weight a segment, computed from the whole mini-batch.
+
+The loss is sum_k w_k f_k. As the weights come from the whole mini-batch, micro-batches just add up, and the loss and
+its gradient do not depend on how the mini-batch is split, packed or accumulated.
+
+With the token ratio unit, N1 and N3 are seq-mean-token-mean (GRPO) and N2 and N4 token-mean (DAPO).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from harness.objectives.segments import Segmentation
+
+Reduction = Callable[[Segmentation], Tensor]
+
+
+def n1_mean_of_means(s: Segmentation) -> Tensor:
+    """1 / (B K_i): every trajectory weighs the same, and in it every segment (GSsPO, GSPO). float64 [S]."""
+    return 1.0 / (s.n_trajectories * s.segments_per_trajectory[s.trajectory_of_segment].double())
+
+
+def n2_mean_of_segments(s: Segmentation) -> Tensor:
+    """1 / sum K: every segment weighs the same. float64 [S]."""
+    return torch.full_like(s.trajectory_of_segment, 1, dtype=torch.float64) / max(s.n_segments, 1)
+
+
+def n3_mean_of_token_means(s: Segmentation) -> Tensor:
+    """n_ik / (B n_i): every trajectory weighs the same, and in it every token. float64 [S]."""
+    tokens = s.tokens_per_trajectory[s.trajectory_of_segment].double()
+    return s.tokens_per_segment / (s.n_trajectories * tokens)
+
+
+def n4_mean_of_tokens(s: Segmentation) -> Tensor:
+    """n_ik / sum n: every token weighs the same. float64 [S]."""
+    return s.tokens_per_segment.double() / max(s.n_tokens, 1)
+
+
+REDUCTIONS: dict[str, Reduction] = {
+    "N1": n1_mean_of_means,
+    "N2": n2_mean_of_segments,
+    "N3": n3_mean_of_token_means,
+    "N4": n4_mean_of_tokens,
+}
+
+
+def seq_mean_token_mean(s: Segmentation) -> Tensor:
+    """1 / (B n_i) of every token, whatever the segments: the weights of the KL term. float64 [T]."""
+    return 1.0 / (s.n_trajectories * s.tokens_per_trajectory[s.trajectory_of_token].double())
