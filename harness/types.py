@@ -58,6 +58,7 @@ class OperatorFailure(StrEnum):
     """Why an operator returned no useful result. Counted apart from parse failures."""
 
     MISSING_INPUT = "missing_input"  # a required inner tag is absent: corrective message
+    UNKNOWN_OPERATOR = "unknown_operator"  # a name outside the pool was called
     TIMEOUT = "timeout"
     SERVER_ERROR = "server_error"
     RATE_LIMITED = "rate_limited"

@@ -1,0 +1,178 @@
+"""What operators are made of: the call's context, the two services they use (LLM, retriever), and their specification.
+
+Services never raise for a failing endpoint: they return a response whose `failure` says what went wrong, so that an
+operator failure always becomes a visible, typed observation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
+
+from harness.types import OperatorFailure, OperatorResult, Passage, Question
+
+Style = Literal["full", "compact"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """Everything randomness may depend on. `call_index` counts the episode's operator calls from 0."""
+
+    question: Question
+    seed: int = 0
+    call_index: int = 0
+
+
+def uniform(*keys: object) -> float:
+    """A number in [0, 1) that depends on `keys` alone (their repr), on every machine and in every process."""
+    digest = hashlib.blake2b("\x1f".join(map(repr, keys)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def pick(options: Sequence[T], *keys: object) -> T:
+    """One of `options`, uniformly, as a function of `keys`."""
+    return options[int(uniform(*keys) * len(options))]
+
+
+@dataclass(frozen=True, slots=True)
+class LLMRequest:
+    """One completion asked of the operator LLM.
+
+    `messages` is what a real model reads. `operator`, `inputs` (the parsed operator input) and `context` say the same in
+    structured form: the simulated LLM reads those, a ledger counts by them, and real models ignore them.
+    `seed` is None at temperature 0, where equal messages must give equal text (and one cache entry).
+    """
+
+    operator: str
+    messages: tuple[Mapping[str, str], ...]
+    required_tags: tuple[str, ...]
+    inputs: Mapping[str, tuple[str, ...]]
+    context: CallContext
+    temperature: float = 0.0
+    max_tokens: int = 1024
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LLMResponse:
+    """A completion, or the reason there is none. Latency in seconds, cost in US dollars."""
+
+    text: str
+    failure: OperatorFailure | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    latency_s: float = 0.0
+    cost_usd: float = 0.0
+    cached: bool = False
+    retries: int = 0
+
+
+class LLMBackend(Protocol):
+    """The model behind the LLM operators: simulated, local, or an OpenAI-compatible endpoint."""
+
+    async def complete(self, request: LLMRequest) -> LLMResponse: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    passage: Passage
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Hits of one query, best first, or the reason there are none (no hit at all is not a failure here)."""
+
+    hits: tuple[Hit, ...]
+    failure: OperatorFailure | None = None
+    latency_s: float = 0.0
+    retries: int = 0
+
+
+class Retriever(Protocol):
+    """Finds passages: BM25 in process, a Search-R1 server, or a web-search API."""
+
+    async def retrieve(self, queries: Sequence[str], top_k: int) -> list[Retrieval]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """`top_k` passages a query, each text cut to `snippet_chars` characters."""
+
+    top_k: int = 5
+    snippet_chars: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What an operator may use, and how it writes its observation.
+
+    `max_tokens` bounds the operator LLM's output; `sample_temperature` is used where diversity is the point;
+    `tag_retries` is how often a completion without its required tags is asked for again.
+    """
+
+    llm: LLMBackend | None
+    retriever: Retriever | None
+    style: Style = "full"
+    search: SearchSettings = field(default_factory=SearchSettings)
+    max_tokens: int = 1024
+    sample_temperature: float = 1.0
+    tag_retries: int = 3
+
+
+Inputs = Mapping[str, tuple[str, ...]]
+Run = Callable[[Inputs, CallContext, Services], Awaitable[OperatorResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSpec:
+    """One operator: how it is described, what its input must hold, and how it runs.
+
+    `tags` maps each required inner tag to the least number of its occurrences; with no tags the whole text is the
+    input, under the key `text`. `run` is None for what only the environment emits.
+    """
+
+    name: str
+    summary: str
+    input_format: str
+    example: str
+    run: Run | None
+    tags: Mapping[str, int] = field(default_factory=dict)
+    needs_llm: bool = True
+    needs_retriever: bool = False
+
+
+def elements(text: str, tag: str) -> tuple[str, ...]:
+    """Contents of every closed `<tag>…</tag>` in `text`, stripped, in order. Linear in the text's length."""
+    opening, closing = f"<{tag}>", f"</{tag}>"
+    found: list[str] = []
+    start = text.find(opening)
+    while start >= 0:
+        start += len(opening)
+        end = text.find(closing, start)
+        if end < 0:
+            break
+        found.append(text[start:end].strip())
+        start = text.find(opening, end + len(closing))
+    return tuple(found)
+
+
+def read_inputs(spec: OperatorSpec, text: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The parsed input of an operator call, and what is missing from it (empty: nothing).
+
+    An empty inner element counts as absent. Without tags, `{"text": (text,)}`.
+    """
+    if not spec.tags:
+        body = text.strip()
+        return {"text": (body,)}, [] if body else ["the input text"]
+    inputs: dict[str, tuple[str, ...]] = {}
+    missing: list[str] = []
+    for tag, least in spec.tags.items():
+        inputs[tag] = tuple(e for e in elements(text, tag) if e)
+        if len(inputs[tag]) < least:
+            element = f"<{tag}>…</{tag}>"
+            missing.append(element if least == 1 else f"{element} ({least} needed, {len(inputs[tag])} given)")
+    return inputs, missing

@@ -1,0 +1,48 @@
+"""Search: titles and snippets of the best passages, from any Retriever."""
+
+from __future__ import annotations
+
+from harness.operators.base import CallContext, Hit, Inputs, LLMResponse, OperatorSpec, SearchSettings, Services, Style
+from harness.operators.observe import result
+from harness.types import OperatorFailure, OperatorResult
+
+
+def snippet(text: str, limit: int) -> str:
+    """`text` on one line, cut at a word's end to at most `limit` characters."""
+    line = " ".join(text.split())
+    if len(line) <= limit:
+        return line
+    cut = line[: limit - 1]
+    return (cut[: cut.rfind(" ")] if " " in cut else cut).rstrip() + "…"
+
+
+def format_hits(hits: tuple[Hit, ...], settings: SearchSettings, style: Style) -> str:
+    """`[1] Title: snippet`, one passage a line (full) or all on one line (compact)."""
+    lines = [
+        f"[{i}] {hit.passage.title}: {snippet(hit.passage.text, settings.snippet_chars)}"
+        for i, hit in enumerate(hits, 1)
+    ]
+    return (" " if style == "compact" else "\n").join(lines)
+
+
+async def search(inputs: Inputs, context: CallContext, services: Services) -> OperatorResult:
+    assert services.retriever is not None, "Toolbox refuses Search without a retriever"
+    (query,) = inputs["text"]
+    (found,) = await services.retriever.retrieve([query], services.search.top_k)
+    costs = LLMResponse(text="", failure=found.failure, latency_s=found.latency_s, retries=found.retries)
+    if found.failure is None and not found.hits:
+        return OperatorResult("Search", "No results.", OperatorFailure.EMPTY, latency_s=found.latency_s)
+    return result("Search", format_hits(found.hits, services.search, services.style), costs)
+
+
+SPECS = (
+    OperatorSpec(
+        name="Search",
+        summary="finds passages about a query: titles and snippets, best first",
+        input_format="query",
+        example="Search: capital of Chad",
+        run=search,
+        needs_llm=False,
+        needs_retriever=True,
+    ),
+)
