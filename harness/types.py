@@ -139,6 +139,7 @@ class ParsedTurn:
     action: Action | None
     failures: tuple[ParseFailure, ...] = ()
     answer_text: str | None = None
+    action_spans: tuple[Span, ...] = ()  # every action element as recovered, executable or not, in order
 
     @property
     def well_formed(self) -> bool:

@@ -1,0 +1,84 @@
+"""What the environment says to the policy: observations cut to size, made harmless, wrapped in info tags; warnings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from harness.protocol.scanner import XML, Grammar
+from harness.types import ParseFailure
+
+# Tokens with a meaning to chat models (Qwen, SmolLM, Llama, Gemma, DeepSeek): an operator's text must not hold them.
+_SPECIAL = re.compile(
+    r"<(?=[|｜])|(?<=[|｜])>"
+    r"|</?(?:s|bos|eos|pad|unk|mask|start_of_turn|end_of_turn|tool_call|tool_response|tools|repo_name|reponame"
+    r"|file_sep|filename|gh_stars|issue_(?:start|comment|closed)|jupyter_(?:start|text|code|output|script)"
+    r"|empty_output)>|\[/?INST\]",
+    re.IGNORECASE,
+)
+_HARMLESS = str.maketrans("<>[]", "‹›⟦⟧")
+
+WHAT_WAS_WRONG: dict[ParseFailure, str] = {
+    ParseFailure.MISSING_THINK: "there was no thought before the action",
+    ParseFailure.EMPTY_THINK: "the thought was empty",
+    ParseFailure.MISSING_ACTION: "there was no action",
+    ParseFailure.EMPTY_ACTION: "the action was empty",
+    ParseFailure.MULTIPLE_THINKS: "there was more than one thought",
+    ParseFailure.MULTIPLE_ACTIONS: "there was more than one action",
+    ParseFailure.UNCLOSED_TAG: "a tag was opened but not closed",
+    ParseFailure.UNOPENED_TAG: "a tag was closed but not opened",
+    ParseFailure.NESTED_TAG: "a tag stood inside another",
+    ParseFailure.WRONG_ORDER: "the action came before the thought",
+    ParseFailure.STRAY_TEXT: "there was text outside the tags",
+    ParseFailure.FORGED_INFO: "only the environment may write an observation",
+    ParseFailure.MISSING_OPERATOR_NAME: "the call did not begin with an operator name and a colon",
+    ParseFailure.UNKNOWN_OPERATOR: "the operator does not exist",
+    ParseFailure.NO_ANSWER: "no answer was given",
+    ParseFailure.TRUNCATED_TURN: "the turn was too long and was cut off",
+    ParseFailure.OVER_BUDGET: "no calls are left, only an answer is possible",
+}
+
+
+def truncate_middle(text: str, max_chars: int) -> str:
+    """`text` if it has at most `max_chars` characters; else its start and end around a marker, `max_chars` in all.
+
+    Where the marker itself does not fit, the start of the text alone. Raises ValueError if `max_chars` is negative.
+    """
+    if max_chars < 0:
+        raise ValueError(f"max_chars must not be negative, got {max_chars}")
+    if len(text) <= max_chars:
+        return text
+    marker = f"\n...[{len(text)} characters, cut in the middle]...\n"
+    kept = max_chars - len(marker)
+    if kept <= 0:
+        return text[:max_chars]
+    tail = kept // 2
+    return text[: kept - tail] + marker + text[len(text) - tail :]
+
+
+def neutralise(text: str, grammar: Grammar = XML) -> str:
+    """Same-length text without protocol tags of `grammar` or of XML, and without chat special tokens.
+
+    Only such tags change (`<answer>` becomes `‹answer›`); a stray `<`, `<br>` or `<solution>` stays.
+    """
+    text = grammar.neutralise(XML.neutralise(text))
+    return _SPECIAL.sub(lambda match: match.group().translate(_HARMLESS), text)
+
+
+def render_observation(text: str, *, grammar: Grammar = XML, trusted: bool = False) -> str:
+    """`text` in the grammar's info element, unable to forge anything.
+
+    `trusted` is for the environment's own templates (a warning names the tags it wants), never for what an operator
+    returned or a policy wrote.
+    """
+    return grammar.wrap_info(text if trusted else neutralise(text, grammar))
+
+
+def warning_text(failures: Sequence[ParseFailure], operators: Collection[str], grammar: Grammar = XML) -> str:
+    """WarningOp's observation: what was wrong and the permitted forms. Holds nothing the policy wrote."""
+    reasons = "; ".join(WHAT_WAS_WRONG[failure] for failure in failures) or "its form is not permitted"
+    forms = "\n".join(grammar.forms())
+    return (
+        f"Format warning: nothing was executed, because {reasons}. Write exactly one of these forms, and nothing else:\n"
+        f"{forms}\nOperators: {', '.join(operators)}."
+    )
