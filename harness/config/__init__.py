@@ -1,0 +1,22 @@
+"""Typed configuration with located errors: profiles, sweep files, trials and what identifies them."""
+
+from harness.config.identity import canonical_json, code_version, digest, trial_key
+from harness.config.located import ConfigError, Problem
+from harness.config.model import PRESETS, TrialConfig
+from harness.config.sweep import SweepSpec, TrialSpec, expand, load_sweep, load_trial
+
+__all__ = [
+    "PRESETS",
+    "ConfigError",
+    "Problem",
+    "SweepSpec",
+    "TrialConfig",
+    "TrialSpec",
+    "canonical_json",
+    "code_version",
+    "digest",
+    "expand",
+    "load_sweep",
+    "load_trial",
+    "trial_key",
+]

@@ -1,0 +1,85 @@
+"""What a sweep file's parts must agree on: seeds, excluded cells, the pre-registered contrast.
+
+Each check reads the located tree, so that it reports even when other parts of the file are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.config.identity import digest
+from harness.config.located import Node, Problem
+from harness.config.model import TrialConfig
+from harness.config.tree import find, locate, plain
+from harness.config.validate import did_you_mean
+
+Axes = dict[str, list[Node]]
+
+
+def seeds_differ(root: Node) -> list[Problem]:
+    seeds = find(root, "seeds")
+    if seeds is None or not isinstance(seeds.value, list):
+        return []
+    if not seeds.value:
+        return [Problem(seeds.at, "no seeds: a sweep needs at least one")]
+    values = [plain(node) for node in seeds.value]
+    return [
+        Problem(node.at, f"seed {node.value} is given twice")
+        for i, node in enumerate(seeds.value)
+        if values[i] in values[:i]
+    ]
+
+
+def exclusions_apply(root: Node, axes: Axes) -> list[Problem]:
+    problems = []
+    rules = find(root, "exclude")
+    listed = rules.value if rules is not None and isinstance(rules.value, list) else []
+    for rule in (rule for rule in listed if rule.is_mapping):
+        for name, node in rule.value.items():
+            if name not in axes:
+                hint = did_you_mean(name, axes)
+                problems.append(Problem(node.key_at or node.at, f"exclude names {name!r}, which is not swept", hint))
+            elif plain(node) not in [plain(value) for value in axes[name]]:
+                problems.append(Problem(node.at, f"{name} never takes the value {plain(node)!r}"))
+        if not rule.value:
+            problems.append(Problem(rule.at, "this rule is empty and would exclude every trial"))
+    return problems
+
+
+def contrast_is_swept(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem]:
+    """The contrast names two values of a swept axis; axes narrowed on the command line are the user's choice."""
+    axis = find(root, "analysis.primary.axis")
+    contrast = find(root, "analysis.primary.contrast")
+    if axis is None or not isinstance(axis.value, str):
+        return []
+    if axis.value not in axes:
+        hint = did_you_mean(axis.value, axes)
+        return [Problem(axis.at, f"the contrast's axis {axis.value!r} is not swept", hint)]
+    if contrast is None or not isinstance(contrast.value, list) or axis.value in narrowed:
+        return []
+    known = [plain(node) for node in axes[axis.value]]
+    problems = [
+        Problem(
+            node.at, f"{axis.value} never takes the value {plain(node)!r}", did_you_mean(plain(node), map(str, known))
+        )
+        for node in contrast.value
+        if plain(node) not in known
+    ]
+    values = [plain(node) for node in contrast.value]
+    if len(values) == 2 and values[0] == values[1]:
+        problems.append(Problem(contrast.at, "the contrast compares a value with itself"))
+    return problems
+
+
+def cells_differ(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:
+    """There is at least one cell, and no two resolve to the same configuration."""
+    at = locate(root, ("parameters",), key=True)
+    if not cells:
+        return [Problem(at, "every cell of the grid is excluded")]
+    seen: dict[str, dict[str, Any]] = {}
+    for axes, config in cells:
+        first = seen.setdefault(digest(config.model_dump(mode="json")), axes)
+        if first is not axes:
+            return [Problem(at, f"two cells are the same trial: {first} and {axes}", "does an override hide an axis?")]
+    return []

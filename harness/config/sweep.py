@@ -1,0 +1,246 @@
+"""Load a sweep file and expand it into trials; every problem of every cell comes out at once, located."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.config.crosschecks import cells_differ, contrast_is_swept, exclusions_apply, seeds_differ
+from harness.config.identity import canonical_json, code_version, digest, trial_key
+from harness.config.located import ConfigError, Location, Node, Problem, read_file
+from harness.config.model import TrialConfig
+from harness.config.sweepfile import SweepFile
+from harness.config.tree import find, locate, merge, nest, parse_overrides, plain, undot
+from harness.config.validate import CHECKS, Check, build, check_trial
+
+PROFILES = Path(__file__).resolve().parents[1] / "profiles"
+MAX_TRIALS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """One cell of the grid at one seed. `axes` maps the full name of a swept setting to its value."""
+
+    key: str
+    name: str
+    axes: dict[str, Any]
+    seed: int
+    config: TrialConfig
+
+    @property
+    def directory(self) -> str:
+        """Folder name: readable, and unique by the key."""
+        return f"{self.name}-{self.key[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSpec:
+    """A sweep that has been checked whole. `cells` holds (axes, configuration) in running order."""
+
+    path: Path
+    file: SweepFile
+    overrides: tuple[str, ...]
+    labels: dict[str, str]  # short name of each axis
+    cells: tuple[tuple[dict[str, Any], TrialConfig], ...] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def preregistration(self) -> str:
+        """Hash of what was fixed before any result: hypothesis, analysis, seeds."""
+        written = self.file.model_dump(mode="json", include={"hypothesis", "analysis", "seeds"})
+        return digest(written)
+
+    def resolved(self) -> dict[str, Any]:
+        """The sweep with every override applied, as plain data."""
+        data = self.file.model_dump(mode="json")
+        shared = [config.model_dump(mode="json") for _, config in self.cells]
+        return {**data, "trials": [digest(config) for config in shared]}
+
+
+def load_sweep(path: str | Path, overrides: Sequence[str] = (), checks: Sequence[Check] = CHECKS) -> SweepSpec:
+    """Read, override and check a sweep file. Raises ConfigError with every problem."""
+    root = read_file(Path(path))
+    parsed = parse_overrides(overrides)
+    root, trial_overrides = _apply_to_sweep(root, parsed)
+    problems: list[Problem] = []
+    root = _spread_seeds(root)
+    file = None
+    try:
+        file = build(SweepFile, root)
+    except ConfigError as error:
+        problems += error.problems
+    axes = {name: axis.value["values"].value for name, axis in _axes(root) if _has_values(axis)}
+    narrowed = {name.removeprefix("parameters.") for name, _ in parsed}
+    problems += seeds_differ(root) + exclusions_apply(root, axes) + contrast_is_swept(root, axes, narrowed)
+    base = _base_layers(root, problems)
+    cells = _check_cells(root, axes, base, trial_overrides, checks, problems) if base is not None else []
+    if problems or file is None:
+        raise ConfigError(problems)
+    kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in file.exclude)]
+    if problems := cells_differ(root, kept):
+        raise ConfigError(problems)
+    return SweepSpec(Path(path), file, tuple(overrides), _labels(list(axes)), tuple(kept))
+
+
+def expand(spec: SweepSpec, code: str | None = None) -> list[TrialSpec]:
+    """The trials in running order: all arms of the first seed, then of the next, so that a part is still balanced."""
+    version = code or code_version()
+    return [
+        TrialSpec(
+            key=trial_key(config.model_dump(mode="json"), version),
+            name=trial_name(axes, config.seed, spec.labels),
+            axes=axes,
+            seed=config.seed,
+            config=config,
+        )
+        for axes, config in spec.cells
+    ]
+
+
+def load_trial(profile: str, overrides: Sequence[str] = (), seed: int = 0, checks: Sequence[Check] = ()) -> TrialConfig:
+    """One configuration from a profile and overrides, for doors and tests. Raises ConfigError."""
+    tree = _profile_tree(profile)
+    for name, node in parse_overrides(overrides):
+        tree = merge(tree, nest(name.split("."), node))
+    return check_trial(_with(tree, profile=profile, seed=seed, at=tree.at), checks)
+
+
+def trial_name(axes: dict[str, Any], seed: int, labels: dict[str, str]) -> str:
+    """Readable and safe as a file name: text values alone, others with the short name of their axis."""
+    parts = [value if isinstance(value, str) else f"{labels[name]}-{_flat(value)}" for name, value in axes.items()]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join([*parts, f"seed{seed}"]))[-80:].lstrip("-.")
+
+
+def _flat(value: Any) -> str:
+    return value if isinstance(value, str) else canonical_json(value).replace('"', "")
+
+
+def _labels(names: list[str]) -> dict[str, str]:
+    """The last part of each dotted name, longer where two would be the same."""
+    labels: dict[str, str] = {}
+    for name in names:
+        parts = name.split(".")
+        for take in range(1, len(parts) + 1):
+            label = ".".join(parts[-take:])
+            if sum(other == label or other.endswith("." + label) for other in names) == 1:
+                break
+        labels[name] = label
+    return labels
+
+
+def _apply_to_sweep(root: Node, parsed: list[tuple[str, Node]]) -> tuple[Node, list[tuple[str, Node]]]:
+    """Overrides of the sweep's own fields change the file's tree; a swept axis may be narrowed to one value."""
+    rest: list[tuple[str, Node]] = []
+    for name, node in parsed:
+        head, _, tail = name.partition(".")
+        if name == "seed":
+            raise ConfigError(
+                [Problem(node.at, "a sweep has seeds, not a seed", "write seeds=[0], or seeds=5 for 0 … 4")]
+            )
+        if head == "parameters" and tail:
+            listed = node if isinstance(node.value, list) else replace(node, value=[node])
+            root = merge(root, nest(("parameters", tail), Node({"values": listed}, node.at, node.key_at)))
+        elif name in {axis for axis, _ in _axes(root)}:
+            values = Node({"values": Node([node], node.at, node.key_at)}, node.at, node.key_at)
+            root = merge(root, nest(("parameters", name), values))
+        elif head in SweepFile.model_fields:
+            root = merge(root, nest(name.split("."), node))
+        else:
+            rest.append((name, node))
+    return root, rest
+
+
+def _axes(root: Node) -> list[tuple[str, Node]]:
+    parameters = find(root, "parameters")
+    return list(parameters.value.items()) if parameters is not None and parameters.is_mapping else []
+
+
+def _has_values(axis: Node) -> bool:
+    values = find(axis, "values")
+    return values is not None and isinstance(values.value, list) and bool(values.value)
+
+
+def _spread_seeds(root: Node) -> Node:
+    """`seeds: 5` means seeds 0 … 4."""
+    seeds = find(root, "seeds")
+    if seeds is None or isinstance(seeds.value, bool) or not isinstance(seeds.value, int):
+        return root
+    listed = [Node(n, seeds.at) for n in range(max(0, min(seeds.value, MAX_TRIALS)))]
+    return merge(root, nest(("seeds",), replace(seeds, value=listed)))
+
+
+def _profile_tree(name: str) -> Node:
+    return read_file(PROFILES / f"{name}.yaml", f"profiles/{name}.yaml")
+
+
+def _with(tree: Node, profile: str, seed: int | Node, at: Location) -> Node:
+    leaf = seed if isinstance(seed, Node) else Node(seed, at)
+    return merge(merge(tree, nest(("profile",), Node(profile, at))), nest(("seed",), leaf))
+
+
+def _base_layers(root: Node, problems: list[Problem]) -> Node | None:
+    """Profile, then `threads` from the resources, then `fixed`; None where there is no profile to start from."""
+    profile = find(root, "profile")
+    if profile is None or profile.value not in {p.stem for p in PROFILES.glob("*.yaml")}:
+        return None
+    tree = _profile_tree(profile.value)
+    cpus = find(root, "resources.cpus_per_trial")
+    if cpus is not None and type(cpus.value) is int and cpus.value > 0:
+        tree = merge(tree, nest(("threads",), cpus))
+    fixed = find(root, "fixed")
+    if fixed is not None and fixed.is_mapping:
+        tree = merge(tree, undot(fixed, problems))
+        for name in ("seed", "profile"):
+            given = find(fixed, name)
+            if given is not None:
+                problems.append(
+                    Problem(given.key_at or given.at, f"{name} is set at the top of the file, not in fixed")
+                )
+    return _with(tree, profile.value, Node(0, profile.at), profile.at)
+
+
+def _check_cells(
+    root: Node,
+    axes: dict[str, list[Node]],
+    base: Node,
+    overrides: list[tuple[str, Node]],
+    checks: Sequence[Check],
+    problems: list[Problem],
+) -> list[tuple[dict[str, Any], TrialConfig]]:
+    seeds_node = find(root, "seeds")
+    listed = seeds_node.value if seeds_node is not None and isinstance(seeds_node.value, list) else []
+    seeds = [n for n in listed if type(n.value) is int] or [Node(0, base.at)]
+    count = len(seeds)
+    for values in axes.values():
+        count *= len(values)
+    if count > MAX_TRIALS:
+        problems.append(
+            Problem(locate(root, ("parameters",), key=True), f"the grid has {count} trials (most: {MAX_TRIALS})")
+        )
+        return []
+    configs: list[tuple[dict[str, Any], TrialConfig]] = []
+    for combination in itertools.product(*axes.values()):
+        tree = base
+        for name, node in zip(axes, combination, strict=True):
+            tree = merge(tree, nest(name.split("."), undot(node, problems)))
+        for name, node in overrides:
+            tree = merge(tree, nest(name.split("."), node))
+        try:
+            config = check_trial(tree, checks)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        shown = {name: plain(node) for name, node in zip(axes, combination, strict=True)}
+        configs.append((shown, config))
+    return [(shown, config.model_copy(update={"seed": seed.value})) for seed in seeds for shown, config in configs]
+
+
+def _matches(axes: dict[str, Any], rule: dict[str, Any]) -> bool:
+    return all(axes[name] == value for name, value in rule.items())

@@ -1,0 +1,76 @@
+"""A sweep file: one study as data. Layers of a trial: profile, `fixed`, grid cell, command line.
+
+name: granularity
+hypothesis: "..."
+profile: tiny
+fixed: {steps: 30, objective.kl_weight: 0.001}
+parameters:
+  objective.preset: {values: [gsspo, grpo, gspo]}
+seeds: [0, 1, 2, 3, 4]                      # or a number n: 0 … n-1
+exclude: [{objective.preset: grpo, ...}]    # cells to leave out
+resources: {cpus_per_trial: 1}
+analysis: {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset},
+           margin: 0.03, alpha: 0.05, correction: holm}
+tracking: {uri: sqlite:///runs/mlflow.db, experiment: granularity}
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from harness.config.model import Count, Fraction, Positive, ProfileName, Section
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Axis(Section):
+    """The values of one swept setting."""
+
+    values: Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]
+
+
+class Resources(Section):
+    cpus_per_trial: Count = 1
+    """Also the number of threads of a trial, unless the file sets `threads`."""
+
+
+class Primary(Section):
+    """The one comparison that the study is about: `metric` of contrast[0] against contrast[1] on `axis`."""
+
+    metric: Annotated[str, Field(min_length=1)]
+    contrast: Annotated[tuple[Any, ...], Field(min_length=2, max_length=2, strict=False)]
+    axis: str
+
+
+class Analysis(Section):
+    """The pre-registered analysis; everything else in a report is exploratory."""
+
+    primary: Primary
+    margin: Positive
+    """Equivalence margin, in units of the metric."""
+    alpha: Annotated[Fraction, Field(gt=0, lt=1)]
+    correction: Literal["holm", "none"] = "holm"
+
+
+class Tracking(Section):
+    uri: str | None = None
+    """MLflow store; null: SQLite in the output folder."""
+    experiment: str | None = None
+    """null: the sweep's name."""
+
+
+class SweepFile(Section):
+    """The file as written; `fixed` and `parameters` are checked as parts of the trials they make."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    hypothesis: Annotated[str, Field(min_length=1)]
+    profile: ProfileName
+    fixed: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Axis] = Field(default_factory=dict)
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False)]
+    exclude: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
+    resources: Resources = Resources()
+    analysis: Analysis | None = None
+    tracking: Tracking = Tracking()

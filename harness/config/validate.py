@@ -1,0 +1,147 @@
+"""From a located tree to a typed model, or to problems that say where and what.
+
+Checks that need other parts of the harness or the file system (operator names, files) are here too; the operators
+are imported only when a configuration is otherwise sound.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from harness.config.located import ConfigError, Node, Problem
+from harness.config.model import TrialConfig
+from harness.config.tree import find, locate, plain
+
+Model = TypeVar("Model", bound=BaseModel)
+Check = Callable[[Node], list[Problem]]
+
+_WORDS = {
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping of keys to values",
+    "model_type": "must be a mapping of keys to values",
+    "model_attributes_type": "must be a mapping of keys to values",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "too_short": "needs at least {min_length} entry",
+    "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must be a short name of letters, digits, dots, dashes and underscores",
+}
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str | None:
+    """A hint with the closest known word, or the list of them where it is short."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(names)}" if 0 < len(names) <= 25 else None
+
+
+def build(model: type[Model], tree: Node, prefix: str = "") -> Model:
+    """Validate a tree against a pydantic model. Raises ConfigError with every problem."""
+    try:
+        return model.model_validate(plain(tree))
+    except ValidationError as error:
+        problems = [_problem(model, tree, dict(entry), prefix) for entry in error.errors()]
+        raise ConfigError(problems) from None
+
+
+def check_trial(tree: Node, checks: Iterable[Check]) -> TrialConfig:
+    """A trial configuration that its own types and every further check accept. Raises ConfigError."""
+    problems: list[Problem] = []
+    config = None
+    try:
+        config = build(TrialConfig, tree)
+    except ConfigError as error:
+        problems += error.problems
+    for check in checks:
+        problems += check(tree)
+    if problems or config is None:
+        raise ConfigError(problems)
+    return config
+
+
+def files_exist(tree: Node) -> list[Problem]:
+    """Paths that the configuration names exist (relative ones from the working directory)."""
+    kind = find(tree, "policy.kind")
+    wanted = ["data.path", *(["policy.path"] if kind is not None and kind.value == "gguf" else [])]
+    nodes = [(name, find(tree, name)) for name in wanted]
+    return [
+        Problem(node.at, f"{name}: there is no {node.value!r}")
+        for name, node in nodes
+        if node is not None and isinstance(node.value, str) and not Path(node.value).exists()
+    ]
+
+
+def operators_exist(tree: Node) -> list[Problem]:
+    """The pool names operators that may be called, or a pool."""
+    from harness.operators import CALLABLE, POOLS
+
+    pool = find(tree, "environment.pool")
+    if pool is None:
+        return []
+    if isinstance(pool.value, str) and pool.value not in POOLS:
+        return [Problem(pool.at, f"unknown pool {pool.value!r}", did_you_mean(pool.value, POOLS))]
+    return [
+        Problem(node.at, f"unknown operator {node.value!r}", did_you_mean(node.value, CALLABLE))
+        for node in (pool.value if isinstance(pool.value, list) else [])
+        if isinstance(node.value, str) and node.value not in CALLABLE
+    ]
+
+
+CHECKS: tuple[Check, ...] = (files_exist, operators_exist)
+
+
+def _problem(model: type[BaseModel], tree: Node, entry: dict[str, Any], prefix: str) -> Problem:
+    path, kind, value = entry["loc"], entry["type"], entry.get("input")
+    dotted = prefix + ".".join(str(part) for part in path)
+    if kind == "extra_forbidden":
+        hint = did_you_mean(path[-1], _fields(model, path[:-1]))
+        return Problem(locate(tree, path, key=True), f"unknown key {dotted!r}", hint)
+    if kind == "missing":
+        return Problem(locate(tree, path[:-1], key=True), f"{dotted} is required")
+    words = _WORDS.get(kind)
+    if words is None:  # a message of our own validators, complete as it is
+        return Problem(locate(tree, path), f"{dotted}: {entry['msg']}" if dotted else entry["msg"])
+    context = dict(entry.get("ctx", {}))
+    hint = None
+    if kind == "literal_error":
+        context["expected"] = context["expected"].replace("' or '", "', '").replace("', '", "' or '")
+        hint = did_you_mean(value, _words_of(context["expected"])) if isinstance(value, str) else None
+        hint = hint if hint and hint.startswith("did") else None
+    shown = repr(value) if not isinstance(value, dict) else "a mapping"
+    return Problem(locate(tree, path), f"{dotted} {words.format(**context)}, not {shown[:60]}", hint)
+
+
+def _words_of(expected: str) -> list[str]:
+    return [word.strip("'") for word in expected.split(" or ")]
+
+
+def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
+    """Names of the fields of the section at `path`."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        field = current.model_fields.get(str(part)) if current else None
+        current = next(iter(_models_in(field.annotation)), None) if field else current
+    return list(current.model_fields) if current else []
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
