@@ -41,8 +41,8 @@ def pick(options: Sequence[T], *keys: object) -> T:
 class LLMRequest:
     """One completion asked of the operator LLM.
 
-    `messages` is what a real model reads. `operator`, `inputs` (the parsed operator input) and `context` say the same in
-    structured form: the simulated LLM reads those, a ledger counts by them, and real models ignore them.
+    `messages` is what a real model reads. `operator`, `inputs` (the parsed operator input) and `context` say the same
+    in structured form: the simulated LLM reads those, a ledger counts by them, and real models ignore them.
     `seed` is None at temperature 0, where equal messages must give equal text (and one cache entry).
     """
 

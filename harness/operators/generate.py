@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from harness.operators.base import CallContext, Inputs, OperatorSpec, Services, Style
 from harness.operators.observe import result
@@ -37,24 +38,16 @@ async def multi_answer_generate(inputs: Inputs, context: CallContext, services: 
     )
     texts = [thought_and_answer(tags, services.style) for tags, _ in samples if tags]
     if services.style == "compact":
-        texts = [t.removeprefix("Answer: ") for t in texts]
-    lines = [f"[Answer {i}] {t}" for i, t in enumerate(texts, 1)]
+        texts = [text.removeprefix("Answer: ") for text in texts]
+    text = (" " if services.style == "compact" else "\n").join(f"[Answer {i}] {t}" for i, t in enumerate(texts, 1))
     total = samples[0][1]
     for _, response in samples[1:]:
         total = add_costs(total, response)
     # The samples run at the same time: the call takes as long as the slowest.
     latency = max(response.latency_s for _, response in samples)
-    if lines:
-        total = type(total)(
-            text="",
-            prompt_tokens=total.prompt_tokens,
-            completion_tokens=total.completion_tokens,
-            cost_usd=total.cost_usd,
-            cached=total.cached,
-            retries=total.retries,
-            latency_s=latency,
-        )
-    return result("MultiAnswerGenerate", "\n".join(lines), total)
+    return result(
+        "MultiAnswerGenerate", text, replace(total, latency_s=latency, failure=None if texts else total.failure)
+    )
 
 
 async def custom(inputs: Inputs, context: CallContext, services: Services) -> OperatorResult:
@@ -82,7 +75,7 @@ SPECS = (
         name="Custom",
         summary="an expert carries out a task by your own instruction",
         input_format="<task>task</task><instruction>instruction</instruction>",
-        example="Custom: <task>Chad borders Niger, Sudan and Libya.</task><instruction>Count the borders.</instruction>",
+        example="Custom: <task>Chad borders Niger and Libya.</task><instruction>Count the borders.</instruction>",
         run=custom,
         tags={"task": 1, "instruction": 1},
     ),

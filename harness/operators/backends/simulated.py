@@ -124,22 +124,16 @@ class SimulatedLLM:
         """Walks the chain from memory; a wrong value is followed further if anything is known of it."""
         thoughts: list[str] = []
         value = UNKNOWN
-        fact: KnownFact | None = None
-        for hop, true_fact in enumerate(asked.chain):
-            fact = true_fact
-            if hop and words(value) not in {words(v) for v in asked.chain[hop - 1].values}:
-                fact = self._knowledge.fact(value, true_fact.relation) or true_fact
-            strayed = fact is not true_fact
-            last = hop == len(asked.chain) - 1
-            right = asked.right if last and not strayed else fact.values
-            detached = hop > 0 and not strayed and words(value) not in {words(v) for v in asked.chain[hop - 1].values}
-            if self._knows(fact, hop, request) and not detached:
-                value = right[0]
-            else:
-                value = self._mistake(fact, right, request)
-            thoughts.append(f"The {phrase(fact)} is {value}." if value != UNKNOWN else f"I forgot the {phrase(fact)}.")
+        for hop, fact in enumerate(asked.chain):
+            right = asked.right if hop == len(asked.chain) - 1 else fact.values
+            lost = hop > 0 and words(value) not in {words(v) for v in asked.chain[hop - 1].values}
+            if lost and (other := self._knowledge.fact(value, fact.relation)) is not None:
+                fact, right, lost = other, other.values, False
+            value = right[0] if not lost and self._knows(fact, hop, request) else self._mistake(fact, right, request)
             if value == UNKNOWN:
+                thoughts.append(f"I forgot the {phrase(fact)}.")
                 break
+            thoughts.append(f"The {phrase(fact)} is {value}.")
         return value, thoughts
 
     def _knows(self, fact: KnownFact, hop: int, request: LLMRequest) -> bool:
