@@ -2,8 +2,8 @@
 
 The code version covers every module of `harness/` that can change a trial's numbers, compared as parsed syntax
 without docstrings (so comments, docstrings and layout do not make finished trials stale), and the bytes of their
-assets. Doors, driver, tracking and this package only start trials or look at them, and are left out; profiles are in the
-resolved configuration already. It depends on the Python minor version, whose parser it uses.
+assets. Doors, driver, tracking and this package only start trials or look at them, and are left out; profiles are in
+the resolved configuration already. It depends on the Python minor version, whose parser it uses.
 """
 
 from __future__ import annotations

@@ -1,0 +1,180 @@
+"""Episodes as Parquet (zstd): one row an episode, its turns nested. Written by the journal, read by the analysis.
+
+Everything that a study asks about an episode is here, token ids and log-probs apart (of these, counts and the sum).
+Rows keep the order in which the episodes were given; `split` names what they were made for, such as `train`, `eval`
+(greedy) or `eval_sampled`. The bytes depend only on the episodes, except for `latency_s`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.types import OperatorResult, Span, Trajectory, Turn
+
+_TEXTS = pa.list_(pa.string())
+
+TURN = pa.struct(
+    [
+        ("text", pa.string()),  # what the policy wrote, as decoded
+        ("think", pa.string()),  # the think element, tags included; null: none
+        ("failures", _TEXTS),  # ParseFailure values
+        ("action", pa.string()),  # ActionKind; null: nothing was executed
+        ("operator", pa.string()),
+        ("action_text", pa.string()),  # operator input, answer or code
+        ("answer_text", pa.string()),  # content of the last answer element, even of a malformed turn
+        ("tokens", pa.int32()),  # sampled tokens
+        ("action_start", pa.int32()),  # index of the first token of the action half
+        ("logprob_sum", pa.float64()),  # nats, under the sampling policy
+        ("observation", pa.string()),  # what the policy read next; null after the last turn
+        ("observation_tokens", pa.int32()),
+        ("result_of", pa.string()),  # operator that made the observation, WarningOp included
+        ("operator_failure", pa.string()),  # OperatorFailure value
+        ("prompt_tokens", pa.int32()),  # the operator LLM's
+        ("completion_tokens", pa.int32()),
+        ("latency_s", pa.float64()),
+        ("cost_usd", pa.float64()),
+        ("cached", pa.bool_()),
+        ("retries", pa.int32()),
+        ("fault", pa.string()),  # kind of an injected fault
+        ("fault_call", pa.int32()),
+        ("fault_true_text", pa.string()),
+    ]
+)
+
+SCHEMA = pa.schema(
+    [
+        ("step", pa.int32()),
+        ("split", pa.string()),
+        ("index", pa.int32()),  # position in the file
+        ("question_id", pa.string()),
+        ("question", pa.string()),
+        ("suite", pa.string()),
+        ("hops", pa.int32()),  # null where the benchmark does not say
+        ("gold", _TEXTS),
+        ("held_out", pa.bool_()),  # null where the data does not say
+        ("sample_seed", pa.int64()),
+        ("stop", pa.string()),  # StopReason value
+        ("reward", pa.float64()),  # outcome + format
+        ("reward_outcome", pa.float64()),
+        ("reward_format", pa.float64()),
+        ("em", pa.float64()),
+        ("f1", pa.float64()),
+        ("lenient", pa.float64()),
+        ("answer", pa.string()),
+        ("failures", _TEXTS),  # of the turns in order, then the episode's own
+        ("operators", _TEXTS),  # operators called, in order
+        ("faults", pa.int32()),  # injected
+        ("tokens", pa.int32()),  # sampled, all turns
+        ("tokens_seen", pa.int32()),  # prompt and observations included
+        ("turns", pa.list_(TURN)),
+    ],
+    metadata={"schema": "episodes/1"},
+)
+
+
+def episode_path(directory: str | Path, step: int, split: str) -> Path:
+    """Where the episodes of a (step, split) are."""
+    return Path(directory) / f"step-{step:06d}-{split}.parquet"
+
+
+def write_episodes(directory: str | Path, step: int, split: str, trajectories: Sequence[Trajectory]) -> Path:
+    """Write one file atomically, replacing an earlier one of the same step and split. Raises OSError."""
+    if not split.replace("_", "").isalnum():
+        raise ValueError(f"split {split!r}: letters, digits and underscores only")
+    path = episode_path(directory, step, split)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [_row(step, split, i, trajectory) for i, trajectory in enumerate(trajectories)]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as handle:
+            pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), handle, compression="zstd")
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_episodes(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of one file. Raises OSError or pyarrow.ArrowInvalid when it is not sound."""
+    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
+    return rows
+
+
+def _row(step: int, split: str, index: int, episode: Trajectory) -> dict[str, Any]:
+    question, reward = episode.question, episode.reward
+    calls = list(episode.calls)
+    return {
+        "step": step,
+        "split": split,
+        "index": index,
+        "question_id": question.id,
+        "question": question.text,
+        "suite": question.suite,
+        "hops": question.hops,
+        "gold": list(question.answers),
+        "held_out": getattr(question, "held_out", None),
+        "sample_seed": episode.sample_seed,
+        "stop": episode.stop.value,
+        "reward": reward.total,
+        "reward_outcome": reward.outcome,
+        "reward_format": reward.format,
+        "em": reward.em,
+        "f1": reward.f1,
+        "lenient": reward.lenient,
+        "answer": reward.answer,
+        "failures": [failure.value for failure in episode.failures],
+        "operators": [t.parsed.action.operator for t in episode.turns if t.parsed.action and t.parsed.action.operator],
+        "faults": sum(call.fault is not None for call in calls),
+        "tokens": episode.n_policy_tokens,
+        "tokens_seen": episode.n_tokens,
+        "turns": [_turn(turn) for turn in episode.turns],
+    }
+
+
+def _turn(turn: Turn) -> dict[str, Any]:
+    parsed = turn.parsed
+    action = parsed.action
+    return {
+        "text": parsed.text,
+        "think": _slice(parsed.text, parsed.think),
+        "failures": [failure.value for failure in parsed.failures],
+        "action": action.kind.value if action else None,
+        "operator": action.operator if action else None,
+        "action_text": action.text if action else None,
+        "answer_text": parsed.answer_text,
+        "tokens": len(turn.tokens),
+        "action_start": turn.action_start,
+        "logprob_sum": sum(turn.logprobs),
+        "observation_tokens": len(turn.observation_tokens),
+        **(_result(turn.result) if turn.result else {}),
+    }
+
+
+def _result(result: OperatorResult) -> dict[str, Any]:
+    fault = result.fault
+    return {
+        "observation": result.text,
+        "result_of": result.operator,
+        "operator_failure": result.failure.value if result.failure else None,
+        "prompt_tokens": result.prompt_tokens,
+        "completion_tokens": result.completion_tokens,
+        "latency_s": result.latency_s,
+        "cost_usd": result.cost_usd,
+        "cached": result.cached,
+        "retries": result.retries,
+        "fault": fault.kind if fault else None,
+        "fault_call": fault.call_index if fault else None,
+        "fault_true_text": fault.true_text if fault else None,
+    }
+
+
+def _slice(text: str, span: Span | None) -> str | None:
+    return text[span.start : span.end] if span else None
