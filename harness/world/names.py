@@ -1,0 +1,56 @@
+"""Names: ASCII spellings, comparison keys and stable hashes, the same in every process."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+# Letters that Unicode decomposition leaves alone, and the many signs used as an apostrophe.
+_SPELLINGS = str.maketrans(
+    {
+        "ı": "i", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "Æ": "Ae",
+        "œ": "oe", "Œ": "Oe", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ə": "a", "Ə": "A",
+        "’": "'", "‘": "'", "ʻ": "'", "ʼ": "'", "ʿ": "'", "ʾ": "'", "`": "'", "–": "-", "—": "-", "＝": "=",
+    }
+)  # fmt: skip
+_OTHER = re.compile(r"[^a-z0-9]")
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z' .-]*[A-Za-z]")
+
+
+def ascii_name(name: str) -> str:
+    """The name in ASCII letters: `Bogotá` -> `Bogota`. Signs without an ASCII form are dropped."""
+    if name.isascii():
+        return " ".join(name.split())
+    folded = unicodedata.normalize("NFKD", name.translate(_SPELLINGS)).encode("ascii", "ignore").decode()
+    return " ".join(folded.split())
+
+
+def name_key(name: str) -> str:
+    """What two names are compared by: ASCII letters and digits in lower case, `Xi’an` and `Xian` alike."""
+    return _OTHER.sub("", (name if name.isascii() else ascii_name(name)).lower())
+
+
+def is_plain(name: str, longest: int) -> bool:
+    """True of a short name of ASCII letters, apostrophes, hyphens, dots and blanks: readable by a small vocabulary."""
+    return len(name) <= longest and _PLAIN.fullmatch(name) is not None
+
+
+def stable_hash(*parts: str) -> int:
+    """64-bit hash of strings that does not depend on the process (Python's own `hash` does)."""
+    return int.from_bytes(hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "big")
+
+
+def pick(options: tuple[str, ...], *parts: str) -> str:
+    """One of the options, chosen by the hash of `parts`."""
+    return options[stable_hash(*parts) % len(options)]
+
+
+def population_text(people: int) -> str:
+    """Population to three digits in words: 15477751 -> `15.5 million`, 286641 -> `287 thousand`, 921 -> `921`."""
+    for unit, word in ((10**9, "billion"), (10**6, "million"), (10**3, "thousand")):
+        if people >= unit:
+            value = people / unit
+            digits = 2 if value < 9.995 and unit == 10**9 else 1 if value < 99.95 and unit > 10**3 else 0
+            return f"{value:.{digits}f} {word}"
+    return str(people)
