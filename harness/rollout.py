@@ -1,0 +1,186 @@
+"""Episodes: all of a batch advance together, turn by turn, policy and operators in alternation.
+
+Tokens the policy samples go into the trajectory as they are. Text is decoded from them once, to be parsed; what comes back
+from an operator is encoded once and appended as observation tokens. The environment's text is never parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
+from harness.operators.base import CallContext
+from harness.operators.toolbox import Caller
+from harness.prompts.chat import ChatFormat
+from harness.protocol import (
+    RewardWeights,
+    action_start_char,
+    episode_failures,
+    episode_reward,
+    parse_turn,
+    render_observation,
+    with_failure,
+)
+from harness.protocol.observation import WHAT_WAS_WRONG
+from harness.types import (
+    ActionKind,
+    Group,
+    OperatorResult,
+    ParsedTurn,
+    ParseFailure,
+    Question,
+    StopReason,
+    Trajectory,
+    Turn,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Limits of an episode. Response tokens count observations too; the response ends where the next turn finds no room."""
+
+    max_calls: int
+    max_turns: int
+    max_turn_tokens: int
+    max_response_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Everything outside the policy: instructions, operators, limits, reward."""
+
+    system_prompt: str
+    chat: ChatFormat
+    operators: Caller
+    budgets: Budgets
+    reward: RewardWeights
+
+
+@dataclass(slots=True)
+class _Episode:
+    """An episode under way. `context` is every token so far; `sampled` the response's length in tokens."""
+
+    index: int
+    question: Question
+    seed: int
+    prompt: tuple[int, ...]
+    context: list[int]
+    turns: list[Turn] = field(default_factory=list)
+    calls: int = 0
+    stop: StopReason | None = None
+
+    def response_tokens(self) -> int:
+        return len(self.context) - len(self.prompt)
+
+
+def rollout(
+    engine: Engine,
+    environment: Environment,
+    questions: Sequence[Question],
+    seeds: Sequence[int],
+    temperature: float,
+) -> list[Trajectory]:
+    """One episode for each (question, seed) pair, in order. Equal pairs give equal episodes, whatever the batch.
+
+    `temperature` 0 is greedy. The same question may occur many times: its prompt is read once.
+    """
+    episodes = []
+    for i, (question, seed) in enumerate(zip(questions, seeds, strict=True)):
+        prompt = environment.chat.prompt(environment.system_prompt, question.text)
+        episodes.append(_Episode(i, question, seed, prompt, list(prompt)))
+    asyncio.run(_play(engine, environment, episodes, temperature))
+    engine.release([e.index for e in episodes])
+    return [_trajectory(e, environment) for e in episodes]
+
+
+def rollout_groups(
+    engine: Engine, environment: Environment, questions: Sequence[Question], group_size: int, seed: int, temperature: float
+) -> list[Group]:
+    """`group_size` episodes of each question, with distinct random streams derived from `seed`."""
+    repeated = [q for q in questions for _ in range(group_size)]
+    seeds = [seed * 1_000_003 + i for i in range(len(repeated))]
+    played = rollout(engine, environment, repeated, seeds, temperature)
+    return [
+        Group(q, tuple(played[i * group_size : (i + 1) * group_size])) for i, q in enumerate(questions)
+    ]
+
+
+async def _play(engine: Engine, environment: Environment, episodes: Sequence[_Episode], temperature: float) -> None:
+    budgets = environment.budgets
+    params = SamplingParams(temperature, budgets.max_turn_tokens, environment.chat.end_of_turn)
+    while active := [e for e in episodes if e.stop is None]:
+        requests = [
+            GenerationRequest(
+                e.index,
+                e.context,
+                seed=e.seed * 64 + len(e.turns),  # one stream a turn: what a turn draws does not hang on earlier lengths
+                max_tokens=min(budgets.max_turn_tokens, budgets.max_response_tokens - e.response_tokens()),
+            )
+            for e in active
+        ]
+        generations = engine.generate(requests, params)
+        await asyncio.gather(*(_take_turn(e, g, environment) for e, g in zip(active, generations, strict=True)))
+
+
+async def _take_turn(episode: _Episode, generation: Generation, environment: Environment) -> None:
+    """Parse what was sampled, act on it, and leave the episode stopped or ready for its next turn."""
+    chat, budgets = environment.chat, environment.budgets
+    text = chat.text(generation.tokens)
+    parsed = parse_turn(text, environment.operators.pool, truncated=not generation.stopped)
+    over_budget = (
+        parsed.action is not None and parsed.action.kind is ActionKind.TOOL and episode.calls >= budgets.max_calls
+    )
+    if over_budget:
+        parsed = with_failure(parsed, ParseFailure.OVER_BUDGET)
+    result = await _act(episode, parsed, environment)
+    episode.context += generation.tokens
+    observation: tuple[int, ...] = ()
+    if result is None:
+        episode.stop = StopReason.ANSWERED
+    elif len(episode.turns) + 1 >= budgets.max_turns:
+        episode.stop = StopReason.TURN_BUDGET
+    else:
+        # a warning names the tags it wants; what an operator returned must not forge any
+        shown = render_observation(result.text, trusted=parsed.action is None)
+        observation = chat.observation(shown, turn_ended=generation.stopped)
+        if episode.response_tokens() + len(observation) >= budgets.max_response_tokens:
+            episode.stop, observation = StopReason.TOKEN_BUDGET, ()
+    episode.turns.append(
+        Turn(
+            generation.tokens,
+            generation.logprobs,
+            parsed,
+            chat.token_at(generation.tokens, action_start_char(parsed)),
+            observation,
+            result,
+        )
+    )
+    episode.context += observation
+
+
+async def _act(episode: _Episode, parsed: ParsedTurn, environment: Environment) -> OperatorResult | None:
+    """The observation of a turn, or None when it answers."""
+    action = parsed.action
+    if action is None:
+        return environment.operators.warn("; ".join(WHAT_WAS_WRONG[f] for f in parsed.failures))
+    if action.kind is ActionKind.ANSWER:
+        return None
+    context = CallContext(episode.question, episode.seed, episode.calls)
+    episode.calls += 1
+    return await environment.operators.call(action.operator or "", action.text, context)
+
+
+def _trajectory(episode: _Episode, environment: Environment) -> Trajectory:
+    assert episode.stop is not None
+    parsed = [t.parsed for t in episode.turns]
+    return Trajectory(
+        episode.question,
+        episode.prompt,
+        tuple(episode.turns),
+        episode.stop,
+        episode_reward(parsed, episode.stop, episode.question.answers, environment.reward),
+        episode_failures(parsed, episode.stop),
+        episode.seed,
+    )

@@ -1,0 +1,138 @@
+"""One rollout batch in, several optimizer updates out: minibatches, objective, KL, clipping.
+
+The trainer knows no objective by name: it asks `harness.objectives` for a segmentation, weights and a band. Every
+average is taken over the whole minibatch before it is split, so the gradient does not depend on the micro-batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.objectives.advantages import group_relative
+from harness.objectives.batch import segment_batch
+from harness.objectives.clip import Clip
+from harness.objectives.loss import ObjectiveOutput, kl_k3, policy_objective, summarize
+from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
+from harness.policy.forward import MicroBatch, micro_batches, policy_logprobs
+from harness.types import Group, Trajectory
+
+
+Reference = Callable[[MicroBatch], Tensor]
+"""Log-probs of a micro-batch's policy tokens under the frozen reference policy, [T'], without gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSettings:
+    """`ratio_unit` and `reduction` are keys of `RATIO_UNITS` and `REDUCTIONS`; `temperature` is the sampler's."""
+
+    ratio_unit: str
+    reduction: str
+    kl_weight: float
+    updates_per_batch: int
+    tokens_per_microbatch: int
+    max_grad_norm: float
+    temperature: float
+    autocast: bool
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateResult:
+    """`clip`: its state after this batch; `metrics`: means over the updates, `update/…` and `sampler/…`."""
+
+    clip: Clip
+    metrics: dict[str, float]
+
+
+def policy_update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    groups: Sequence[Group],
+    clip: Clip,
+    settings: UpdateSettings,
+    reference: Reference | None = None,
+) -> UpdateResult:
+    """Train `model` in place on the groups of one rollout batch, `updates_per_batch` optimizer steps.
+
+    `reference` serves the KL term (k3, token level) and is needed when `kl_weight` is positive. Raises ValueError then.
+    """
+    if settings.kl_weight > 0 and reference is None:
+        raise ValueError("a positive kl_weight needs a reference policy")
+    outputs: list[ObjectiveOutput] = []
+    records: list[dict[str, float]] = []
+    for chunk in np.array_split(np.arange(len(groups)), settings.updates_per_batch):
+        minibatch = [groups[i] for i in chunk]
+        produced, record = _one_update(model, optimizer, minibatch, clip, settings, reference)
+        outputs += produced
+        records.append(record)
+    stats = {f"update/{k}": float(v) for k, v in summarize(outputs).items()} if outputs else {}
+    # per-update values: the mean; the sampler's gap is measured before the first step moved the policy
+    keys = {k for r in records for k in r}
+    stats |= {f"update/{k}": float(np.mean([r[k] for r in records if k in r])) for k in keys - {"logprob_gap"}}
+    stats["update/grad_norm_max"] = max(r["grad_norm"] for r in records)
+    if "logprob_gap" in records[0]:
+        stats["sampler/logprob_gap"] = records[0]["logprob_gap"]
+    stats |= {"update/clip_low": clip.band.low, "update/clip_high": clip.band.high}
+    if outputs:
+        clip = clip.observe(torch.cat([o.ratio for o in outputs]), torch.cat([o.advantage for o in outputs]))
+    return UpdateResult(clip, stats)
+
+
+def _one_update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    groups: Sequence[Group],
+    clip: Clip,
+    settings: UpdateSettings,
+    reference: Reference | None,
+) -> tuple[list[ObjectiveOutput], dict[str, float]]:
+    trajectories = [t for g in groups for t in g.trajectories]
+    rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
+    group_index = torch.tensor([i for i, g in enumerate(groups) for _ in g.trajectories])
+    advantage = group_relative(rewards, group_index)
+    segmentation = segment_batch(trajectories, settings.ratio_unit, seed=settings.seed)
+    weights = REDUCTIONS[settings.reduction](segmentation)
+    kl_weights = seq_mean_token_mean(segmentation)
+    # A group of equal rewards has no policy gradient; without a KL term its trajectories need no forward at all.
+    active = [i for i in range(len(trajectories)) if settings.kl_weight > 0 or advantage[i] != 0]
+    optimizer.zero_grad(set_to_none=True)
+    outputs: list[ObjectiveOutput] = []
+    loss, kl, entropy, gap, n_tokens = 0.0, 0.0, 0.0, 0.0, 0
+    for batch in micro_batches([trajectories[i] for i in active], settings.tokens_per_microbatch):
+        selection = segmentation.select([active[i] for i in batch.indices])
+        old = _sampled_logprobs([trajectories[active[i]] for i in batch.indices])
+        logp, token_entropy = policy_logprobs(model, batch, settings.temperature, settings.autocast)
+        old = old.to(logp)
+        output = policy_objective(
+            logp, old, advantage[selection.trajectories], selection.segmentation, weights[selection.segments], clip.band
+        )
+        total = output.loss
+        if settings.kl_weight > 0 and reference is not None:
+            k3 = kl_k3(logp, reference(batch))
+            total = total + settings.kl_weight * (kl_weights[selection.tokens].to(logp) * k3).sum()
+            kl += float(k3.detach().sum())
+        total.backward()
+        outputs.append(output)
+        loss += float(total.detach())
+        entropy += float(token_entropy.sum())
+        gap = max(gap, float((logp.detach() - old).abs().max()))
+        n_tokens += len(logp)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)) if n_tokens else 0.0
+    record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
+    if n_tokens:
+        optimizer.step()
+        record |= {"entropy": entropy / n_tokens, "logprob_gap": gap}
+        if settings.kl_weight > 0:
+            record["kl"] = kl / n_tokens
+    return outputs, record
+
+
+def _sampled_logprobs(trajectories: Sequence[Trajectory]) -> Tensor:
+    return torch.from_numpy(np.concatenate([t.sampled_logprobs for t in trajectories]))
+
