@@ -1,0 +1,168 @@
+"""The tables every analysis reads, and the choice of arms. Schema here, reading in `load.py`.
+
+trials    one row a trial, finished or not
+    trial str · arm str · seed int · status str (done | failed | unfinished) · included bool · reason str (why it is
+    left out, "" otherwise) · steps int (planned) · config_hash str (of the configuration without its seed)
+metrics   one row a logged value of an included trial
+    trial str · arm str · seed int · step int · metric str · value float
+episodes  one row an episode of an included trial: see EPISODE_COLUMNS
+turns     one row a turn of such an episode: see TURN_COLUMNS
+
+Step 0 is the start policy. Failed and unfinished trials stay in `trials`, and in no other table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "included", "reason", "steps", "config_hash")
+METRIC_COLUMNS = ("trial", "arm", "seed", "step", "metric", "value")
+
+NOT_A_SETTING = frozenset({"seed", "threads"})
+"""Configuration paths that never make two trials different arms."""
+
+
+def digest(value: Any) -> str:
+    """First 12 hex digits of SHA-256 over canonical JSON (sorted keys): the hash printed in captions."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mapping → {"a.b": leaf}. Lists are leaves."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, path + "."))
+        else:
+            flat[path] = value
+    return flat
+
+
+def swept_axes(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Paths whose value differs between configurations (seed and threads apart), in order of first appearance."""
+    flat = [flatten(c) for c in configs]
+    paths = dict.fromkeys(p for f in flat for p in f if p not in NOT_A_SETTING)
+    return [p for p in paths if len({json.dumps(f.get(p), sort_keys=True, default=str) for f in flat}) > 1]
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return " ".join(f"{k}={_short(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return "+".join(_short(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def arm_label(settings: Mapping[str, Any]) -> str:
+    """Readable name of an arm: the bare value for one axis, `last-word=value` pairs for several."""
+    if not settings:
+        return "all"
+    if len(settings) == 1:
+        return _short(next(iter(settings.values())))
+    tails = [path.rsplit(".", 1)[-1] for path in settings]
+    names = [t if tails.count(t) == 1 else path for t, path in zip(tails, settings, strict=True)]
+    return ", ".join(f"{n}={_short(v)}" for n, v in zip(names, settings.values(), strict=True))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One configuration run with several seeds. `settings` holds the swept axes only."""
+
+    label: str
+    settings: Mapping[str, Any]
+    config_hash: str
+
+
+def setting(config: Mapping[str, Any], path: str) -> Any:
+    """Value at a dotted path, a mapping included; None where the path ends early."""
+    node: Any = config
+    for part in path.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return None
+        node = node[part]
+    return node
+
+
+def arms_of(configs: Mapping[str, Mapping[str, Any]], axes: Sequence[str] | None = None) -> dict[str, Arm]:
+    """trial → its arm. `axes` (e.g. a sweep's declared parameters) or else every path that differs."""
+    axes = list(axes) if axes is not None else swept_axes(list(configs.values()))
+    out = {}
+    for trial, config in configs.items():
+        settings = {a: setting(config, a) for a in axes if a not in NOT_A_SETTING}
+        rest = {p: v for p, v in flatten(config).items() if p not in NOT_A_SETTING}
+        out[trial] = Arm(arm_label(settings), settings, digest(rest))
+    return out
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A sweep as tables. `config` is the sweep's own file; `arms` maps labels to arms in display order."""
+
+    name: str
+    config: Mapping[str, Any]
+    trials: pd.DataFrame
+    metrics: pd.DataFrame
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    questions: Mapping[str, int] = field(default_factory=dict)  # suite → questions evaluated; empty: not known
+    path: Path | None = None  # the sweep's directory, where it has one
+
+    @property
+    def config_hash(self) -> str:
+        """Hash over the arms' configurations and the seeds: what a caption quotes."""
+        used = self.trials[self.trials["included"]]
+        return digest(sorted((str(h), int(s)) for h, s in zip(used["config_hash"], used["seed"], strict=True)))
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """Trials that no number of a report rests on, with the reason."""
+        return self.trials.loc[~self.trials["included"], ["trial", "arm", "seed", "status", "reason"]]
+
+    def seed_text(self) -> str:
+        """ "5 per arm", or "4–5 per arm" where arms differ, for captions."""
+        counts = self.trials[self.trials["included"]].groupby("arm")["seed"].nunique()
+        low, high = int(counts.min()), int(counts.max())
+        return f"{low} per arm" if low == high else f"{low}–{high} per arm"
+
+    def question_text(self) -> str:
+        """ "200 per suite", or the number of each suite where they differ, for captions."""
+        if not self.questions:
+            return "not recorded"
+        numbers = sorted(set(self.questions.values()))
+        if len(numbers) == 1:
+            return f"{numbers[0]} per suite"
+        return ", ".join(f"{suite} {n}" for suite, n in sorted(self.questions.items()))
+
+    def values(self, metric: str, step: int | None = None) -> pd.DataFrame:
+        """Rows of one metric (columns trial, arm, seed, step, value), at one step or all of them."""
+        rows = self.metrics[self.metrics["metric"] == metric]
+        if step is not None:
+            rows = rows[rows["step"] == step]
+        return rows[["trial", "arm", "seed", "step", "value"]]
+
+    def suites(self, prefix: str = "eval/em/") -> list[str]:
+        """Suites that have a metric `prefix<suite>`, sorted."""
+        names = self.metrics["metric"].unique()
+        return sorted(n[len(prefix) :] for n in names if n.startswith(prefix) and "/" not in n[len(prefix) :])
+
+
+def trials_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=list(TRIAL_COLUMNS))
+    return frame.astype({"seed": "int64", "included": bool, "steps": "int64"})
+
+
+def metrics_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=list(METRIC_COLUMNS))
+    return frame.astype({"seed": "int64", "step": "int64", "value": "float64"})

@@ -1,0 +1,143 @@
+"""Journals on disk → frames. Schema in `frames.py`; episodes, read column by column on demand, in `episodes.py`.
+
+    <sweep>/sweep.yaml
+    <sweep>/trials/<name>-<key8>/{config.yaml, metrics.jsonl, events.jsonl, episodes/*.parquet, result.json}
+
+Only finished trials with a sound journal count. Every other trial stays in `Frames.trials` with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+
+from analysis.frames import Arm, Frames, arms_of, metrics_frame, setting, swept_axes, trials_frame
+from harness.journal import EPISODES, read_metrics, read_result
+
+
+class LoadError(ValueError):
+    """The folder is no sweep, or holds nothing to analyse."""
+
+
+def load_sweep(run_dir: str | Path) -> Frames:
+    """Read a sweep's directory. Raises LoadError when it has no trial directory at all."""
+    root = Path(run_dir)
+    folders = trial_folders(root)
+    if not folders:
+        raise LoadError(f"{root}: no trials/ with a config.yaml inside; is this a sweep's output folder?")
+    sweep = _yaml(root / "sweep.yaml") if (root / "sweep.yaml").exists() else {}
+    configs = {f.name: _config(f) for f in folders}
+    arms = arms_of(configs, _axes(sweep, configs))
+    trials, metrics = [], []
+    for folder in folders:
+        arm, config = arms[folder.name], configs[folder.name]
+        status, reason = _status(folder)
+        rows: list[dict[str, Any]] = []
+        if not reason:
+            try:
+                rows = [
+                    {"trial": folder.name, "arm": arm.label, "seed": config["seed"]}
+                    | {"step": step, "metric": k, "value": v}
+                    for step, values, _ in read_metrics(folder)
+                    for k, v in values.items()
+                ]
+            except ValueError as error:
+                reason = str(error).replace(f"{folder}/", "")
+            else:
+                reason = "" if rows else "no metrics"
+        trials.append(
+            {
+                "trial": folder.name,
+                "arm": arm.label,
+                "seed": config["seed"],
+                "status": status,
+                "included": not reason,
+                "reason": reason,
+                "steps": config.get("steps", 0),
+                "config_hash": arm.config_hash,
+            }
+        )
+        metrics += rows if not reason else []
+    frame = trials_frame(trials)
+    return Frames(
+        name=str(sweep.get("name", root.name)),
+        config=sweep,
+        trials=frame,
+        metrics=metrics_frame(metrics).drop_duplicates(["trial", "step", "metric"], keep="last", ignore_index=True),
+        arms=_in_order(arms.values(), sweep),
+        questions=_questions(root, list(frame.loc[frame["included"], "trial"])),
+        path=root,
+    )
+
+
+def trial_folders(root: Path) -> list[Path]:
+    """Trial directories of a sweep, by name."""
+    return sorted(p.parent for p in root.glob("trials/*/config.yaml"))
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise LoadError(f"{path}: not readable as YAML ({error})") from error
+    if not isinstance(value, dict):
+        raise LoadError(f"{path}: a mapping is needed")
+    return value
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = _yaml(folder / "config.yaml")
+    if "seed" not in config:
+        raise LoadError(f"{folder / 'config.yaml'}: no seed")
+    return config
+
+
+def _status(folder: Path) -> tuple[str, str]:
+    """(done | failed | unfinished, why it is left out or "")."""
+    result = read_result(folder)
+    if result is None:
+        return "unfinished", "no result: still running, or killed"
+    if result["status"] == "finished":
+        return "done", ""
+    lines = [line for line in str(result.get("error", "")).splitlines() if line.strip()]
+    return "failed", lines[-1].strip() if lines else "failed without a message"
+
+
+def _axes(sweep: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The declared axes that do vary (all of them when none does), or every path that differs between trials."""
+    declared = list(sweep.get("parameters") or {})
+    if not declared:
+        return swept_axes(list(configs.values()))
+    varying = [a for a in declared if len({repr(setting(c, a)) for c in configs.values()}) > 1]
+    return varying or declared
+
+
+def _in_order(arms: Iterable[Arm], sweep: Mapping[str, Any]) -> dict[str, Arm]:
+    """Arms by label, in the order in which the sweep file lists the values."""
+    from analysis.plan import same_setting
+
+    listed = {path: axis.get("values", []) for path, axis in (sweep.get("parameters") or {}).items()}
+
+    def rank(arm: Arm) -> tuple[int, ...]:
+        places = []
+        for path, value in arm.settings.items():
+            values = listed.get(path, [])
+            places.append(next((i for i, v in enumerate(values) if same_setting(v, value)), len(values)))
+        return tuple(places)
+
+    unique = {arm.label: arm for arm in arms}
+    return {arm.label: arm for arm in sorted(unique.values(), key=lambda a: (rank(a), a.label))}
+
+
+def _questions(root: Path, trials: list[str]) -> dict[str, int]:
+    """Distinct questions a suite in the last greedy evaluation of the first included trial."""
+    for trial in trials:
+        files = sorted((root / "trials" / trial / EPISODES).glob("step-*-eval.parquet"))
+        if files:
+            table = pq.ParquetFile(files[-1]).read(columns=["suite", "question_id"]).to_pandas()
+            return {str(k): int(v) for k, v in table.groupby("suite")["question_id"].nunique().items()}
+    return {}

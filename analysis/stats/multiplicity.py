@@ -1,0 +1,52 @@
+"""Several tests at once, and tests of sameness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
+
+from analysis.stats.results import DegenerateInput, Test, finite_vector
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm-adjusted p-values in the order given. A missing p (None) stays None and counts as no hypothesis."""
+    known = [i for i, p in enumerate(p_values) if p is not None]
+    if not known:
+        return [None] * len(p_values)
+    values = finite_vector([p_values[i] for i in known], "p-values")
+    if ((values < 0) | (values > 1)).any():
+        raise DegenerateInput("a p-value is outside [0, 1]")
+    adjusted = multipletests(values, method="holm")[1]
+    out: list[float | None] = [None] * len(p_values)
+    for i, p in zip(known, adjusted, strict=True):
+        out[i] = float(p)
+    return out
+
+
+CORRECTIONS = {"holm": holm, "none": list}
+"""Corrections a pre-registration may name."""
+
+
+def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = False) -> Test:
+    """Two one-sided t tests on seed means: a small p supports |mean(a) − mean(b)| < margin.
+
+    Margin in the metric's unit, > 0. With fewer than two seeds an arm, or no spread at all, p is None with a note.
+    """
+    if margin <= 0:
+        raise DegenerateInput(f"equivalence margin must be positive, got {margin}")
+    x, y = finite_vector(a, "arm A"), finite_vector(b, "arm B")
+    if paired and x.size != y.size:
+        raise DegenerateInput(f"paired seeds, but {x.size} in one arm and {y.size} in the other")
+    method = f"TOST on {'paired ' if paired else ''}seed means, margin ±{margin:g}"
+    difference = float(x.mean() - y.mean())
+    if min(x.size, y.size) < 2:
+        return Test(difference, None, method, note="one seed in an arm: equivalence cannot be tested")
+    flat = np.ptp(x - y) == 0 if paired else np.ptp(x) == 0 and np.ptp(y) == 0
+    if flat:
+        return Test(difference, None, method, note="no spread between seeds: no standard error")
+    p = ttost_paired(x, y, -margin, margin)[0] if paired else ttost_ind(x, y, -margin, margin, usevar="unequal")[0]
+    return Test(difference, float(p), method)

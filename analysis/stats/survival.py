@@ -1,0 +1,149 @@
+"""Times that may not have come yet: turns to recovery, steps to a threshold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from statsmodels.duration.survfunc import SurvfuncRight
+
+from analysis.stats.results import DegenerateInput, Estimate, Interval, Test, finite_vector
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """Kaplan–Meier curve. Arrays of equal length over the distinct times, time 0 first.
+
+    `survival` is P(not yet) just after a time; `at_risk` and `events` are counts there; low/high pointwise (log-log).
+    """
+
+    time: np.ndarray
+    survival: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    at_risk: np.ndarray
+    events: np.ndarray
+    n: int
+    note: str = ""
+
+
+def _times(time: ArrayLike, event: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    t = finite_vector(time, "times")
+    e = np.asarray(event).ravel().astype(bool)
+    if e.size != t.size:
+        raise DegenerateInput(f"{t.size} times but {e.size} event marks")
+    if (t < 0).any():
+        raise DegenerateInput("a time is negative")
+    return t, e
+
+
+def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> Survival:
+    """Curve of P(event has not come by t). `event` False: censored at that time. Zero events: flat at 1, with a note.
+
+    Bands: log-log transform of Greenwood's variance (inside [0, 1]); where the curve is 1 or 0 they equal it.
+    """
+    t, e = _times(time, event)
+    distinct = np.unique(t)
+    order = np.sort(t)
+    at_risk = t.size - np.searchsorted(order, distinct, side="left")
+    events = np.array([(e & (t == u)).sum() for u in distinct], dtype=np.int64)
+    if not e.any():
+        curve, se = np.ones(distinct.size), np.zeros(distinct.size)
+    else:
+        fit = SurvfuncRight(t, e.astype(int))
+        positions = np.searchsorted(fit.surv_times, distinct, side="right") - 1
+        curve = np.where(positions >= 0, fit.surv_prob[positions.clip(0)], 1.0)
+        with np.errstate(invalid="ignore", divide="ignore"):  # Greenwood is 0·∞ once the curve is 0
+            se = np.nan_to_num(np.where(positions >= 0, fit.surv_prob_se[positions.clip(0)], 0.0))
+    z = stats.norm.ppf(0.5 + level / 2)
+    inner = (curve > 0) & (curve < 1)
+    log = np.log(curve, out=np.zeros_like(curve), where=inner)
+    theta = np.divide(z * se, curve * log, out=np.zeros_like(curve), where=inner)
+    low = np.where(inner, curve ** np.exp(-theta), curve)
+    high = np.where(inner, curve ** np.exp(theta), curve)
+    pad = [0.0] if distinct[0] > 0 else []
+    ones = [1.0] * len(pad)
+    return Survival(
+        np.concatenate([pad, distinct]),
+        np.concatenate([ones, curve]),
+        np.concatenate([ones, np.minimum(low, high)]),
+        np.concatenate([ones, np.maximum(low, high)]),
+        np.concatenate([np.full(len(pad), t.size), at_risk]).astype(np.int64),
+        np.concatenate([np.zeros(len(pad)), events]).astype(np.int64),
+        int(t.size),
+        "" if e.any() else "no event: the curve stays at 1",
+    )
+
+
+def logrank(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike) -> Test:
+    """Log-rank test of two samples (z; negative: events of A come later than expected). No event: p = 1, a note."""
+    (ta, ea), (tb, eb) = _times(time_a, event_a), _times(time_b, event_b)
+    if not (ea.any() or eb.any()):
+        return Test(None, 1.0, "log-rank", note="no event in either arm")
+    last_shared = min(ta.max(), tb.max())
+    if not ((ta[ea] <= last_shared).any() or (tb[eb] <= last_shared).any()) or _no_variance(ta, ea, tb, eb):
+        return Test(None, 1.0, "log-rank", note="no event while both arms were at risk")
+    result = stats.logrank(stats.CensoredData.right_censored(ta, ~ea), stats.CensoredData.right_censored(tb, ~eb))
+    return Test(float(result.statistic), float(result.pvalue), "log-rank")
+
+
+def _no_variance(ta: np.ndarray, ea: np.ndarray, tb: np.ndarray, eb: np.ndarray) -> bool:
+    """True when at every event time one arm is empty, or everybody at risk has the event at once."""
+    for u in np.unique(np.concatenate([ta[ea], tb[eb]])):
+        na, nb = int((ta >= u).sum()), int((tb >= u).sum())
+        d = int((ea & (ta == u)).sum() + (eb & (tb == u)).sum())
+        if na and nb and d < na + nb:
+            return False
+    return True
+
+
+def restricted_mean(time: ArrayLike, event: ArrayLike, horizon: float, level: float = 0.95) -> Estimate:
+    """Mean of min(time, horizon): the area under Kaplan–Meier up to `horizon`, normal interval (Greenwood).
+
+    The horizon must not exceed the longest observed time, beyond which nothing is known, unless the curve is 0 there.
+    """
+    mean, variance, n = _area(time, event, horizon)
+    if variance == 0:
+        note = "no event before the horizon" if mean == horizon else "no spread"
+        return Estimate(mean, Interval(mean, mean, level, "restricted mean, Greenwood"), n, note)
+    half = float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt(variance)
+    return Estimate(mean, Interval(mean - half, mean + half, level, "restricted mean, Greenwood"), n)
+
+
+def restricted_mean_difference(
+    time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike, horizon: float, level: float = 0.95
+) -> tuple[Estimate, Test]:
+    """Restricted mean of A minus that of B up to `horizon`, with a normal interval and z test."""
+    mean_a, var_a, n_a = _area(time_a, event_a, horizon)
+    mean_b, var_b, n_b = _area(time_b, event_b, horizon)
+    difference, variance = mean_a - mean_b, var_a + var_b
+    method = f"restricted mean difference to {horizon:g}, Greenwood z"
+    if variance == 0:
+        note = "no spread in either arm"
+        flat = Interval(difference, difference, level, method)
+        p = 1.0 if difference == 0 else None
+        return Estimate(difference, flat, n_a + n_b, note), Test(None, p, method, note=note)
+    se = math.sqrt(variance)
+    half = float(stats.norm.ppf(0.5 + level / 2)) * se
+    p = float(2 * stats.norm.sf(abs(difference) / se))
+    estimate = Estimate(difference, Interval(difference - half, difference + half, level, method), n_a + n_b)
+    return estimate, Test(difference / se, p, method)
+
+
+def _area(time: ArrayLike, event: ArrayLike, horizon: float) -> tuple[float, float, int]:
+    """Area under the curve to the horizon, its variance, and n."""
+    if horizon <= 0:
+        raise DegenerateInput(f"the horizon must be positive, got {horizon}")
+    curve = kaplan_meier(time, event)
+    if curve.time[-1] < horizon and curve.survival[-1] > 0:
+        raise DegenerateInput(f"horizon {horizon:g} lies beyond the longest observed time {curve.time[-1]:g}")
+    keep = curve.time < horizon
+    edges = np.append(curve.time[keep], horizon)
+    areas = curve.survival[keep] * np.diff(edges)
+    after = np.cumsum(areas[::-1])[::-1]  # area from each time on
+    d, n = curve.events[keep].astype(float), curve.at_risk[keep].astype(float)
+    weight = np.divide(d, n * (n - d), out=np.zeros_like(d), where=n > d)
+    return float(areas.sum()), float((after**2 * weight).sum()), curve.n

@@ -1,0 +1,341 @@
+"""A sweep at a glance: EM by suite and arm with its interval over seeds, and every contrast with its exact test.
+
+Seeds are the units. An arm's interval is Student's t on seed means; a contrast's is the inversion of the exact
+permutation test where the design permits one, else a t interval, and each names itself. Holm runs over the suites of
+a contrast. "Start" is step 0, "final" the last step that every included trial evaluated.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.frames import Frames
+from analysis.plan import Contrast, Plan, contrasts, read_plan
+from analysis.stats.multiplicity import CORRECTIONS, tost
+from analysis.stats.permutation import best_interval, mean_interval, seed_permutation, smallest_p
+from analysis.stats.results import Estimate, Test
+
+OVERALL = "all suites"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRow:
+    """One arm on one suite. `rise` is final − start, seed by seed; None where step 0 was not evaluated."""
+
+    suite: str
+    arm: str
+    seeds: tuple[int, ...]
+    final: Estimate
+    start: Estimate | None
+    rise: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastRow:
+    """One contrast on one suite. `p_adjusted` is corrected over the suites of this contrast."""
+
+    suite: str
+    contrast: Contrast
+    n_seeds: tuple[int, int]
+    difference: Estimate
+    test: Test
+    p_adjusted: float | None
+    equivalence: Test | None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSummary:
+    """What `summarise_sweep` found. Renders itself as text, rich tables and CSV."""
+
+    name: str
+    metric: str
+    final_step: int
+    config_hash: str
+    plan: Plan
+    arms: tuple[ArmRow, ...]
+    contrasts: tuple[ContrastRow, ...]
+    left_out: tuple[tuple[str, str, str], ...]  # trial, status, reason
+    notes: tuple[str, ...]
+
+    def arm_table(self) -> pd.DataFrame:
+        """One row a suite and arm; numbers as floats, absent ones as empty strings."""
+        rows = []
+        for r in self.arms:
+            rows.append(
+                {
+                    "suite": r.suite,
+                    "arm": r.arm,
+                    "seeds": len(r.seeds),
+                    "start": _number(r.start and r.start.value),
+                    "final": _number(r.final.value),
+                    **_ends(r.final),
+                    "rise": _number(r.rise and r.rise.value),
+                    **_ends(r.rise, "rise_"),
+                    "interval": r.final.interval.method if r.final.interval else r.final.note,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def contrast_table(self) -> pd.DataFrame:
+        """One row a suite and contrast."""
+        rows = []
+        for r in self.contrasts:
+            rows.append(
+                {
+                    "contrast": r.contrast.label,
+                    "role": "confirmatory" if r.contrast.confirmatory else "exploratory",
+                    "suite": r.suite,
+                    "seeds": f"{r.n_seeds[0]} v {r.n_seeds[1]}",
+                    "difference": _number(r.difference.value),
+                    **_ends(r.difference),
+                    "p": _number(r.test.p),
+                    "p_adjusted": _number(r.p_adjusted),
+                    "smallest_p": _number(r.test.smallest_p),
+                    "p_equivalence": _number(r.equivalence and r.equivalence.p),
+                    "interval": r.difference.interval.method if r.difference.interval else r.difference.note,
+                    "test": r.test.method,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def text(self) -> str:
+        """Plain text, 80–120 columns, no colour."""
+        lines = [f"{self.name}: {self.metric} at step {self.final_step} (configuration {self.config_hash})", ""]
+        lines += [_aligned(_display(self.arm_table(), ARM_COLUMNS)), ""]
+        if self.contrasts:
+            lines += [_aligned(_display(self.contrast_table(), CONTRAST_COLUMNS)), ""]
+        lines += list(self.notes)
+        lines += [f"left out: {trial} ({status}): {reason}" for trial, status, reason in self.left_out]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def print(self) -> None:
+        """The same as rich tables on the terminal."""
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        console = Console()
+        tables = [(f"{self.metric} at step {self.final_step}", self.arm_table(), ARM_COLUMNS)]
+        listed = self.contrast_table()
+        for label in dict.fromkeys(r.contrast.label for r in self.contrasts):
+            rows = listed[listed["contrast"] == label]
+            title = f"{label} ({rows['role'].iloc[0]}; {self.plan.correction} over suites)"
+            tables.append((title, rows, CONTRAST_COLUMNS[2:]))
+        for title, frame, columns in tables:
+            table = Table(
+                title=title,
+                title_justify="left",
+                box=box.SIMPLE_HEAD,
+                padding=(0, 1, 0, 0),
+                show_edge=False,
+                pad_edge=False,
+            )
+            shown = _display(frame, columns)
+            for name in shown.columns:
+                table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
+            for row in shown.itertuples(index=False):
+                table.add_row(*map(str, row))
+            console.print(table)
+        for line in self.notes:
+            console.print(line, markup=False)
+        for trial, status, reason in self.left_out:
+            console.print(f"left out: {trial} ({status}): {reason}", style="yellow", markup=False)
+
+    def csv(self) -> str:
+        """Arms and contrasts in one long table, full precision."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        for kind, frame in (("arm", self.arm_table()), ("contrast", self.contrast_table())):
+            if frame.empty:
+                continue
+            writer.writerow(["kind", *frame.columns])
+            writer.writerows([kind, *row] for row in frame.itertuples(index=False))
+        return out.getvalue()
+
+
+_HEADS = {"p_adjusted": "p adj", "smallest_p": "least p"}
+_WORDS = {"suite", "arm", "contrast", "role"}
+ARM_COLUMNS = ("suite", "arm", "seeds", "start", "final", "ci", "rise", "rise_ci")
+CONTRAST_COLUMNS = ("contrast", "role", "suite", "seeds", "difference", "ci", "p", "p_adjusted", "smallest_p")
+
+
+def _number(value: float | None) -> float | str:
+    return "" if value is None else float(value)
+
+
+def _ends(estimate: Estimate | None, prefix: str = "") -> dict[str, float | str]:
+    interval = estimate.interval if estimate else None
+    return {f"{prefix}low": _number(interval and interval.low), f"{prefix}high": _number(interval and interval.high)}
+
+
+def format_p(p: float | str | None) -> str:
+    """Four decimals at most, never 0: ".0625", "<.0001"; "–" when there is none."""
+    if p is None or p == "":
+        return "–"
+    p = float(p)
+    if p < 1e-4:
+        return "<.0001"
+    return f"{p:.4f}".rstrip("0").rstrip(".").removeprefix("0") if p < 1 else "1"
+
+
+def format_share(value: float | str | None, signed: bool = False) -> str:
+    """Three decimals, "–" when there is none."""
+    if value is None or value == "":
+        return "–"
+    rounded = round(float(value), 3) + 0.0  # no "-0.000"
+    return f"{rounded:+.3f}" if signed else f"{rounded:.3f}"
+
+
+def _display(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
+    shown = {}
+    for name in columns:
+        if name.endswith("ci"):
+            prefix, signed = name.removesuffix("ci"), "difference" in frame or name != "ci"
+            shown[name.replace("_", " ")] = [
+                "–" if low == "" else f"[{format_share(low, signed)}, {format_share(high, signed)}]"
+                for low, high in zip(frame[prefix + "low"], frame[prefix + "high"], strict=True)
+            ]
+        elif name.startswith("p") or name == "smallest_p":
+            shown[_HEADS.get(name, name)] = [format_p(v) for v in frame[name]]
+        elif name in ("start", "final", "difference", "rise"):
+            shown[name] = [format_share(v, name in ("difference", "rise")) for v in frame[name]]
+        else:
+            shown[name] = [str(v) for v in frame[name]]
+    return pd.DataFrame(shown)
+
+
+def _aligned(frame: pd.DataFrame) -> str:
+    cells = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(frame.columns))]
+    left = [name in _WORDS for name in frame.columns]
+    lines = (
+        "  ".join(c.ljust(w) if words else c.rjust(w) for c, w, words in zip(row, widths, left, strict=True))
+        for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def final_step(frames: Frames, metric: str) -> int:
+    """Last step at which every included trial that logged `metric…` did so. Raises ValueError when there is none."""
+    rows = frames.metrics[frames.metrics["metric"].str.startswith(metric)]
+    steps = [set(g["step"]) for _, g in rows.groupby("trial")]
+    common = set.intersection(*steps) if steps else set()
+    if not common:
+        raise ValueError(f"{frames.name}: no step at which every finished trial logged {metric}")
+    return max(common)
+
+
+def seed_values(frames: Frames, metric: str, arm: str, step: int) -> pd.Series:
+    """One value a seed (index seed, sorted) of an arm at a step."""
+    rows = frames.values(metric, step)
+    series = rows[rows["arm"] == arm].set_index("seed")["value"].sort_index()
+    if series.index.has_duplicates:
+        raise ValueError(f"{frames.name}: arm {arm!r} has two trials with the same seed")
+    return series[np.isfinite(series)]
+
+
+def summarise(frames: Frames, plan: Plan | None = None) -> SweepSummary:
+    """See the module's text. Raises ValueError when no trial finished or the metric was never logged."""
+    plan = plan if plan is not None else read_plan(frames.config.get("analysis"))
+    prefix = plan.metric + "/"
+    suites = frames.suites(prefix)
+    step = final_step(frames, plan.metric)
+    names = [(s, prefix + s) for s in suites]
+    if len(suites) != 1 and frames.metrics["metric"].eq(plan.metric).any():
+        names.append((OVERALL if suites else plan.metric.rsplit("/", 1)[-1], plan.metric))
+    notes = []
+    arms: list[ArmRow] = []
+    for suite, metric in names:
+        for label in frames.arms:
+            final = seed_values(frames, metric, label, step)
+            logged = frames.values(metric, step).query("arm == @label")
+            missing = sorted(set(logged["seed"]) - set(final.index))
+            if missing:
+                listed = ", ".join(map(str, missing))
+                notes.append(f"{label}: {metric} is not finite at step {step} for seed {listed}; left out")
+            if final.empty:
+                notes.append(f"{label}: no value of {metric} at step {step}")
+                continue
+            start = seed_values(frames, metric, label, 0)
+            both = final.index.intersection(start.index)
+            arms.append(
+                ArmRow(
+                    suite,
+                    label,
+                    tuple(int(s) for s in final.index),
+                    mean_interval(final, plan.level),
+                    mean_interval(start, plan.level) if len(start) else None,
+                    mean_interval(final[both] - start[both], plan.level) if len(both) and step else None,
+                )
+            )
+    rows = []
+    for contrast in contrasts(frames, plan):
+        rows += _contrast_rows(frames, plan, contrast, names, step)
+    hopeless = {
+        f"{r.contrast.label}: {r.n_seeds[0]} v {r.n_seeds[1]} seeds cannot reach p ≤ {plan.alpha:g} "
+        f"(smallest attainable {format_p(r.test.smallest_p)})": None
+        for r in rows
+        if r.test.smallest_p is not None and r.test.smallest_p > plan.alpha
+    }
+    left_out = tuple((str(r.trial), str(r.status), str(r.reason)) for r in frames.left_out.itertuples())
+    return SweepSummary(
+        frames.name,
+        plan.metric,
+        step,
+        frames.config_hash,
+        plan,
+        tuple(arms),
+        tuple(rows),
+        left_out,
+        (*notes, *hopeless),
+    )
+
+
+def _contrast_rows(
+    frames: Frames, plan: Plan, contrast: Contrast, names: list[tuple[str, str]], step: int
+) -> list[ContrastRow]:
+    drafts = []
+    for suite, metric in names:
+        a = seed_values(frames, metric, contrast.treatment, step)
+        b = seed_values(frames, metric, contrast.baseline, step)
+        if a.empty or b.empty:
+            continue
+        test = seed_permutation(a, b)
+        drafts.append(
+            (
+                suite,
+                (len(a), len(b)),
+                best_interval(a, b, level=plan.level),
+                test,
+                tost(a, b, plan.margin) if plan.margin is not None else None,
+            )
+        )
+    # The mean over suites is no further hypothesis: it takes no part in the correction.
+    tested = [d for d in drafts if d[0] != OVERALL]
+    adjusted = dict(zip([d[0] for d in tested], CORRECTIONS[plan.correction]([d[3].p for d in tested]), strict=True))
+    return [
+        ContrastRow(s, contrast, n, diff, test, adjusted.get(s, test.p), equivalence)
+        for s, n, diff, test, equivalence in drafts
+    ]
+
+
+def smallest_adjusted_p(n_a: int, n_b: int, paired: bool, n_tests: int) -> float:
+    """Least p that survives Holm over `n_tests` tests: the least p times the number of tests, at most 1."""
+    return min(1.0, smallest_p(n_a, n_b, paired) * n_tests)
+
+
+def summarise_sweep(run_dir: str | Path, metric: str | None = None) -> SweepSummary:
+    """Read a sweep's directory and summarise it, on the plan's metric or another (then nothing is confirmatory)."""
+    from analysis.load import load_sweep
+
+    frames = load_sweep(run_dir)
+    plan = read_plan(frames.config.get("analysis"))
+    if metric is not None and metric != plan.metric:
+        plan = replace(plan, metric=metric, axis=None)
+    return summarise(frames, plan)
