@@ -67,7 +67,9 @@ def _answers(entities: Mapping[str, Entity], fact: Fact, kind: str | None) -> tu
 
 
 # What kind of entity a relation leads to (others lead to plain values).
-LEADS_TO = {"country": "country", "neighbours": "country", "used_in": "country", "capital": "city", "currency": "currency"}
+LEADS_TO = {
+    "country": "country", "neighbours": "country", "used_in": "country", "capital": "city", "currency": "currency",
+}  # fmt: skip
 
 
 def follow(entities: Mapping[str, Entity], start: Entity, relations: Sequence[str]) -> list[tuple[Entity, Fact]] | None:
@@ -87,7 +89,7 @@ def follow(entities: Mapping[str, Entity], start: Entity, relations: Sequence[st
     return path
 
 
-def phrasings(start: Entity, mention: str, path: Sequence[tuple[Entity, Fact]], relations: Sequence[str]) -> tuple[str, ...]:
+def phrasings(mention: str, path: Sequence[tuple[Entity, Fact]], relations: Sequence[str]) -> tuple[str, ...]:
     """All wordings of a chain: each inner relation's phrase around the one before, then the last one's question."""
     inner = [mention]
     for (entity, _), key in zip(path, relations[:-1], strict=False):
@@ -96,7 +98,9 @@ def phrasings(start: Entity, mention: str, path: Sequence[tuple[Entity, Fact]], 
     return tuple(question.format(s=s) for s, question in product(inner, asked))
 
 
-def _chain(entities: Mapping[str, Entity], suite: str, start: Entity, relations: tuple[str, ...], named: str | None = None) -> Candidate | None:
+def _chain(
+    entities: Mapping[str, Entity], suite: str, start: Entity, relations: tuple[str, ...], named: str | None = None
+) -> Candidate | None:
     """A question on a chain from `start`, which it names `named` (an alias) or as usual."""
     path = follow(entities, start, relations)
     if path is None:
@@ -108,7 +112,8 @@ def _chain(entities: Mapping[str, Entity], suite: str, start: Entity, relations:
     kind = LEADS_TO.get(relations[-1])
     answers = _answers(entities, path[-1][1], kind)
     about = {entity.title for entity, _ in path} | {step.value for step in steps}
-    texts = phrasings(start, named or start.mention, path, relations)
+    mention = start.mention if named is None else f"the {named}" if start.kind == "country" else named
+    texts = phrasings(mention, path, relations)
     # An answer named in the question needs no reading.
     texts = tuple(t for t in texts if path[-1][1].value not in t)
     if not texts:
@@ -122,8 +127,8 @@ def _single(entities: Mapping[str, Entity]) -> Iterator[Candidate | None]:
         for key in start.facts if start.askable else ():
             if start.shared and key == "country" and start.mention.endswith(start.facts[key].value):
                 continue  # the mention gives it away
-            suite = "world_longtail" if start.obscurity >= OBSCURE and start.kind in ("country", "city") else "world_single"
-            yield _chain(entities, suite, start, (key,))
+            obscure = start.obscurity >= OBSCURE and start.kind in ("country", "city")
+            yield _chain(entities, "world_longtail" if obscure else "world_single", start, (key,))
             if start.alias is not None:
                 yield _chain(entities, "world_alias", start, (key,), named=start.alias)
 
@@ -143,18 +148,19 @@ def _comparison(a: Entity, b: Entity, key: str, winner: Entity, texts: tuple[str
     steps = tuple(Step(e.title, key, e.facts[key].value, e.id) for e in (a, b))
     about = {a.title, b.title, *(step.value for step in steps)}
     signature = "|".join(("compare", key, *sorted((a.id, b.id))))
-    answers = (winner.mention, *winner.aliases)
+    answers = (winner.name, *winner.aliases)
     return Candidate("world_compare", signature, texts, answers, steps, frozenset(about))
 
 
 def _more_people(a: Entity, b: Entity) -> Candidate | None:
     if max(a.people, b.people) < COMPARE_RATIO * min(a.people, b.people):
         return None
-    texts = (f"Which has more people, {a.mention} or {b.mention}?", f"Which has the larger population: {a.mention} or {b.mention}?")
-    fewer = (f"Which has fewer people, {a.mention} or {b.mention}?",)
     high, low = (a, b) if a.people > b.people else (b, a)
-    small = stable_hash(a.id, b.id, "fewer") % 3 == 0
-    return _comparison(a, b, "population", low if small else high, fewer if small else texts)
+    pair = f"{a.mention} or {b.mention}?"
+    if stable_hash(a.id, b.id, "fewer") % 3 == 0:
+        return _comparison(a, b, "population", low, (f"Which has fewer people, {pair}",))
+    texts = (f"Which has more people, {pair}", f"Which has the larger population: {pair}")
+    return _comparison(a, b, "population", high, texts)
 
 
 def _which_in(a: Entity, b: Entity, key: str, texts: tuple[str, ...]) -> Candidate | None:
@@ -177,7 +183,8 @@ _COMPARED = {
 def _compared(entities: Mapping[str, Entity], partners: int) -> Iterator[Candidate | None]:
     """Each country and unshared city against a few others, chosen by hash."""
     for kind in ("country", "city"):
-        pool = sorted((e for e in entities.values() if e.kind == kind and not e.shared and e.askable), key=lambda e: e.id)
+        pool = [e for e in entities.values() if e.kind == kind and not e.shared and e.askable]
+        pool.sort(key=lambda e: e.id)
         for a in pool:
             for i in range(partners if kind == "country" else 1):
                 b = pool[stable_hash("pair", a.id, str(i)) % len(pool)]

@@ -21,7 +21,10 @@ class Facts:
     @classmethod
     def of(cls, entities: Mapping[str, Entity]) -> Facts:
         by_name: dict[str, Entity] = {}
-        names = {e.title: {name_key(n) for n in (e.name, e.mention, *e.aliases, *filter(None, [e.alias]))} for e in entities.values()}
+        names = {
+            e.title: {name_key(n) for n in (e.name, e.mention, e.alias, *e.aliases) if n is not None}
+            for e in entities.values()
+        }
         claims = Counter(key for keys in names.values() for key in keys)
         kinds: dict[str, list[Entity]] = {}
         for entity in entities.values():

@@ -25,7 +25,13 @@ RELATIONS: dict[str, Relation] = {
         Relation(
             "capital",
             "Capital",
-            {"country": ("What is the capital of {s}?", "Which city is the capital of {s}?", "Name the capital of {s}.")},
+            {
+                "country": (
+                    "What is the capital of {s}?",
+                    "Which city is the capital of {s}?",
+                    "Name the capital of {s}.",
+                ),
+            },
             {"country": ("the capital of {s}",)},
         ),
         Relation(

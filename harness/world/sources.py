@@ -18,53 +18,38 @@ from babel import Locale
 from babel.languages import get_official_languages
 from babel.numbers import get_territory_currencies
 
+from harness.world.corrections import (
+    CAPITAL_ALIASES,
+    CAPITALS,
+    CONTINENT,
+    MAIN_LANGUAGE,
+    MISSING_BORDERS,
+    MORE_CAPITALS,
+    MORE_CONTINENTS,
+    MORE_NAMES,
+    NAMES,
+    NO_AGREED_CAPITAL,
+    NOT_COUNTRIES,
+    NOT_OFFICIAL,
+    UNCERTAIN_BORDERS,
+    WITH_ARTICLE,
+    WRONG_BORDERS,
+)
 from harness.world.names import ascii_name, is_plain, name_key
 
 CONTINENTS = {
     "AF": "Africa", "AS": "Asia", "EU": "Europe", "NA": "North America", "OC": "Oceania", "SA": "South America",
 }  # fmt: skip
 
-# Dependent territories and states that no longer exist: GeoNames lists them beside the countries.
-NOT_COUNTRIES = frozenset(
-    "AN AQ AS AW AX AI BL BM BQ BV CC CK CS CW CX EH FK FO GF GG GI GL GP GS GU HK HM IM IO JE KY MF MO MP MQ MS NC NF NU"
-    " PF PM PN PR RE SH SJ SX TC TF TK UM VG VI WF YT".split()
-)
-# Their capital is disputed, or the sources name different ones.
-NO_AGREED_CAPITAL = frozenset({"GQ", "IL", "PS"})
-
-NAMES = {
-    "CD": "DR Congo", "CG": "Congo Republic", "CV": "Cape Verde", "NL": "Netherlands", "TL": "Timor-Leste",
-    "VA": "Vatican",
-}  # fmt: skip
-MORE_NAMES = {
-    "AE": ("UAE",), "BA": ("Bosnia",), "CD": ("DRC",), "CG": ("Congo-Brazzaville",), "CZ": ("Czech Republic",),
-    "GB": ("UK", "Great Britain", "Britain"), "MM": ("Burma",), "SZ": ("Swaziland",), "US": ("USA", "America"),
-    "TL": ("East Timor",), "VA": ("Holy See", "Vatican City"), "MK": ("Macedonia",), "CI": ("Cote d'Ivoire",),
-}  # fmt: skip
-CAPITALS = {"KZ": "Astana", "PW": "Ngerulmud", "MM": "Naypyidaw", "TL": "Dili"}
-MORE_CAPITALS = {
-    "BJ": ("Cotonou",), "BO": ("La Paz",), "CI": ("Abidjan",), "LK": ("Sri Jayawardenepura Kotte", "Kotte"),
-    "MY": ("Putrajaya",), "NL": ("The Hague",), "SZ": ("Lobamba",), "TZ": ("Dar es Salaam",),
-    "ZA": ("Cape Town", "Bloemfontein"), "KI": ("South Tarawa",),
-}  # fmt: skip
-"""Second capitals and seats of government: right answers too, but "the capital" is then not a unique phrase."""
-CAPITAL_ALIASES = {"US": ("Washington, D.C.", "Washington DC"), "AG": ("Saint John's",), "MM": ("Nay Pyi Taw",)}
-MAIN_LANGUAGE = {"SD": "Arabic", "UG": "English", "TD": "French", "KZ": "Kazakh", "NO": "Norwegian", "PK": "Urdu"}
-CONTINENT = {"TL": "AS"}
-MORE_CONTINENTS = {"CY": ("Asia",), "RU": ("Asia",), "TR": ("Europe",), "EG": ("Asia",), "GE": ("Europe",),
-                   "AM": ("Europe",), "AZ": ("Europe",), "KZ": ("Europe",)}  # fmt: skip
-"""Transcontinental by some conventions: right answers too."""
-WRONG_BORDERS = frozenset({frozenset({"US", "CU"})})  # a leased naval base
-MISSING_BORDERS = (("BW", "ZM"),)
-UNCERTAIN_BORDERS = frozenset({"CA", "DK"})  # share a border on an uninhabited island since 2022
-
 
 @dataclass(frozen=True, slots=True)
 class CountryRecord:
-    """`neighbours` are codes of countries, most people first; `n_borders` counts territories as well (0: unknown)."""
+    """`mention` is the name with its article, if it takes one. `neighbours` are codes of countries, most people
+    first; `n_borders` counts territories as well (0: unknown)."""
 
     code: str
     name: str
+    mention: str
     official_name: str | None
     aliases: tuple[str, ...]
     capital: str
@@ -72,7 +57,9 @@ class CountryRecord:
     more_capitals: tuple[str, ...]
     continents: tuple[str, ...]
     currency: str
+    other_tender: tuple[str, ...]
     languages: tuple[str, ...]
+    regional_languages: tuple[str, ...]
     population: int
     neighbours: tuple[str, ...]
     n_borders: int
@@ -120,23 +107,22 @@ def _currency(code: str, row: dict[str, Any]) -> str | None:
     return str(tender[0]) if len(tender) == 1 else None
 
 
-def _languages(code: str) -> tuple[str, ...]:
+def _languages(code: str, regional: bool) -> tuple[str, ...]:
     """English names of the official languages, the most spoken first (CLDR), script variants merged."""
     names = Locale("en").languages
-    found = (names.get(tag.split("_")[0]) for tag in get_official_languages(code, regional=False, de_facto=True))
+    found = (names.get(tag.split("_")[0]) for tag in get_official_languages(code, regional=regional, de_facto=True))
     listed = list(dict.fromkeys(ascii_name(name) for name in found if name is not None))
     if main := MAIN_LANGUAGE.get(code):
         listed = [main, *(name for name in listed if name != main)]
-    if "Norwegian" in listed:
-        listed = [name for name in listed if not name.startswith("Norwegian ")]
-    return tuple(listed)
+    return tuple(name for name in listed if (code, name) not in NOT_OFFICIAL and not name.startswith("Norwegian "))
 
 
 def _other_names(code: str, name: str, row_name: str) -> tuple[str | None, tuple[str, ...]]:
     """Official name, and every plain alternative name, of a country."""
     iso = pycountry.countries.get(alpha_2=code)
     official = ascii_name(getattr(iso, "official_name", "")) or None
-    offered = [getattr(iso, "official_name", ""), getattr(iso, "common_name", ""), getattr(iso, "name", "")]
+    official = official.removeprefix("the ") if official else None
+    offered = [official or "", getattr(iso, "common_name", ""), getattr(iso, "name", "")]
     offered += [str(Locale("en").territories.get(code, "")), row_name, *MORE_NAMES.get(code, ())]
     plain = dict.fromkeys(ascii_name(str(text)) for text in offered if text)
     kept = tuple(text for text in plain if is_plain(text, 50) and name_key(text) != name_key(name))
@@ -153,7 +139,7 @@ def countries() -> dict[str, CountryRecord]:
     records: dict[str, CountryRecord] = {}
     for code, row in sorted(raw.items()):
         capital = ascii_name(CAPITALS.get(code, row["capital"]))
-        currency, languages = _currency(code, row), _languages(code)
+        currency, languages = _currency(code, row), _languages(code, regional=False)
         if code in NOT_COUNTRIES | NO_AGREED_CAPITAL or not (capital and currency and languages and row["population"]):
             continue
         name = NAMES.get(code, ascii_name(row["name"]))
@@ -162,6 +148,7 @@ def countries() -> dict[str, CountryRecord]:
         records[code] = CountryRecord(
             code=code,
             name=name,
+            mention=f"the {name}" if code in WITH_ARTICLE else name,
             official_name=official,
             aliases=aliases,
             capital=capital,
@@ -169,7 +156,9 @@ def countries() -> dict[str, CountryRecord]:
             more_capitals=MORE_CAPITALS.get(code, ()),
             continents=(CONTINENTS[CONTINENT.get(code, row["continentcode"])], *MORE_CONTINENTS.get(code, ())),
             currency=currency,
+            other_tender=tuple(other for other in get_territory_currencies(code) if other != currency),
             languages=languages,
+            regional_languages=tuple(name for name in _languages(code, regional=True) if name not in languages),
             population=row["population"],
             neighbours=tuple(near),
             n_borders=0 if code in UNCERTAIN_BORDERS else len(borders[code]),

@@ -24,6 +24,8 @@ MOST_CITIES = 60
 PERCENT_VALIDATION, PERCENT_TEST = 4, 10
 CAP = {"train": 6000, "validation": 200, "test": 400}
 """At most so many questions a suite and split, half of those of validation and test about held-out entities."""
+TRAIN_WORDINGS = {"world_alias": 2, "world_chain": 2}
+"""Suites with few facts ask each of them in so many wordings (in training only)."""
 _SALT = "world-split-1"
 _WORD = re.compile(r"[A-Za-z'.-]+")
 
@@ -95,31 +97,37 @@ def _split_of(candidate: Candidate, about_held_out: bool) -> str:
     roll = stable_hash(_SALT, candidate.signature) % 100
     if about_held_out or candidate.suite == "world_combo":
         return "validation" if roll < 30 else "test"
-    return "validation" if roll < PERCENT_VALIDATION else "test" if roll < PERCENT_VALIDATION + PERCENT_TEST else "train"
+    return (
+        "validation" if roll < PERCENT_VALIDATION else "test" if roll < PERCENT_VALIDATION + PERCENT_TEST else "train"
+    )
 
 
 def split_questions(
-    candidates: Iterable[Candidate], held_out: frozenset[str], names: Mapping[str, Entity]
+    candidates: Iterable[Candidate], held_out: frozenset[str], entities: Mapping[str, Entity]
 ) -> dict[str, tuple[Question, ...]]:
     """Questions by split, ordered by suite and then by hash. A text occurs once in the whole world."""
-    mentions = _Mentions(name for title in held_out for name in _mentions_of(names[title]))
+    mentions = _Mentions(name for title in sorted(held_out) for name in _mentions_of(entities[title]))
     piles: dict[tuple[str, str, bool], list[tuple[int, Candidate]]] = defaultdict(list)
     for candidate in candidates:
         about = not candidate.entities.isdisjoint(held_out)
         split = _split_of(candidate, about)
         if split == "train":
+            # The wordings differ in none of their names.
             said = (candidate.texts[0], *candidate.answers, *(step.value for step in candidate.plan))
             if any(mentions.any_in(text) for text in said):
                 continue  # a held-out name inside another name (York in New York): no training question says it
-        piles[split, candidate.suite, about].append((stable_hash(_SALT, candidate.suite, candidate.signature), candidate))
+        rank = stable_hash(_SALT, candidate.suite, candidate.signature)
+        piles[split, candidate.suite, about].append((rank, candidate))
     questions: dict[str, list[Question]] = {split: [] for split in SPLITS}
     texts: set[str] = set()
-    for (split, suite, about), pile in sorted(piles.items(), key=lambda item: item[0]):
+    for (split, suite, _), pile in sorted(piles.items(), key=lambda item: item[0]):
         pile.sort(key=lambda ranked: ranked[0])
         limit = CAP[split] if split == "train" or suite == "world_combo" else CAP[split] // 2
         for rank, candidate in pile[:limit]:
-            text = candidate.texts[rank % len(candidate.texts)]
-            if text not in texts:
-                texts.add(text)
-                questions[split].append(_question(candidate, text))
+            wordings = TRAIN_WORDINGS.get(suite, 1) if split == "train" else 1
+            for i in range(min(wordings, len(candidate.texts))):
+                text = candidate.texts[(rank + i) % len(candidate.texts)]
+                if text not in texts:
+                    texts.add(text)
+                    questions[split].append(_question(candidate, text))
     return {split: tuple(found) for split, found in questions.items()}
