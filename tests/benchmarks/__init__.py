@@ -1,0 +1,1 @@
+"""What is timed. Run as `python -m tests.benchmarks.NAME`."""
