@@ -79,6 +79,6 @@ def warning_text(failures: Sequence[ParseFailure], operators: Collection[str], g
     reasons = "; ".join(WHAT_WAS_WRONG[failure] for failure in failures) or "its form is not permitted"
     forms = "\n".join(grammar.forms())
     return (
-        f"Format warning: nothing was executed, because {reasons}. Write exactly one of these forms, and nothing else:\n"
+        f"Format warning: nothing was executed, because {reasons}. Write one of these forms and nothing else:\n"
         f"{forms}\nOperators: {', '.join(operators)}."
     )

@@ -14,7 +14,7 @@ from harness.protocol.scanner import XML, Element, Grammar, Kind
 from harness.types import Action, ActionKind, ParsedTurn, ParseFailure, Span
 
 _OPERATOR_NAME = re.compile(r"\s*(\w+)\s*:")
-_ACTION_KIND = {Kind.TOOL: ActionKind.TOOL, Kind.ANSWER: ActionKind.ANSWER, Kind.CODE: ActionKind.CODE}
+_THINK, _ANSWER, _CODE = Kind.THINK, Kind.ANSWER, Kind.CODE
 
 
 def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False, grammar: Grammar = XML) -> ParsedTurn:
@@ -31,39 +31,42 @@ def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False
     """
     reading = grammar.read(text)
     faults = reading.faults
-    thinks = [e for e in reading.elements if e.kind is Kind.THINK]
-    actions = [e for e in reading.elements if e.kind in grammar.actions]
+    note = faults.setdefault  # elements come left to right, so the first note of a kind is the leftmost
+    think: Element | None = None
+    actions: list[Element] = []
+    for element in reading.elements:
+        if element.kind is _THINK:
+            if think is None:
+                think = element
+            else:
+                note(ParseFailure.MULTIPLE_THINKS, element.start)
+            if element.closed and not element.content.strip():
+                note(ParseFailure.EMPTY_THINK, element.start)
+        elif element.kind in grammar.actions:
+            if actions:
+                note(ParseFailure.MULTIPLE_ACTIONS, element.start)
+            actions.append(element)
+            failure = _action_failure(element, operators)
+            if failure is not None:
+                note(failure, element.start)
 
-    def note(failure: ParseFailure, at: int) -> None:
-        faults[failure] = min(at, faults.get(failure, at))
-
-    if not thinks:
-        note(ParseFailure.MISSING_THINK, actions[0].start if actions else len(text))
-    elif actions and actions[0].start < thinks[0].start:
-        note(ParseFailure.WRONG_ORDER, actions[0].start)
-    if len(thinks) > 1:
-        note(ParseFailure.MULTIPLE_THINKS, thinks[1].start)
     if not actions:
         note(ParseFailure.MISSING_ACTION, len(text))
-    elif len(actions) > 1:
-        note(ParseFailure.MULTIPLE_ACTIONS, actions[1].start)
-    for think in thinks:
-        if think.closed and not think.content.strip():
-            note(ParseFailure.EMPTY_THINK, think.start)
-    for element in actions:
-        failure = _action_failure(element, operators)
-        if failure is not None:
-            note(failure, element.start)
+    if think is None:
+        note(ParseFailure.MISSING_THINK, actions[0].start if actions else len(text))
+    elif actions and actions[0].start < think.start:
+        note(ParseFailure.WRONG_ORDER, actions[0].start)
     if truncated:
         note(ParseFailure.TRUNCATED_TURN, len(text))
 
+    spans = tuple([Span(e.start, e.end) for e in actions])
     return ParsedTurn(
         text=text,
-        think=Span(thinks[0].start, thinks[0].end) if thinks else None,
-        action=None if faults else _action(actions[0]),
-        failures=tuple(sorted(faults, key=faults.__getitem__)),
+        think=None if think is None else Span(think.start, think.end),
+        action=None if faults else _action(actions[0], spans[0]),
+        failures=tuple(sorted(faults, key=faults.__getitem__)) if faults else (),
         answer_text=None if reading.answer is None else reading.answer.strip(),
-        action_spans=tuple(Span(e.start, e.end) for e in actions),
+        action_spans=spans,
     )
 
 
@@ -89,11 +92,11 @@ def split_call(content: str) -> tuple[str, str] | None:
 
 
 def _action_failure(element: Element, operators: Collection[str]) -> ParseFailure | None:
-    if element.kind is Kind.ANSWER or not element.closed:
+    if element.kind is _ANSWER or not element.closed:
         return None
     if not element.content.strip():
         return ParseFailure.EMPTY_ACTION
-    if element.kind is Kind.CODE:
+    if element.kind is _CODE:
         return None
     call = split_call(element.content)
     if call is None:
@@ -104,10 +107,12 @@ def _action_failure(element: Element, operators: Collection[str]) -> ParseFailur
     return None if argument else ParseFailure.EMPTY_ACTION
 
 
-def _action(element: Element) -> Action:
-    span = Span(element.start, element.end)
-    kind = _ACTION_KIND[element.kind]
-    call = split_call(element.content) if kind is ActionKind.TOOL else None
-    if call is not None:
-        return Action(kind, call[1], span, operator=call[0])
-    return Action(kind, element.content.strip("\r\n") if kind is ActionKind.CODE else element.content.strip(), span)
+def _action(element: Element, span: Span) -> Action:
+    if element.kind is _ANSWER:
+        return Action(ActionKind.ANSWER, element.content.strip(), span)
+    if element.kind is _CODE:
+        return Action(ActionKind.CODE, element.content.strip("\r\n"), span)
+    call = split_call(element.content)
+    if call is None:
+        raise AssertionError("only a call that names an operator is executed")
+    return Action(ActionKind.TOOL, call[1], span, operator=call[0])
