@@ -109,16 +109,18 @@ class BM25Retriever:
             log.warning("search index %s is damaged: building it again", home.name)
             shutil.rmtree(home, ignore_errors=True)
         index = self._build()
-        directory.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=directory, prefix=".building-"))
+        staging: Path | None = None
         try:
+            directory.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=directory, prefix=".building-"))
             index.save(staging, show_progress=False)
             checksums = {path.name: _checksum(path) for path in sorted(staging.iterdir())}
             (staging / _MANIFEST).write_text(json.dumps(checksums), encoding="utf-8")
             os.replace(staging, home)
         except OSError as error:
             # Another process may have been first (equal content), or the disk is full: this index works from memory.
-            shutil.rmtree(staging, ignore_errors=True)
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
             if not home.exists():
                 log.warning("search index was not stored: %s", error)
         return index

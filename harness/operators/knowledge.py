@@ -4,12 +4,41 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 _WORD = re.compile(r"\w+")
 _MAX_READ_CHARS = 2000  # no question is longer; an adversarial input must not cost more
+_FUNCTION_WORDS = frozenset(
+    (
+        "a",
+        "an",
+        "and",
+        "are",
+        "at",
+        "by",
+        "for",
+        "from",
+        "has",
+        "how",
+        "in",
+        "is",
+        "it",
+        "its",
+        "name",
+        "of",
+        "on",
+        "or",
+        "than",
+        "that",
+        "the",
+        "to",
+        "what",
+        "which",
+        "who",
+    )
+)
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -45,27 +74,71 @@ def phrase(fact: KnownFact) -> str:
     return f"{fact.relation.replace('_', ' ')} of {fact.subject}"
 
 
-class FactIndex:
-    """Facts by (subject, relation), and by the words in which subjects and relations are mentioned.
+class Reader:
+    """Understands free-worded questions: which subject, which relations, in which order.
 
-    `mentions` gives further wordings of a relation (`{"capital": ("capital city", "seat of government")}`); a
-    relation's own name, with `_` for blanks, always counts.
+    `names` gives the subject of every wording of a name, `wordings` the relations of every wording of a relation (a
+    wording may stand for several: the first that the subject has counts), `lookup` the fact.
     """
 
-    def __init__(self, facts: Iterable[KnownFact], mentions: Mapping[str, Sequence[str]] | None = None) -> None:
-        self._facts: dict[tuple[tuple[str, ...], str], KnownFact] = {}
-        self._subjects: set[tuple[str, ...]] = set()
-        self._relations: dict[tuple[str, ...], list[str]] = {}
-        for fact in facts:
-            key = words(fact.subject)
-            self._facts.setdefault((key, fact.relation), fact)
-            self._subjects.add(key)
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        wordings: Mapping[str, Sequence[str]],
+        lookup: Callable[[str, str], KnownFact | None],
+    ) -> None:
+        self._relations = {words(wording): tuple(relations) for wording, relations in wordings.items()}
+        taken = {word for wording in self._relations for word in wording} | _FUNCTION_WORDS
+        # A place called Of or Capital is not what a question's "of" and "capital" mean.
+        self._names = {key: subject for name, subject in names.items() if not taken.issuperset(key := words(name))}
+        self._lookup = lookup
+        self._longest = max((len(k) for k in (*self._names, *self._relations)), default=0)
+
+    def read(self, text: str) -> tuple[KnownFact, ...]:
+        """Longest mentions win. Relations apply from the subject outwards: in "capital of the country of X" the last
+        one named first. Without a subject that has one of the relations: empty."""
+        asked = words(text[:_MAX_READ_CHARS])
+        for start, end in sorted(self._mentions(asked, self._names), key=lambda span: (span[0] - span[1], span[0])):
+            rest = (*asked[:start], "", *asked[end:])  # the gap keeps mentions from spanning the subject
+            relations = [self._relations[rest[a:b]] for a, b in sorted(self._mentions(rest, self._relations))]
+            chain = self._follow(self._names[asked[start:end]], relations[::-1])
+            if chain:
+                return chain
+        return ()
+
+    def _mentions(self, text: tuple[str, ...], known: Container[tuple[str, ...]]) -> list[tuple[int, int]]:
+        """Spans of `text` that are in `known`, none inside another."""
+        found: list[tuple[int, int]] = []
+        taken = [False] * len(text)
+        for length in range(min(self._longest, len(text)), 0, -1):
+            for start in range(len(text) - length + 1):
+                end = start + length
+                if text[start:end] in known and not any(taken[start:end]):
+                    found.append((start, end))
+                    taken[start:end] = [True] * length
+        return found
+
+    def _follow(self, subject: str, relations: Sequence[Sequence[str]]) -> tuple[KnownFact, ...]:
+        chain: list[KnownFact] = []
+        for readings in relations:
+            fact = next((f for r in readings if (f := self._lookup(subject, r))), None)
+            if fact is not None and fact not in chain:
+                chain.append(fact)
+                subject = fact.values[0]
+        return tuple(chain)
+
+
+class FactIndex:
+    """A KnowledgeBase of given facts. `wordings` gives further wordings of a relation (`{"capital": ("seat",)}`); its
+    own name, with `_` for blanks, always counts."""
+
+    def __init__(self, facts: Iterable[KnownFact], wordings: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._facts = {(words(fact.subject), fact.relation): fact for fact in facts}
+        by_wording: dict[str, list[str]] = {}
         for relation in dict.fromkeys(relation for _, relation in self._facts):
-            for wording in (relation.replace("_", " "), *(mentions or {}).get(relation, ())):
-                relations = self._relations.setdefault(words(wording), [])
-                if relation not in relations:
-                    relations.append(relation)
-        self._longest = max((len(k) for k in (*self._subjects, *self._relations)), default=0)
+            for wording in (relation.replace("_", " "), *(wordings or {}).get(relation, ())):
+                by_wording.setdefault(wording, []).append(relation)
+        self._reader = Reader({f.subject: f.subject for f in self._facts.values()}, by_wording, self.fact)
 
     def __len__(self) -> int:
         return len(self._facts)
@@ -74,33 +147,4 @@ class FactIndex:
         return self._facts.get((words(subject), relation))
 
     def read(self, text: str) -> tuple[KnownFact, ...]:
-        """Longest mentions win. Relations apply from the subject outwards: in "capital of the country of X" the last
-        one named first. Without a subject that has the innermost relation: empty."""
-        asked = words(text[:_MAX_READ_CHARS])
-        subjects = self._mentions(asked, self._subjects)
-        for start, end in sorted(subjects, key=lambda span: (span[0] - span[1], span[0])):
-            rest = (*asked[:start], "", *asked[end:])  # the gap keeps mentions from spanning the subject
-            relations = [self._relations[rest[a:b]] for a, b in sorted(self._mentions(rest, self._relations))]
-            chain = self._follow(asked[start:end], relations[::-1])
-            if chain:
-                return chain
-        return ()
-
-    def _mentions(self, text: Sequence[str], known: Container[tuple[str, ...]]) -> list[tuple[int, int]]:
-        """Spans of `text` that are in `known`, none inside another."""
-        found: list[tuple[int, int]] = []
-        for length in range(min(self._longest, len(text)), 0, -1):
-            for start in range(len(text) - length + 1):
-                end = start + length
-                if tuple(text[start:end]) in known and not any(a < end and start < b for a, b in found):
-                    found.append((start, end))
-        return found
-
-    def _follow(self, subject: tuple[str, ...], relations: Sequence[Sequence[str]]) -> tuple[KnownFact, ...]:
-        chain: list[KnownFact] = []
-        for readings in relations:
-            fact = next((f for r in readings if (f := self._facts.get((subject, r)))), None)
-            if fact is not None and fact not in chain:
-                chain.append(fact)
-                subject = words(fact.values[0])
-        return tuple(chain)
+        return self._reader.read(text)

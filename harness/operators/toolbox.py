@@ -14,6 +14,9 @@ from harness.types import OperatorFailure, OperatorResult
 
 log = logging.getLogger(__name__)
 
+MAX_INPUT_CHARS = 40_000
+"""Operator inputs are cut here: longer than any turn, short enough that no input can hold up the environment."""
+
 
 class Caller(Protocol):
     """What the rollout needs of a toolbox, with or without faults injected."""
@@ -81,7 +84,7 @@ class Toolbox:
             message = f"There is no operator {name[:40]!r}{did_you_mean(name, self._pool)} (operators: {names})"
             return self._cut(warning.unknown_operator(message))
         spec = OPERATORS[name]
-        inputs, missing = read_inputs(spec, text)
+        inputs, missing = read_inputs(spec, text[:MAX_INPUT_CHARS])
         if missing:
             return self._cut(observe.corrective(spec, missing))
         assert spec.run is not None  # resolve_pool admits callable operators only

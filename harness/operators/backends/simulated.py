@@ -9,8 +9,10 @@ question is found in the operator's input, by the episode's plan or by free word
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 from harness.operators.base import CallContext, LLMRequest, LLMResponse, pick, uniform
 from harness.operators.knowledge import KnowledgeBase, KnownFact, phrase, words
@@ -62,10 +64,15 @@ class SimulatedRates:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question as understood: the chain of facts and what counts as right."""
+    """A question as understood: the facts it takes, the right answers, and answers that would be plausible mistakes.
 
-    chain: tuple[KnownFact, ...]
+    `compared`: the facts stand side by side (which has more people, A or B?) instead of leading one to the next.
+    """
+
+    facts: tuple[KnownFact, ...]
     right: tuple[str, ...]
+    wrong: tuple[str, ...]
+    compared: bool = False
 
 
 class SimulatedLLM:
@@ -104,14 +111,25 @@ class SimulatedLLM:
     def understand(self, text: str, question: Question) -> _Asked | None:
         """What `text` asks: the episode's own question if its words are (nearly) all there, else free words."""
         if _covers(words(text[:4000]), question):
-            chain = tuple(
-                self._knowledge.fact(s.subject, s.relation) or KnownFact(s.subject, s.relation, (s.value,))
-                for s in question.plan
-            )
+            return self._own(question)
+        facts = self._knowledge.read(text)
+        return _Asked(facts, facts[-1].values, facts[-1].wrong) if facts else None
+
+    def _own(self, question: Question) -> _Asked:
+        facts = tuple(
+            self._knowledge.fact(s.subject, s.relation) or KnownFact(s.subject, s.relation, (s.value,))
+            for s in question.plan
+        )
+        if not facts:
             # Without a plan (a real benchmark) the question itself is the one fact, of middling obscurity.
-            return _Asked(chain or (KnownFact(question.text, "answer", question.answers),), question.answers)
-        chain = self._knowledge.read(text)
-        return _Asked(chain, chain[-1].values) if chain else None
+            return _Asked((KnownFact(question.text, "answer", question.answers),), question.answers, ())
+        chained = all(a.value == b.subject for a, b in pairwise(question.plan))
+        if chained:
+            return _Asked(facts, question.answers, facts[-1].wrong)
+        # Compared subjects are named in the question itself: the wrong answer is the other one.
+        gold = {words(a) for a in question.answers}
+        others = tuple(s.subject for s in question.plan if words(s.subject) not in gold)
+        return _Asked(facts, question.answers, others, compared=True)
 
     def _answer(self, text: str, request: LLMRequest) -> str:
         asked = self.understand(text, request.context.question)
@@ -122,11 +140,13 @@ class SimulatedLLM:
 
     def _recall(self, asked: _Asked, request: LLMRequest) -> tuple[str, list[str]]:
         """Walks the chain from memory; a wrong value is followed further if anything is known of it."""
+        if asked.compared:
+            return self._compare(asked, request)
         thoughts: list[str] = []
         value = UNKNOWN
-        for hop, fact in enumerate(asked.chain):
-            right = asked.right if hop == len(asked.chain) - 1 else fact.values
-            lost = hop > 0 and words(value) not in {words(v) for v in asked.chain[hop - 1].values}
+        for hop, fact in enumerate(asked.facts):
+            right = asked.right if hop == len(asked.facts) - 1 else fact.values
+            lost = hop > 0 and words(value) not in {words(v) for v in asked.facts[hop - 1].values}
             if lost and (other := self._knowledge.fact(value, fact.relation)) is not None:
                 fact, right, lost = other, other.values, False
             value = right[0] if not lost and self._knows(fact, hop, request) else self._mistake(fact, right, request)
@@ -135,6 +155,16 @@ class SimulatedLLM:
                 break
             thoughts.append(f"The {phrase(fact)} is {value}.")
         return value, thoughts
+
+    def _compare(self, asked: _Asked, request: LLMRequest) -> tuple[str, list[str]]:
+        """Right if all compared facts are known, else a guess between the subjects."""
+        known = [fact for fact in asked.facts if self._knows(fact, 0, request)]
+        thoughts = [f"The {phrase(fact)} is {fact.values[0]}." for fact in known]
+        if len(known) == len(asked.facts):
+            return asked.right[0], thoughts
+        subjects = tuple(fact.subject for fact in asked.facts)
+        guess = pick((asked.right[0], *asked.wrong), "guess", self._seed, request.seed, subjects)
+        return guess, [*thoughts, "The rest is a guess."]
 
     def _knows(self, fact: KnownFact, hop: int, request: LLMRequest) -> bool:
         kept = hop == 0 or uniform("hop", self._seed, fact.subject, fact.relation, hop) < self.rates.hop_success
@@ -146,11 +176,11 @@ class SimulatedLLM:
 
     def _mistake(self, fact: KnownFact, right: tuple[str, ...], request: LLMRequest) -> str:
         # At temperature 0 (seed None) a mistaken belief is as fixed as a true one.
-        return self._wrong_value(fact, right, "mistake", self._seed, request.seed, fact.subject, fact.relation)
+        return self._plausible(fact.wrong, right, self._seed, request.seed, fact.subject, fact.relation)
 
-    def _wrong_value(self, fact: KnownFact, not_these: tuple[str, ...], *keys: object) -> str:
-        banned = {words(v) for v in not_these}
-        options = [v for v in fact.wrong if words(v) not in banned]
+    def _plausible(self, wrong: tuple[str, ...], right: tuple[str, ...], *keys: object) -> str:
+        banned = {words(v) for v in right}
+        options = [v for v in wrong if words(v) not in banned]
         if not options or uniform("abstain", *keys) < self.rates.abstains:
             return UNKNOWN
         return pick(options, "wrong", *keys)
@@ -159,7 +189,7 @@ class SimulatedLLM:
         asked = self.understand(text, context.question)
         if asked is None or _draw("optimize", context) >= self.rates.optimizer_refines:
             return f"<thought>The query is kept.</thought><query>{text}</query>"
-        return f"<thought>One thing after another.</thought><query>{phrase(asked.chain[0])}</query>"
+        return f"<thought>One thing after another.</thought><query>{phrase(asked.facts[0])}</query>"
 
     def _review(self, question: str, solution: str, context: CallContext) -> str:
         asked = self.understand(question, context.question)
@@ -170,7 +200,7 @@ class SimulatedLLM:
             accepts = draw >= self.rates.review_rejects_right
         else:
             accepts = draw < self.rates.review_accepts_wrong
-        hint = f" Check the {phrase(asked.chain[0])}."
+        hint = f" Check the {phrase(asked.facts[0])}."
         return f"<feedback>{CORRECT if accepts else WRONG + hint}</feedback>"
 
     def _revise(self, question: str, solution: str, feedback: str, context: CallContext) -> str:
@@ -183,7 +213,7 @@ class SimulatedLLM:
         if draw < (1 - self.rates.revise_spoils if right else self.rates.revise_fixes):
             return _thought_answer("On reflection:", kept if right else asked.right[0])
         keys = ("revise", context.seed, context.question.id, context.call_index)
-        return _thought_answer("On reflection:", self._wrong_value(asked.chain[-1], (*asked.right, kept), *keys))
+        return _thought_answer("On reflection:", self._plausible(asked.wrong, (*asked.right, kept), *keys))
 
     def _choose(self, query: str, solutions: tuple[str, ...], context: CallContext) -> str:
         asked = self.understand(query, context.question)
@@ -222,17 +252,11 @@ def _says(solution: str, right: tuple[str, ...]) -> bool:
 
 
 def _covers(asked: tuple[str, ...], question: Question) -> bool:
-    """Whether the text asked is the episode's own question: all its words, or, where the plan says which name
-    matters, that name and 8 in 10 of the words."""
+    """Whether the text asked is the episode's own question: all its words, or, where the plan says which names
+    matter, those names and 8 in 10 of the words."""
     own = words(question.text)
-    rest = list(asked)
-    hits = 0
-    for word in own:
-        if word in rest:
-            rest.remove(word)
-            hits += 1
+    shared = Counter(own) & Counter(asked)
     if not question.plan:
-        return hits == len(own)
-    name = words(question.plan[0].subject)
-    named = any(asked[i : i + len(name)] == name for i in range(len(asked) - len(name) + 1))
-    return named and hits >= 0.8 * len(own)
+        return shared.total() == len(own)
+    names = {word for step in question.plan for word in words(step.subject)} & set(own)
+    return names <= set(asked) and shared.total() >= 0.8 * len(own)
