@@ -31,7 +31,7 @@ def _population(people: int) -> Fact:
 def _city_alias(city: CityRecord, claims: Counter[str]) -> str | None:
     """An alternative name that starts with another letter (Bombay, Saigon), is no spelling variant, nobody else's."""
     own = name_key(city.name)
-    names = (ascii_name(name) for name in city.alternatives if name.isascii())
+    names = (ascii_name(name) for name in city.alternatives)
     good = tuple(
         name
         for name in names
@@ -156,7 +156,7 @@ def build_entities(n_cities: int) -> dict[str, Entity]:
     other_names = {name_key(titles[code]) for code in currency_users} | {name_key(name) for name in language_users}
     claims = Counter(_country_claims())
     for city in records:
-        claims.update({name_key(name) for name in (city.name, *city.alternatives) if name.isascii()})
+        claims.update({name_key(name) for name in (city.name, *city.alternatives)})
     claims.update(other_names)
     taken = frozenset(country_names | other_names)
     groups = (

@@ -49,7 +49,7 @@ def pick(options: tuple[str, ...], *parts: str) -> str:
 def population_text(people: int) -> str:
     """Population to three digits in words: 15477751 -> `15.5 million`, 286641 -> `287 thousand`, 921 -> `921`."""
     for unit, word in ((10**9, "billion"), (10**6, "million"), (10**3, "thousand")):
-        if people >= unit:
+        if people >= 0.9995 * unit:
             value = people / unit
             digits = 2 if value < 9.995 and unit == 10**9 else 1 if value < 99.95 and unit > 10**3 else 0
             return f"{value:.{digits}f} {word}"

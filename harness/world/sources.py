@@ -67,7 +67,8 @@ class CountryRecord:
 
 @dataclass(frozen=True, slots=True)
 class CityRecord:
-    """A populated place. `region` is the state for the United States; `n_namesakes` counts places of the same name."""
+    """A populated place. `region` is the state for the United States; `n_namesakes` counts places of the same name.
+    `alternatives` are its ASCII names that no place bears as its main one."""
 
     id: int
     name: str
@@ -94,6 +95,7 @@ def _borders(raw: dict[str, dict[str, Any]]) -> dict[str, set[str]]:
     }
 
 
+@cache
 def currency_names() -> dict[str, str]:
     """ISO 4217 code -> English name, ASCII."""
     return {code: ascii_name(name) for code, name in Locale("en").currencies.items()}
@@ -212,7 +214,7 @@ def cities(n_largest: int) -> tuple[CityRecord, ...]:
             continue
         taken.add(place)
         n_large += 1
-        alternatives = tuple(row["alternatenames"])
+        alternatives = tuple(a for a in row["alternatenames"] if a.isascii() and name_key(a) not in namesakes)
         records.append(
             CityRecord(row["geonameid"], name, row["countrycode"], state, row["population"], alternatives,
                        max(namesakes[key], namesakes[name_key(name)]), capital_of is not None)

@@ -8,7 +8,7 @@ questions are split by the signature of their chain, so one fact is never traine
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from harness.types import Question
@@ -19,8 +19,8 @@ from harness.world.names import name_key, stable_hash
 SPLITS = ("train", "validation", "test")
 N_HELD_OUT_COUNTRIES = 40
 HELD_OUT_CITY_SHARE = 0.12
-MOST_CITIES = 60
-"""Countries with more cities than this are never held out: one of them would take a tenth of the world along."""
+MOST_PEOPLE = 40_000_000
+"""Countries with more people are never held out: one of them would take a tenth of the world's cities along."""
 PERCENT_VALIDATION, PERCENT_TEST = 4, 10
 CAP = {"train": 6000, "validation": 200, "test": 400}
 """At most so many questions a suite and split, half of those of validation and test about held-out entities."""
@@ -32,12 +32,11 @@ _WORD = re.compile(r"[A-Za-z'.-]+")
 
 def held_out_titles(entities: Mapping[str, Entity]) -> frozenset[str]:
     """Titles of the held-out countries and cities, and of currencies and languages that only those countries use."""
-    cities = Counter(e.facts["country"].value for e in entities.values() if e.kind == "city")
     names = [e.name for e in entities.values() if e.kind == "country"]
     # "Guinea" is part of other countries' names: holding it out would take those along.
     eligible = [
         e for e in entities.values()
-        if e.kind == "country" and cities[e.name] <= MOST_CITIES and sum(e.name in other for other in names) == 1
+        if e.kind == "country" and e.people <= MOST_PEOPLE and sum(e.name in other for other in names) == 1
     ]  # fmt: skip
     eligible.sort(key=lambda e: stable_hash(_SALT, "country", e.id))
     countries = {e.title for e in eligible[:N_HELD_OUT_COUNTRIES]}
@@ -60,10 +59,16 @@ class _Mentions:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = {words for name in names if (words := tuple(w.rstrip(".'") for w in _WORD.findall(name)))}
         self._longest: dict[str, int] = {}  # by first word
+        self._known: dict[str, bool] = {}  # answers and values repeat thousands of times
         for name in self._names:
             self._longest[name[0]] = max(len(name), self._longest.get(name[0], 0))
 
     def any_in(self, text: str) -> bool:
+        if text not in self._known:
+            self._known[text] = self._search(text)
+        return self._known[text]
+
+    def _search(self, text: str) -> bool:
         words = [word.rstrip(".'") for word in _WORD.findall(text)]
         return any(
             tuple(words[i : i + n]) in self._names
