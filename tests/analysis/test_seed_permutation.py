@@ -1,0 +1,118 @@
+"""The exact test on seeds: against brute force, against scipy, and consistent with its own interval."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.stats.permutation import (
+    best_interval,
+    difference_interval,
+    mean_interval,
+    permutation_interval,
+    seed_permutation,
+    smallest_p,
+)
+from analysis.stats.results import DegenerateInput
+
+scores = st.lists(st.integers(0, 1000).map(lambda k: k / 1000), min_size=2, max_size=5)
+
+
+def brute_force(a, b, paired):
+    """Two-sided p by listing every rearrangement with exact integers."""
+    a, b = (np.rint(np.asarray(v) * 1000).astype(int) for v in (a, b))
+    if paired:
+        observed = (a - b).sum()
+        values = [int(np.dot(signs, a - b)) for signs in product((1, -1), repeat=a.size)]
+    else:
+        pooled, n, m = np.concatenate([a, b]), a.size, b.size
+        observed = a.sum() * m - b.sum() * n
+        total = pooled.sum()
+        values = [
+            int(pooled[list(c)].sum() * m - (total - pooled[list(c)].sum()) * n) for c in combinations(range(n + m), n)
+        ]
+    values = np.array(values)
+    return min(1.0, 2 * min((values >= observed).mean(), (values <= observed).mean()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores, scores)
+def test_unpaired_p_equals_brute_force(a, b):
+    assert seed_permutation(a, b).p == pytest.approx(brute_force(a, b, paired=False))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=7))
+def test_paired_p_equals_brute_force(pairs):
+    a, b = np.array(pairs).T / 1000
+    assert seed_permutation(a, b, paired=True).p == pytest.approx(brute_force(a, b, paired=True))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.sampled_from([0.8, 0.9, 0.95]))
+def test_the_interval_holds_exactly_the_shifts_that_the_test_does_not_reject(seed, paired, level):
+    rng = np.random.default_rng(seed)
+    n = 6 if paired else 4
+    a, b = rng.normal(0.3, 0.02, n), rng.normal(0.28, 0.02, n)
+    interval = permutation_interval(a, b, paired, level).interval
+    for shift, inside in [
+        (interval.low - 1e-7, False),
+        (interval.low + 1e-7, True),
+        (interval.high - 1e-7, True),
+        (interval.high + 1e-7, False),
+    ]:
+        assert (seed_permutation(a - shift, b, paired).p > 1 - level + 1e-9) == inside
+
+
+def test_separated_arms_reach_the_smallest_p_and_no_less():
+    assert seed_permutation([5, 6, 7, 8, 9], [0, 1, 2, 3, 4]).p == pytest.approx(smallest_p(5, 5))
+    assert seed_permutation([5, 6, 7], [0, 1, 2]).p == pytest.approx(0.1)
+
+
+def test_swapping_the_arms_keeps_p_and_turns_the_difference():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=5), rng.normal(size=4)
+    one, two = seed_permutation(a, b), seed_permutation(b, a)
+    assert one.p == pytest.approx(two.p)
+    assert one.statistic == pytest.approx(-two.statistic)
+    first, second = permutation_interval(a, b).interval, permutation_interval(b, a).interval
+    assert (first.low, first.high) == pytest.approx((-second.high, -second.low))
+
+
+def test_many_seeds_are_sampled_with_a_fixed_stream():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0.3, 1, 14), rng.normal(0, 1, 14)
+    first = seed_permutation(a, b)
+    assert "random draws" in first.method
+    assert first == seed_permutation(a, b)
+    assert best_interval(a, b).interval.method == "Welch t on seed means"
+
+
+def test_three_seeds_have_no_exact_95_interval_and_say_so():
+    estimate = permutation_interval([0.1, 0.2, 0.3], [0.1, 0.15, 0.2])
+    assert estimate.interval is None
+    assert "smallest attainable p is 0.1" in estimate.note
+    assert best_interval([0.1, 0.2, 0.3], [0.1, 0.15, 0.2]).interval.method == "Welch t on seed means"
+
+
+def test_degenerate_inputs_have_a_stated_result():
+    assert seed_permutation([0.3], [0.2]).p == 1.0
+    assert seed_permutation([0.3], [0.2]).note
+    assert seed_permutation([0.3, 0.3], [0.3, 0.3]).note == "all values equal"
+    assert seed_permutation([0.3, 0.4], [0.3, 0.4], paired=True).p == 1.0
+    # A constant paired difference that is not zero is evidence, as far as the design can carry any.
+    assert seed_permutation([0.4, 0.5, 0.6], [0.3, 0.4, 0.5], paired=True).p == pytest.approx(0.25)
+    assert mean_interval([0.3]).interval is None
+    assert mean_interval([0.3, 0.3]).interval.low == 0.3
+    flat = difference_interval([0.3, 0.3], [0.2, 0.2])
+    assert flat.interval.low == flat.interval.high == pytest.approx(0.1)
+    assert flat.note
+    for bad in ([], [np.nan, 0.1], [np.inf, 0.1]):
+        with pytest.raises(DegenerateInput):
+            seed_permutation(bad, [0.1, 0.2])
+    with pytest.raises(DegenerateInput, match="paired"):
+        seed_permutation([0.1, 0.2], [0.1, 0.2, 0.3], paired=True)
