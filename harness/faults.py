@@ -121,14 +121,14 @@ async def _empty_result(scene: _Scene) -> OperatorResult | None:
 
 
 def _stale_hit(scene: _Scene) -> tuple[list[str], int, str] | None:
-    """(hits, index of the first hit that states a hop of the question, that hit with a wrong value in it)."""
+    """(hits, index of the best hit that states a hop of the question, that hit with a wrong value in it)."""
     text = scene.result.text
     starts = [m.start() for m in _HIT.finditer(text)]
     hits = [text[a:b].rstrip() for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
-    for step in scene.context.question.plan:
-        value = re.compile(rf"(?<!\w){re.escape(step.value)}(?!\w)")
-        for i, hit in enumerate(hits):
-            title, _, body = _HIT.sub("", hit, count=1).partition(":")
+    for i, hit in enumerate(hits):
+        title, _, body = _HIT.sub("", hit, count=1).partition(":")
+        for step in scene.context.question.plan:
+            value = re.compile(rf"(?<!\w){re.escape(step.value)}(?!\w)")
             # The value's own passage states other facts: changing its name there would be another fault.
             if step.subject in hit and step.value not in title and value.search(body):
                 wrong = scene.wrong_for(step.value)

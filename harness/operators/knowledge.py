@@ -10,41 +10,17 @@ from typing import Protocol
 
 _WORD = re.compile(r"\w+")
 _MAX_READ_CHARS = 2000  # no question is longer; an adversarial input must not cost more
-_FUNCTION_WORDS = frozenset(
-    (
-        "a",
-        "an",
-        "and",
-        "are",
-        "at",
-        "by",
-        "for",
-        "from",
-        "has",
-        "how",
-        "in",
-        "is",
-        "it",
-        "its",
-        "name",
-        "of",
-        "on",
-        "or",
-        "than",
-        "that",
-        "the",
-        "to",
-        "what",
-        "which",
-        "who",
-    )
-)
 
 
 def words(text: str) -> tuple[str, ...]:
     """Lower-case words with accents folded and apostrophes dropped (N'Djamena → ndjamena). Linear in the text."""
     folded = unicodedata.normalize("NFKD", text.casefold().replace("'", "").replace("’", ""))
     return tuple(_WORD.findall("".join(c for c in folded if not unicodedata.combining(c))))
+
+
+_FUNCTION_WORDS = frozenset(
+    words("a an and are at by for from has how in is it its name of on or than that the to what which who")
+)
 
 
 @dataclass(frozen=True, slots=True)

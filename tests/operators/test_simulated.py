@@ -21,7 +21,7 @@ def ask_all(
     rates: SimulatedRates, questions: list[Question], name: str = "AnswerGenerate", form: str = "{}"
 ) -> list[str]:
     box = toolbox(rates)
-    jobs = [(name, form.format(q.text), CallContext(q)) for q in questions]
+    jobs = [(name, q.text, CallContext(q)) for q in questions]
     return [r.text.split(": ", 1)[1] for r in call_all(box, jobs)]
 
 
@@ -193,5 +193,5 @@ def test_questions_without_a_plan_are_known_at_middling_obscurity() -> None:
 
 @pytest.mark.parametrize("bad", [{"knows_commn": 0.5}, {"abstains": 1.5}, {"hop_success": -0.1}])
 def test_bad_rates_are_refused_by_name(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="knows_common|abstains|hop_success"):
+    with pytest.raises(ValueError, match=r"knows_common|abstains|hop_success"):
         SimulatedRates.from_mapping(bad)
