@@ -71,7 +71,7 @@ class MatchedClip:
     target: float
     low: float
     high: float
-    rate: float = 0.2
+    rate: float = 0.3
     log_scale: float = 0.0
     observed: int = 0
 

@@ -1,0 +1,1 @@
+"""GSsPO for other trainers: TRL and verl. Nothing else in the harness imports this package."""
