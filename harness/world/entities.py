@@ -50,7 +50,7 @@ class Entity:
     @property
     def passage(self) -> Passage:
         """The entity's only passage: 6 to 35 words, each relation's noun right before its values."""
-        opening = f"{self.title} is a {self.kind}."
+        opening = f"{self.name} is a {self.kind}."
         if self.alias is not None:
             opening += f" {'Official name' if self.kind == 'country' else 'Also called'}: {self.alias}."
         listed = (f"{RELATIONS[key].noun}: {', '.join(fact.listed)}." for key, fact in self.facts.items())

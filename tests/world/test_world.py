@@ -370,7 +370,7 @@ def recall(index: bm25s.BM25, queries: list[str], wanted: list[str], k: int) -> 
     return sum(hits) / len(hits)
 
 
-@pytest.mark.parametrize(("suite", "floor"), [("world_single", 0.8), ("world_alias", 0.8), ("world_longtail", 0.7)])
+@pytest.mark.parametrize(("suite", "floor"), [("world_single", 0.93), ("world_alias", 0.95), ("world_longtail", 0.95)])
 def test_bm25_on_the_question_finds_the_passage_of_most_one_hop_questions(
     index: bm25s.BM25, suite: str, floor: float
 ) -> None:
@@ -379,7 +379,8 @@ def test_bm25_on_the_question_finds_the_passage_of_most_one_hop_questions(
     assert measured >= floor
 
 
-def test_bm25_on_subject_and_relation_finds_nearly_every_step_in_the_top_three(index: bm25s.BM25) -> None:
+def test_bm25_on_subject_and_relation_finds_most_steps_in_the_top_three(index: bm25s.BM25) -> None:
     steps = [s for q in WORLD.split("test") for s in q.plan]
     queries = [f"{s.subject} {RELATIONS[s.relation].noun}" for s in steps]
-    assert recall(index, queries, [s.passage_id for s in steps], k=3) >= 0.9
+    # The rest is retrieval noise as it should be: "Turkey Population" finds three towns called "... (Turkey)".
+    assert 0.9 <= recall(index, queries, [s.passage_id for s in steps], k=3) < 1
