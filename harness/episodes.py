@@ -8,14 +8,14 @@ Rows keep the order in which the episodes were given; `split` names what they we
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.types import OperatorResult, Span, Trajectory, Turn
+from harness.types import OperatorResult, Question, Span, Trajectory, Turn
 
 _TEXTS = pa.list_(pa.string())
 
@@ -83,13 +83,22 @@ def episode_path(directory: str | Path, step: int, split: str) -> Path:
     return Path(directory) / f"step-{step:06d}-{split}.parquet"
 
 
-def write_episodes(directory: str | Path, step: int, split: str, trajectories: Sequence[Trajectory]) -> Path:
+def write_episodes(
+    directory: str | Path,
+    step: int,
+    split: str,
+    trajectories: Sequence[Trajectory],
+    held_out: Callable[[Question], bool] | None = None,
+) -> Path:
     """Write one file atomically, replacing an earlier one of the same step and split. Raises OSError."""
     if not split.replace("_", "").isalnum():
         raise ValueError(f"split {split!r}: letters, digits and underscores only")
     path = episode_path(directory, step, split)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [_row(step, split, i, trajectory) for i, trajectory in enumerate(trajectories)]
+    rows = [
+        {**_row(episode), "step": step, "split": split, "index": i, "held_out": held_out and held_out(episode.question)}
+        for i, episode in enumerate(trajectories)
+    ]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as handle:
@@ -108,19 +117,15 @@ def read_episodes(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(step: int, split: str, index: int, episode: Trajectory) -> dict[str, Any]:
+def _row(episode: Trajectory) -> dict[str, Any]:
     question, reward = episode.question, episode.reward
     calls = list(episode.calls)
     return {
-        "step": step,
-        "split": split,
-        "index": index,
         "question_id": question.id,
         "question": question.text,
         "suite": question.suite,
         "hops": question.hops,
         "gold": list(question.answers),
-        "held_out": getattr(question, "held_out", None),
         "sample_seed": episode.sample_seed,
         "stop": episode.stop.value,
         "reward": reward.total,

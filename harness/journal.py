@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from harness.episodes import write_episodes
-from harness.types import Trajectory
+from harness.types import Question, Trajectory
 
 METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"
@@ -68,11 +68,18 @@ class Journal:
     """Writer of a trial's journal; implements `TrialSink`. One writer a directory at a time.
 
     Opening continues what is there: a torn tail is cut off. Raises OSError when the disk refuses (what was committed
-    stays readable), ValueError when the journal is damaged elsewhere than at its end.
+    stays readable), ValueError when the journal is damaged elsewhere than at its end. `held_out` says of a question
+    whether it is about something no training question mentions.
     """
 
-    def __init__(self, directory: str | Path, clock: Callable[[], int] = _clock) -> None:
+    def __init__(
+        self,
+        directory: str | Path,
+        clock: Callable[[], int] = _clock,
+        held_out: Callable[[Question], bool] | None = None,
+    ) -> None:
         self.directory = Path(directory)
+        self._held_out = held_out
         self.directory.mkdir(parents=True, exist_ok=True)
         self._clock = clock
         self._metrics = _Appender(self.directory / METRICS, clock)
@@ -95,7 +102,7 @@ class Journal:
 
     def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None:
         """Write the episodes of a (step, split) as one Parquet file, atomically, replacing an earlier one."""
-        write_episodes(self.directory / EPISODES, step, split, trajectories)
+        write_episodes(self.directory / EPISODES, step, split, trajectories, self._held_out)
 
     def finish(self, key: str, final: Mapping[str, float]) -> None:
         """Mark the trial finished. Nothing is written after."""

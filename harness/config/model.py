@@ -104,9 +104,17 @@ class Search(Section):
 
 
 class Backend(Section):
-    """The model behind the operators."""
+    """The model behind the operators. `simulated` takes, beside its kind, any rate of `SimulatedRates`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Fraction] = Field(init=False)
 
     kind: Literal["simulated"]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The rates that differ from the simulation's own."""
+        return dict(self.__pydantic_extra__)
 
 
 class Environment(Section):
@@ -140,20 +148,17 @@ class RewardWeights(Section):
 
 
 class Clip(Section):
-    """fixed: the band [1 - low, 1 + high]; matched: the band is set so that a share `target` of units is clipped."""
+    """fixed: the band [1 - low, 1 + high]; matched: that band scaled so that a share `target` of units is clipped."""
 
     kind: Literal["fixed", "matched"] = "fixed"
-    low: Annotated[float, Field(gt=0, lt=1)] | None = None
-    high: Positive | None = None
+    low: Positive
+    high: Positive
     target: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        band = (self.low, self.high)
-        if self.kind == "fixed" and (None in band or self.target is not None):
-            raise PydanticCustomError("clip", "a fixed clip needs low and high, and no target")
-        if self.kind == "matched" and (band != (None, None) or self.target is None):
-            raise PydanticCustomError("clip", "a matched clip needs target, and neither low nor high")
+        if (self.kind == "matched") != (self.target is not None):
+            raise PydanticCustomError("clip", "a matched clip needs a target, a fixed one has none")
         return self
 
 
@@ -176,9 +181,8 @@ class Objective(Section):
         # an unknown preset is an error of its own field: fill something, so that it is the only message
         preset = PRESETS.get(name if isinstance(name, str) else "", PRESETS["grpo"])
         filled = {**preset, **value}
-        clip = value.get("clip")
-        if isinstance(clip, dict) and clip.get("kind", "fixed") == "fixed":
-            filled["clip"] = {**preset["clip"], **clip}
+        if isinstance(value.get("clip"), dict):
+            filled["clip"] = {**preset["clip"], **value["clip"]}
         return filled
 
 
@@ -227,8 +231,8 @@ class TrialConfig(Section):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "grpo": {"ratio_unit": "token", "reduction": "N3", "clip": {"kind": "fixed", "low": 0.2, "high": 0.2}},
-    "gspo": {"ratio_unit": "sequence", "reduction": "N1", "clip": {"kind": "fixed", "low": 3e-4, "high": 4e-4}},
-    "gsspo": {"ratio_unit": "subsequence", "reduction": "N1", "clip": {"kind": "fixed", "low": 0.2, "high": 0.2}},
+    "grpo": {"ratio_unit": "token", "reduction": "N3", "clip": {"low": 0.2, "high": 0.2}},
+    "gspo": {"ratio_unit": "sequence", "reduction": "N1", "clip": {"low": 3e-4, "high": 4e-4}},
+    "gsspo": {"ratio_unit": "subsequence", "reduction": "N1", "clip": {"low": 3e-4, "high": 4e-4}},
 }
-"""The published objectives: GRPO (PPO's band), GSPO (arXiv 2507.18071, its own band), GSsPO (arXiv 2602.01202)."""
+"""`harness.objectives.presets.PRESETS` as configuration, which imports no torch (a test holds the two together)."""

@@ -76,7 +76,11 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), checks: Sequence
         file = build(SweepFile, root)
     except ConfigError as error:
         problems += error.problems
-    axes = {name: axis.value["values"].value for name, axis in _axes(root) if _has_values(axis)}
+    axes = {
+        name: [replace(value, key_at=axis.key_at) for value in axis.value["values"].value]
+        for name, axis in _axes(root)
+        if _has_values(axis)
+    }
     narrowed = {name.removeprefix("parameters.") for name, _ in parsed}
     problems += seeds_differ(root) + exclusions_apply(root, axes) + contrast_is_swept(root, axes, narrowed)
     base = _base_layers(root, problems)

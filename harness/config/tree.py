@@ -27,13 +27,13 @@ def nest(path: Sequence[str], leaf: Node) -> Node:
 
 
 def merge(base: Node, over: Node) -> Node:
-    """`over` wins; mappings merge key by key, anything else is replaced whole."""
+    """`over` wins, in value and place; mappings merge key by key, anything else is replaced whole."""
     if not (base.is_mapping and over.is_mapping):
         return over
     merged = dict(base.value)
     for name, child in over.value.items():
         merged[name] = merge(merged[name], child) if name in merged else child
-    return replace(base, value=merged)
+    return replace(over, value=merged)
 
 
 def undot(node: Node, problems: list[Problem]) -> Node:

@@ -6,6 +6,7 @@ are imported only when a configuration is otherwise sound.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -104,7 +105,40 @@ def operators_exist(tree: Node) -> list[Problem]:
     ]
 
 
-CHECKS: tuple[Check, ...] = (files_exist, operators_exist)
+def suites_exist(tree: Node) -> list[Problem]:
+    """Suites of the offline world exist, and have questions to train on where they are trained on."""
+    from harness.world import SUITES
+
+    source = find(tree, "data.source")
+    if source is None or source.value != "world":
+        return []
+    problems = []
+    for field in ("train_suites", "eval_suites"):
+        listed = find(tree, f"data.{field}")
+        for node in listed.value if listed is not None and isinstance(listed.value, list) else []:
+            if isinstance(node.value, str) and node.value not in SUITES:
+                problems.append(Problem(node.at, f"unknown suite {node.value!r}", did_you_mean(node.value, SUITES)))
+            elif field == "train_suites" and node.value == "world_combo":
+                problems.append(Problem(node.at, "world_combo is for evaluation only: it has no training questions"))
+    return problems
+
+
+def rates_exist(tree: Node) -> list[Problem]:
+    """The simulated backend has the rates that are set."""
+    from harness.operators.backends.simulated import SimulatedRates
+
+    backend = find(tree, "environment.backend")
+    if backend is None or not backend.is_mapping:
+        return []
+    known = [field.name for field in dataclasses.fields(SimulatedRates)]
+    return [
+        Problem(node.key_at or node.at, f"unknown rate {name!r}", did_you_mean(name, known))
+        for name, node in backend.value.items()
+        if name != "kind" and name not in known
+    ]
+
+
+CHECKS: tuple[Check, ...] = (files_exist, operators_exist, suites_exist, rates_exist)
 
 
 def _problem(model: type[BaseModel], tree: Node, entry: dict[str, Any], prefix: str) -> Problem:
@@ -117,7 +151,8 @@ def _problem(model: type[BaseModel], tree: Node, entry: dict[str, Any], prefix: 
         return Problem(locate(tree, path[:-1], key=True), f"{dotted} is required")
     words = _WORDS.get(kind)
     if words is None:  # a message of our own validators, complete as it is
-        return Problem(locate(tree, path), f"{dotted}: {entry['msg']}" if dotted else entry["msg"])
+        message = entry["msg"] if entry["msg"].startswith(dotted) else f"{dotted}: {entry['msg']}"
+        return Problem(locate(tree, path), message)
     context = dict(entry.get("ctx", {}))
     hint = None
     if kind == "literal_error":

@@ -1,0 +1,237 @@
+"""From a checked sweep file to trials: layers, presets, order, names and keys."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.config import ConfigError, canonical_json, code_version, expand, load_sweep, load_trial, trial_key
+from harness.config.located import Source, read_text
+from harness.config.model import PRESETS, RatioUnit, Reduction
+from harness.config.tree import merge, plain
+from harness.objectives import presets, reductions, segments
+
+SHIPPED = sorted((Path(__file__).parents[2] / "ablations").glob("*.yaml"))
+
+TWO_AXES = """\
+name: demo
+hypothesis: one thing beats another
+profile: tiny
+fixed: {steps: 3, update: {updates_per_batch: 2}, rollout.prompts_per_step: 4}
+parameters:
+  objective.preset: {values: [gsspo, grpo]}
+  update.learning_rate: {values: [1e-4, 2e-4]}
+seeds: [7, 8]
+exclude: [{objective.preset: grpo, update.learning_rate: 2e-4}]
+"""
+
+
+@pytest.fixture
+def sweep_file(tmp_path):
+    path = tmp_path / "demo.yaml"
+    path.write_text(TWO_AXES)
+    return path
+
+
+def test_every_shipped_ablation_is_valid():
+    assert SHIPPED
+    for path in SHIPPED:
+        assert expand(load_sweep(path), "code")
+
+
+def test_the_grid_is_every_cell_but_the_excluded_one_seed_after_seed(sweep_file):
+    trials = expand(load_sweep(sweep_file), "code")
+    seen = [(t.seed, t.axes["objective.preset"], t.axes["update.learning_rate"]) for t in trials]
+    cells = [("gsspo", 1e-4), ("gsspo", 2e-4), ("grpo", 1e-4)]
+    assert seen == [(seed, *cell) for seed in (7, 8) for cell in cells]
+    for trial in trials:
+        assert trial.config.seed == trial.seed
+        assert trial.config.objective.preset == trial.axes["objective.preset"]
+        assert trial.config.update.learning_rate == trial.axes["update.learning_rate"]
+        assert (trial.config.steps, trial.config.update.updates_per_batch) == (3, 2)
+
+
+def test_names_are_readable_safe_and_directories_unique(sweep_file):
+    trials = expand(load_sweep(sweep_file), "code")
+    assert trials[1].name == "gsspo_learning_rate-0.0002_seed7"
+    assert len({t.directory for t in trials}) == len(trials)
+    assert trials[0].directory == f"{trials[0].name}-{trials[0].key[:8]}"
+
+
+def test_layers_later_ones_win(sweep_file):
+    spec = load_sweep(sweep_file, ["steps=5", "rollout={group_size: 3}", "profile=tiny"])
+    config = expand(spec, "code")[0].config
+    assert (config.steps, config.rollout.group_size, config.rollout.prompts_per_step) == (5, 3, 4)
+
+
+def test_overrides_reach_the_sweeps_own_fields_and_narrow_an_axis(sweep_file):
+    spec = load_sweep(sweep_file, ["seeds=3", "objective.preset=grpo", "name=other", "exclude=[]"])
+    assert [(t.seed, t.axes["update.learning_rate"]) for t in expand(spec, "c")] == [
+        (seed, rate) for seed in range(3) for rate in (1e-4, 2e-4)
+    ]
+    assert spec.name == "other"
+    spec = load_sweep(sweep_file, ["parameters.update.learning_rate=[3e-4]", "exclude=[]"])
+    assert {t.config.update.learning_rate for t in expand(spec, "c")} == {3e-4}
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "expected"),
+    [
+        ("update.learning_rate=1e-6", lambda c: c.update.learning_rate, 1e-6),
+        ("update.learning_rate=1", lambda c: c.update.learning_rate, 1.0),
+        ("update.autocast=false", lambda c: c.update.autocast, False),
+        ("policy.lora={rank: 4, alpha: 8, dropout: 0}", lambda c: c.policy.lora.rank, 4),
+        ("policy.lora=null", lambda c: c.policy.lora, None),
+        ("environment.pool=[Search, Review]", lambda c: c.environment.pool, ("Search", "Review")),
+        ("environment.pool=minimal", lambda c: c.environment.pool, "minimal"),
+        ("environment.backend.hop_success=0.5", lambda c: c.environment.backend.rates, {"hop_success": 0.5}),
+        ("objective.clip.low=0.1", lambda c: (c.objective.clip.low, c.objective.clip.high), (0.1, 4e-4)),
+    ],
+)
+def test_override_values_are_typed_by_yaml_1_2(override, read, expected):
+    value = read(load_trial("tiny", [override]))
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+def test_threads_follow_the_resources_unless_set(sweep_file):
+    assert expand(load_sweep(sweep_file, ["resources.cpus_per_trial=2"]), "c")[0].config.threads == 2
+    assert expand(load_sweep(sweep_file, ["resources.cpus_per_trial=2", "threads=1"]), "c")[0].config.threads == 1
+
+
+def test_a_preset_fills_the_axes_and_explicit_keys_win():
+    for name, filled in PRESETS.items():
+        objective = load_trial("tiny", [f"objective.preset={name}"]).objective
+        assert (objective.ratio_unit, objective.reduction) == (filled["ratio_unit"], filled["reduction"])
+        assert (objective.clip.low, objective.clip.high) == (filled["clip"]["low"], filled["clip"]["high"])
+    mixed = load_trial("tiny", ["objective.preset=gsspo", "objective.reduction=N4", "objective.clip.kind=matched",
+                                "objective.clip.target=0.1"]).objective  # fmt: skip
+    assert (mixed.ratio_unit, mixed.reduction, mixed.clip.kind) == ("subsequence", "N4", "matched")
+    with pytest.raises(ConfigError, match=r"objective\.ratio_unit is required"):
+        load_trial("tiny", ["objective.preset=null"])
+
+
+def test_presets_and_axes_are_those_of_the_objectives():
+    assert set(RatioUnit.__args__) == set(segments.RATIO_UNITS)
+    assert set(Reduction.__args__) == set(reductions.REDUCTIONS)
+    assert {
+        name: {"ratio_unit": p.ratio_unit, "reduction": p.reduction, "clip": {"low": p.band.low, "high": p.band.high}}
+        for name, p in presets.PRESETS.items()
+    } == PRESETS
+
+
+def test_a_matched_clip_needs_a_target_and_a_fixed_one_has_none():
+    with pytest.raises(ConfigError, match="needs a target"):
+        load_trial("tiny", ["objective.clip.kind=matched"])
+    with pytest.raises(ConfigError, match="a fixed one has none"):
+        load_trial("tiny", ["objective.clip.target=0.1"])
+
+
+def test_the_larger_profiles_ask_for_their_data(tmp_path):
+    for profile in ("smollm2", "qwen7b"):
+        with pytest.raises(ConfigError, match=r"data\.path is required"):
+            load_trial(profile)
+        assert load_trial(profile, [f"data.path={tmp_path}"]).profile == profile
+
+
+def test_the_paper_profile_has_the_papers_values():
+    config = load_trial("qwen7b", ["data.path=data"])
+    assert (config.rollout.prompts_per_step, config.rollout.group_size, config.update.updates_per_batch) == (512, 8, 4)
+    assert (config.update.learning_rate, config.objective.kl_weight, config.steps) == (1e-6, 0.001, 38)
+    assert (config.environment.max_calls, config.environment.max_turns) == (20, 21)
+    assert (config.environment.max_response_tokens, config.environment.observation_chars) == (8192, 2048)
+
+
+def test_a_key_depends_on_configuration_seed_and_code_and_on_nothing_else(sweep_file, tmp_path):
+    keys = [t.key for t in expand(load_sweep(sweep_file), "code")]
+    assert len(set(keys)) == len(keys)
+    assert keys == [t.key for t in expand(load_sweep(sweep_file), "code")]
+    assert not set(keys) & {t.key for t in expand(load_sweep(sweep_file), "other code")}
+    assert not set(keys) & {t.key for t in expand(load_sweep(sweep_file, ["steps=4"]), "code")}
+    assert keys[:3] == [t.key for t in expand(load_sweep(sweep_file, ["seeds=[7]", "name=x", "hypothesis=y"]), "code")]
+    spelled = tmp_path / "spelled.yaml"
+    spelled.write_text(
+        TWO_AXES.replace("rollout.prompts_per_step: 4", "rollout: {prompts_per_step: 4}").replace("1e-4", "0.0001")
+    )
+    assert keys == [t.key for t in expand(load_sweep(spelled), "code")]
+
+
+def test_a_key_is_the_same_on_every_machine():
+    written = b'{"code":"c","config":{"a":1.5,"b":["\\u00e9",null]}}'
+    assert trial_key({"b": ["é", None], "a": 1.5}, "c") == hashlib.sha256(written).hexdigest()
+
+
+def test_the_code_version_ignores_comments_and_sees_code_and_assets(tmp_path):
+    module = tmp_path / "policy.py"
+    module.write_text('"""Doc."""\nX = 1\n')
+    asset = tmp_path / "policy" / "w.safetensors"
+    asset.parent.mkdir()
+    asset.write_bytes(b"weights")
+    seen = []
+    for write in (
+        lambda: None,
+        lambda: module.write_text('"""Other doc."""\nX = 1  # why\n\n"""Of X."""\n'),
+        lambda: module.write_text("X = 2\n"),
+        lambda: asset.write_bytes(b"weightz"),
+        lambda: (tmp_path / "sweep.py").write_text("DOOR = 1\n"),
+    ):
+        write()
+        code_version.cache_clear()
+        seen.append(code_version(tmp_path))
+    assert seen[0] == seen[1] != seen[2] != seen[3] == seen[4]
+
+
+def test_the_preregistration_hash_covers_hypothesis_analysis_and_seeds(sweep_file):
+    base = load_sweep(sweep_file).preregistration
+    assert base == load_sweep(sweep_file, ["steps=9", "name=x"]).preregistration
+    for change in ("hypothesis=other", "seeds=[7, 8, 9]"):
+        assert base != load_sweep(sweep_file, [change]).preregistration
+
+
+_ascii = st.characters(min_codepoint=32, max_codepoint=126)
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(_ascii, max_size=8)
+)
+_names = st.text(st.characters(min_codepoint=97, max_codepoint=122), min_size=1, max_size=3)
+_trees = st.dictionaries(
+    _names,
+    st.recursive(_scalars, lambda c: st.lists(c, max_size=3) | st.dictionaries(_names, c, max_size=3)),
+    max_size=4,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(_trees)
+def test_json_is_read_as_the_yaml_it_is(tree):
+    assert plain(read_text(Source("t", canonical_json(tree)))) == tree
+
+
+@settings(deadline=None, max_examples=60)
+@given(_trees, _trees)
+def test_merging_is_a_deep_update(below, above):
+    def update(a, b):
+        if not (isinstance(a, dict) and isinstance(b, dict)):
+            return b
+        return {k: update(a[k], b[k]) if k in a and k in b else b.get(k, a.get(k)) for k in (*a, *b)}
+
+    nodes = [read_text(Source("t", canonical_json(tree))) for tree in (below, above)]
+    assert plain(merge(*nodes)) == update(below, above)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from(["grpo", "gspo", "gsspo"]), min_size=1, unique=True), st.integers(1, 5))
+def test_the_number_of_trials_is_the_product_of_axes_and_seeds(tmp_path_factory, values, seeds):
+    path = tmp_path_factory.mktemp("s") / "s.yaml"
+    axis = f"parameters: {{objective.preset: {{values: {values}}}}}"
+    path.write_text(f"name: s\nhypothesis: h\nprofile: tiny\nseeds: {seeds}\n{axis}\n")
+    trials = expand(load_sweep(path, checks=()), "c")
+    assert [(t.seed, t.axes["objective.preset"]) for t in trials] == list(itertools.product(range(seeds), values))

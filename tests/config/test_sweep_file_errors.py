@@ -1,0 +1,198 @@
+"""Every mistake in a sweep file is reported at its own line and column, all of them together."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.config import ConfigError, load_sweep
+
+GOOD = """\
+name: demo
+hypothesis: one thing beats another
+profile: tiny
+fixed: {steps: 3, objective.kl_weight: 0.001}
+parameters:
+  objective.preset: {values: [gsspo, grpo]}
+seeds: [0, 1]
+analysis:
+  primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset}
+  margin: 0.03
+  alpha: 0.05
+"""
+
+
+def problems_of(tmp_path: Path, text: str, *overrides: str) -> dict[str, str]:
+    """Place -> message of every problem found in a sweep file of that text."""
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path, overrides)
+    shown: dict[str, str] = {}
+    for problem in caught.value.problems:
+        place = str(problem.at).replace(f"{path}:", "")
+        shown[place] = "; ".join([*([shown[place]] if place in shown else []), problem.message])
+    return shown
+
+
+def changed(old: str, new: str) -> str:
+    assert GOOD.count(old) == 1
+    return GOOD.replace(old, new)
+
+
+def test_the_good_file_is_good(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(GOOD)
+    assert len(load_sweep(path).cells) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [  # the mark ^ stands before the place that the message must give
+        ("steps: 3", "steps: ^three", "steps must be an integer, not 'three'"),
+        ("steps: 3", "steps: ^true", "steps must be an integer, not True"),
+        ("steps: 3", "steps: ^3.5", "steps must be an integer, not 3.5"),
+        ("steps: 3", "^step: 3", "unknown key 'step'"),
+        ("kl_weight: 0.001", "kl_weight: ^'1e-3'", "objective.kl_weight must be a number, not '1e-3'"),
+        ("kl_weight: 0.001", "kl_weight: ^.nan", "objective.kl_weight must be a finite number, not nan"),
+        ("kl_weight: 0.001", "kl_weight: ^-1", "objective.kl_weight must be at least 0"),
+        ("objective.kl_weight", "^objective.kl_wieght", "unknown key 'objective.kl_wieght'"),
+        ("steps: 3,", "steps: 3, ^steps: 4,", "duplicate key 'steps'"),
+        ("steps: 3", "update.autocast: true, update: {^autocast: false}", "duplicate key 'update.autocast'"),
+        ("steps: 3", "^seed: 3", "seed is set at the top of the file, not in fixed"),
+        ("steps: 3", "environment.pool: ^[]", "environment.pool: the pool is empty"),
+        ("steps: 3", "environment.pool: [Search, ^Serch]", "unknown operator 'Serch'"),
+        ("steps: 3", "environment.pool: [^WarningOp]", "unknown operator 'WarningOp'"),
+        ("steps: 3", "environment.pool: ^ful", "unknown pool 'ful'"),
+        ("steps: 3", "^environment.backend.hop_sucess: 0.5", "unknown rate 'hop_sucess'"),
+        ("steps: 3", "environment.backend.hop_success: ^1.5", "environment.backend.hop_success must be at most 1"),
+        ("steps: 3", "data.eval_suites: [^nowhere]", "unknown suite 'nowhere'"),
+        ("steps: 3", "data.train_suites: [^world_combo]", "world_combo is for evaluation only"),
+        ("steps: 3", "data: {source: files, path: ^/no/such}", "data.path: there is no '/no/such'"),
+        ("steps: 3", "policy: {kind: ^hub}", "policy.path is required when policy.kind is hub"),
+        ("steps: 3", "rollout.group_size: ^1", "rollout.group_size must be at least 2, not 1"),
+        ("{values: [gsspo, grpo]}", "{values: [gsspo, grpo, ^gspp]}", "objective.preset must be 'grpo' or 'gspo'"),
+        (
+            "{values: [gsspo, grpo]}",
+            "{values: [gsspo, grpo], ^value: 1}",
+            "unknown key 'parameters.objective.preset.value'",
+        ),
+        ("  objective.preset: {", "  ^update.lr: {values: [1]}\n  objective.preset: {", "unknown key 'update.lr'"),
+        ("seeds: [0, 1]", "seeds: ^[]", "no seeds"),
+        ("seeds: [0, 1]", "seeds: ^0", "no seeds"),
+        ("seeds: [0, 1]", "seeds: [0, ^0]", "seed 0 is given twice"),
+        ("seeds: [0, 1]", "seeds: [0, ^-1]", "seeds.1 must be at least 0"),
+        ("seeds: [0, 1]", "seeds: 1\nexclude: [{^objective.clip: 1}]", "exclude names 'objective.clip'"),
+        (
+            "seeds: [0, 1]",
+            "seeds: 1\nexclude: [{objective.preset: ^gspo}]",
+            "objective.preset never takes the value 'gspo'",
+        ),
+        ("contrast: [gsspo, grpo]", "contrast: [gsspo, ^gspo]", "objective.preset never takes the value 'gspo'"),
+        ("axis: objective.preset", "axis: ^objective.prest", "the contrast's axis 'objective.prest' is not swept"),
+        ("alpha: 0.05", "alpha: ^1.5", "analysis.alpha must be at most 1.0, not 1.5"),
+        ("profile: tiny", "profile: ^tny", "profile must be 'tiny' or 'smollm2' or 'qwen7b', not 'tny'"),
+        ("name: demo", "name: ^../demo", "name must be a short name"),
+        ("seeds: [0, 1]", "seeds: [0, 1]^]", "not valid YAML"),
+        ("profile: tiny", "profile: ^!!python/object:os.system tiny", "the tag"),
+        ("name: demo", "name: demo\n^name: other", "duplicate key 'name'"),
+        ("name: demo", "? ^[a, b]\n: demo", "a key must be a non-empty name"),
+    ],
+)
+def test_a_mistake_is_found_at_its_place(tmp_path, old, new, message):
+    marked = changed(old, new)
+    before = marked[: marked.index("^")]
+    place = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+    found = problems_of(tmp_path, marked.replace("^", ""))
+    assert place in found, found
+    assert found[place].startswith(message)
+
+
+def test_all_mistakes_come_out_together(tmp_path):
+    text = (
+        GOOD.replace("steps: 3", "steps: x").replace("s: [gsspo, grpo]", "s: [gsspo, grpp]").replace("[0, 1]", "[1, 1]")
+    )
+    found = problems_of(tmp_path, text + "bogus: 1\n", "rollout.group_size=1", "update.autocast=yes")
+    assert set(found) == {
+        "4:16", "6:38", "7:12", "9:48", "12:1", "command line:1:20", "command line:1:17",
+    }  # fmt: skip
+
+
+def test_a_mistake_shared_by_many_cells_is_reported_once(tmp_path):
+    found = problems_of(tmp_path, changed("seeds: [0, 1]", "seeds: 200").replace("steps: 3", "steps: x"))
+    assert list(found) == ["4:16"]
+
+
+def test_a_message_shows_the_line_with_a_caret_and_the_nearest_word(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(changed("objective.kl_weight", "objective.kl_wieght"))
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path)
+    head, code, caret, hint = str(caught.value).splitlines()[:4]
+    assert head == f"{path}:4:19: unknown key 'objective.kl_wieght'"
+    assert code[caret.index("^") :].startswith("objective.kl_wieght")
+    assert "did you mean 'kl_weight'?" in hint
+
+
+def test_an_alias_bomb_is_refused_at_once(tmp_path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    start = time.monotonic()
+    found = problems_of(tmp_path, "\n".join(lines))
+    assert time.monotonic() - start < 5
+    assert any("aliases" in message for message in found.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a [*a]\n", "an alias refers to a value that contains it"),
+        ("a: " + "[" * 2000 + "]" * 2000, "nested deeper than"),
+        ("a: \x07\n", "a character that YAML does not permit"),
+        ("- 1\n- 2\n", "must be a mapping"),
+        ("a: 1\n---\nb: 2\n", "not valid YAML"),
+        ("hypothesis: h", "name is required"),
+    ],
+)
+def test_hostile_or_empty_files_are_refused_without_a_crash(tmp_path, text, message):
+    assert any(message in found for found in problems_of(tmp_path, text).values())
+
+
+def test_a_missing_file_is_a_problem_of_that_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"gone\.yaml:1:1: cannot read this file: No such file"):
+        load_sweep(tmp_path / "gone.yaml")
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ConfigError, match="cannot read this file"):
+        load_sweep(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("steps", "cannot read 'steps'"),
+        ("=3", "cannot read '=3'"),
+        ("a..b=3", "cannot read 'a..b=3'"),
+        ("steps=[1", "not valid YAML"),
+        ("seed=3", "a sweep has seeds, not a seed"),
+        ("stesp=3", "unknown key 'stesp'"),
+    ],
+)
+def test_a_bad_override_is_a_problem_of_the_command_line(tmp_path, override, message):
+    found = problems_of(tmp_path, GOOD, override)
+    assert all(place.startswith("command line:1:") for place in found)
+    assert any(m.startswith(message) for m in found.values())
+
+
+def test_an_override_that_hides_an_axis_is_refused(tmp_path):
+    text = changed(
+        "objective.preset: {values: [gsspo, grpo]}", "objective: {values: [{preset: gsspo}, {preset: grpo}]}"
+    )
+    text = text[: text.index("analysis:")]
+    found = problems_of(tmp_path, text, "objective.preset=gspo")
+    assert any(message.startswith("two cells are the same trial") for message in found.values())

@@ -1,0 +1,110 @@
+"""Episodes as Parquet: every field of a trajectory, atomically, in bytes that depend on nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from harness import episodes
+from harness.episodes import SCHEMA, episode_path, read_episodes, write_episodes
+from harness.journal import EPISODES, Journal
+from harness.types import (
+    Action,
+    ActionKind,
+    Fault,
+    OperatorFailure,
+    OperatorResult,
+    ParsedTurn,
+    ParseFailure,
+    Question,
+    Reward,
+    Span,
+    StopReason,
+    Trajectory,
+    Turn,
+)  # fmt: skip
+
+CALL = "<think>look</think><tool>Search: Ghana</tool>"
+ANSWER = "<answer>Accra</answer>"
+
+
+def episode(seed: int = 3) -> Trajectory:
+    question = Question("q1", "Capital of Ghana?", ("Accra",), "world_single", hops=None)
+    result = OperatorResult(
+        "Search", "[1] Ghana", OperatorFailure.EMPTY, 11, 5, 0.25, 0.001, True, 2, Fault("cut", 0, "[1] Ghana: Accra")
+    )
+    call = ParsedTurn(CALL, Span(0, 19), Action(ActionKind.TOOL, "Ghana", Span(19, len(CALL)), "Search"))
+    final = ParsedTurn(ANSWER, None, None, (ParseFailure.MISSING_THINK,), "Accra")
+    return Trajectory(
+        question,
+        (1, 2, 3),
+        (Turn((4, 5), (-0.5, -0.25), call, 1, (6, 7, 8), result), Turn((9,), (-1.0,), final, 0)),
+        StopReason.ANSWERED,
+        Reward(0.5, 1.0, -0.5, 1.0, 1.0, 1.0, "Accra"),
+        (ParseFailure.MISSING_THINK,),
+        seed,
+    )
+
+
+def test_an_episode_is_read_back_whole(tmp_path):
+    path = write_episodes(tmp_path, 12, "eval", [episode()], held_out=lambda q: q.id == "q1")
+    assert path == tmp_path / "step-000012-eval.parquet"
+    [row] = read_episodes(path)
+    turns = row.pop("turns")
+    assert row == {
+        "step": 12, "split": "eval", "index": 0, "question_id": "q1", "question": "Capital of Ghana?",
+        "suite": "world_single", "hops": None, "gold": ["Accra"], "held_out": True, "sample_seed": 3,
+        "stop": "answered", "reward": 0.5, "reward_outcome": 1.0, "reward_format": -0.5, "em": 1.0, "f1": 1.0,
+        "lenient": 1.0, "answer": "Accra", "failures": ["missing_think"], "operators": ["Search"], "faults": 1,
+        "tokens": 3, "tokens_seen": 9,
+    }  # fmt: skip
+    assert turns[0] == {
+        "text": CALL, "think": "<think>look</think>", "failures": [], "action": "tool", "operator": "Search",
+        "action_text": "Ghana", "answer_text": None, "tokens": 2, "action_start": 1, "logprob_sum": -0.75,
+        "observation": "[1] Ghana", "observation_tokens": 3, "result_of": "Search", "operator_failure": "empty",
+        "prompt_tokens": 11, "completion_tokens": 5, "latency_s": 0.25, "cost_usd": 0.001, "cached": True, "retries": 2,
+        "fault": "cut", "fault_call": 0, "fault_true_text": "[1] Ghana: Accra",
+    }  # fmt: skip
+    assert (turns[1]["action"], turns[1]["answer_text"], turns[1]["observation"]) == (None, "Accra", None)
+
+
+def test_files_have_the_documented_schema_and_compression(tmp_path):
+    path = write_episodes(tmp_path, 0, "train", [])
+    assert pq.read_schema(path).equals(SCHEMA, check_metadata=False)
+    path = write_episodes(tmp_path, 0, "train", [episode()])
+    assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_equal_episodes_give_equal_bytes(tmp_path):
+    a = write_episodes(tmp_path / "a", 1, "train", [episode(), episode(4)])
+    b = write_episodes(tmp_path / "b", 1, "train", [episode(), episode(4)])
+    c = write_episodes(tmp_path / "c", 1, "train", [episode(), episode(5)])
+    assert a.read_bytes() == b.read_bytes() != c.read_bytes()
+
+
+def test_a_failed_write_leaves_the_earlier_file_and_no_litter(tmp_path, monkeypatch):
+    path = write_episodes(tmp_path, 1, "train", [episode()])
+    before = path.read_bytes()
+
+    def half(table, handle, compression):
+        handle.write(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(episodes.pq, "write_table", half)
+    with pytest.raises(OSError, match="No space"):
+        write_episodes(tmp_path, 1, "train", [episode(9)])
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
+
+
+def test_a_split_cannot_leave_its_folder(tmp_path):
+    with pytest.raises(ValueError, match="split"):
+        write_episodes(tmp_path, 1, "../up", [])
+
+
+def test_the_journal_puts_episodes_in_their_folder(tmp_path: Path):
+    with Journal(tmp_path) as journal:
+        journal.episodes(2, "eval_sampled", [episode()])
+    [row] = read_episodes(episode_path(tmp_path / EPISODES, 2, "eval_sampled"))
+    assert row["held_out"] is None

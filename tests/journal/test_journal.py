@@ -1,0 +1,203 @@
+"""The journal: what is committed survives a kill at any byte, damage is told, equal runs give equal content."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import journal as journal_module
+from harness.journal import (
+    METRICS,
+    RESULT,
+    Journal,
+    content,
+    read_lines,
+    read_metrics,
+    read_result,
+    restart,
+    rewind,
+    seal,
+    unseal,
+)  # fmt: skip
+
+VALUES = {"train/em": 0.25, "eval/em/nq": 1 / 3, "update/kl": 1e-17, "time/step_s": 0.5}
+
+
+def write(directory: Path, steps: int, start_ts: int = 1000) -> Path:
+    ticks = itertools.count(start_ts, 7)
+    with Journal(directory, clock=lambda: next(ticks)) as journal:
+        for step in range(steps):
+            journal.event("evaluated", step=step)
+            journal.metrics(step, {**VALUES, "step": step})
+    return directory
+
+
+def test_what_is_written_is_read_back_exactly(tmp_path):
+    rows = list(read_metrics(write(tmp_path, 3)))
+    assert [(step, values) for step, values, _ in rows] == [(s, {**VALUES, "step": float(s)}) for s in range(3)]
+    assert [ts for *_, ts in rows] == [1007, 1021, 1035]
+
+
+@given(st.dictionaries(st.text(min_size=1), st.floats(allow_nan=False)))
+@settings(deadline=None)
+def test_any_number_survives(tmp_path_factory, values):
+    directory = tmp_path_factory.mktemp("j")
+    with Journal(directory) as journal:
+        journal.metrics(0, {**values, "nan!": math.nan})
+    [(_, back, _)] = read_metrics(directory)
+    assert math.isnan(back.pop("nan!"))
+    assert back == values
+
+
+def test_lines_are_json_for_any_reader(tmp_path):
+    with Journal(tmp_path) as journal:
+        journal.metrics(0, {"a": math.inf, "b": math.nan})
+    line = (tmp_path / METRICS).read_text()
+    assert json.loads(line, parse_constant=pytest.fail)["values"] == {"a": "inf", "b": "nan"}
+
+
+@given(cut=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=80)
+def test_a_kill_at_any_byte_loses_only_the_unfinished_line(tmp_path_factory, cut):
+    directory = write(tmp_path_factory.mktemp("j"), 4)
+    path = directory / METRICS
+    whole = path.read_bytes()
+    cut = cut % (len(whole) + 1)
+    path.write_bytes(whole[:cut])
+    complete = whole[:cut].count(b"\n")
+    assert [step for step, *_ in read_metrics(directory)] == list(range(complete))
+    with Journal(directory) as journal:
+        journal.metrics(complete, VALUES)
+    assert [step for step, *_ in read_metrics(directory)] == list(range(complete + 1))
+    assert not read_lines(path).damage
+
+
+@given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
+@settings(deadline=None, max_examples=120)
+def test_every_flipped_bit_is_noticed(tmp_path_factory, position, bit):
+    directory = write(tmp_path_factory.mktemp("j"), 3)
+    path = directory / METRICS
+    raw = bytearray(path.read_bytes())
+    position %= len(raw)
+    raw[position] ^= 1 << bit
+    path.write_bytes(raw)
+    found = read_lines(path)
+    line = bytes(raw[:position]).count(b"\n") + 1
+    assert [d.line for d in found.damage][:1] == [line]
+    assert all(r["step"] != line - 1 for r in found.records)
+
+
+def test_a_lost_line_is_noticed_and_nothing_more_is_written(tmp_path):
+    path = write(tmp_path, 3) / METRICS
+    first, _, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + last)
+    assert str(read_lines(path).damage[0]) == f"{path}:2: line 2 found where 1 belongs"
+    with pytest.raises(ValueError, match="damaged journal"):
+        list(read_metrics(tmp_path))
+    with pytest.raises(ValueError, match="damaged journal"):
+        Journal(tmp_path)
+
+
+def test_equal_runs_have_equal_content_whatever_the_time(tmp_path):
+    a, b = write(tmp_path / "a", 3, 1000), write(tmp_path / "b", 3, 5000)
+    assert (a / METRICS).read_bytes() != (b / METRICS).read_bytes()
+    assert content(a) == content(b)
+    with Journal(b) as journal:
+        journal.metrics(3, {"time/step_s": 9.0, "train/em": 0.5})
+    with Journal(a) as journal:
+        journal.metrics(3, {"time/step_s": 1.0, "train/em": 0.5})
+    assert content(a) == content(b)
+    with Journal(a) as journal:
+        journal.metrics(4, {"train/em": 0.5})
+    with Journal(b) as journal:
+        journal.metrics(4, {"train/em": 0.5000000000000001})
+    assert content(a) != content(b)
+
+
+def test_rewinding_and_redoing_gives_the_uninterrupted_content(tmp_path):
+    whole = write(tmp_path / "whole", 6)
+    broken = write(tmp_path / "broken", 5)
+    rewind(broken, 2)
+    assert [step for step, *_ in read_metrics(broken)] == [0, 1, 2]
+    ticks = itertools.count(9000)
+    with Journal(broken, clock=lambda: next(ticks)) as journal:
+        for step in range(3, 6):
+            journal.event("evaluated", step=step)
+            journal.metrics(step, {**VALUES, "step": step})
+    assert content(broken) == content(whole)
+
+
+def test_a_result_names_the_trial_and_its_end(tmp_path):
+    assert read_result(tmp_path) is None
+    journal = Journal(tmp_path)
+    journal.finish("k1", {"final/em": math.nan, "final/f1": 0.5})
+    result = read_result(tmp_path)
+    assert (result["status"], result["key"], result["final"]["final/f1"]) == ("finished", "k1", 0.5)
+    Journal(tmp_path).fail("k1", "Traceback\nValueError: no")
+    assert read_result(tmp_path)["error"].endswith("ValueError: no")
+    (tmp_path / RESULT).write_bytes((tmp_path / RESULT).read_bytes()[:-20])
+    assert read_result(tmp_path) is None
+
+
+def test_restart_forgets_a_trial_and_keeps_its_other_files(tmp_path):
+    write(tmp_path, 2)
+    (tmp_path / "config.yaml").write_text("seed: 1")
+    restart(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_metrics_and_the_events_before_them_are_durable_on_return(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(
+        journal_module.os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))
+    )
+    journal = Journal(tmp_path)
+    journal.event("fault", kind_of="timeout")
+    assert not synced
+    journal.metrics(0, VALUES)
+    assert [Path(p).name for p in synced] == ["events.jsonl", "metrics.jsonl"]
+    journal.close()
+
+
+def test_a_full_disk_stops_cleanly_and_loses_nothing_committed(tmp_path, monkeypatch):
+    journal = Journal(tmp_path)
+    journal.metrics(0, VALUES)
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(journal_module.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        journal.metrics(1, VALUES)
+    monkeypatch.undo()
+    journal.close()
+    with Journal(tmp_path) as again:
+        again.metrics(2, VALUES)
+    steps = [step for step, *_ in read_metrics(tmp_path)]
+    assert steps[0] == 0
+    assert steps[-1] == 2
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c), max_leaves=6
+    )
+)
+@settings(deadline=None)
+def test_sealing_is_undone_by_unsealing(value):
+    record = unseal(seal({"body": value}).encode())
+    assert record["body"] == value
+
+
+@given(st.binary(max_size=60))
+def test_garbage_is_never_taken_for_a_record(raw):
+    assert unseal(raw) is None
