@@ -110,7 +110,7 @@ def _split_of(candidate: Candidate, about_held_out: bool) -> str:
 def split_questions(
     candidates: Iterable[Candidate], held_out: frozenset[str], entities: Mapping[str, Entity]
 ) -> dict[str, tuple[Question, ...]]:
-    """Questions by split, ordered by suite and then by hash. A text occurs once in the whole world."""
+    """Questions by split, ordered by suite and then by the hash of their id. A text occurs once in the whole world."""
     mentions = _Mentions(name for title in sorted(held_out) for name in _mentions_of(entities[title]))
     piles: dict[tuple[str, str, bool], list[tuple[int, Candidate]]] = defaultdict(list)
     for candidate in candidates:
@@ -135,4 +135,7 @@ def split_questions(
                 if text not in texts:
                     texts.add(text)
                     questions[split].append(_question(candidate, text))
+    for found in questions.values():
+        # A prefix of a suite is a fair sample of it: held-out and seen, easy and hard mixed.
+        found.sort(key=lambda q: (q.suite, stable_hash(_SALT, "order", q.id)))
     return {split: tuple(found) for split, found in questions.items()}

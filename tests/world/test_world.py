@@ -263,6 +263,14 @@ def test_evaluation_asks_for_held_out_and_for_seen_entities(split: str) -> None:
         assert 0.1 < sum(held_out) / len(held_out) < 0.9
 
 
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_first_questions_of_a_suite_are_a_fair_sample_of_it(suite: str) -> None:
+    first = WORLD.split("test", suite)[:60]
+    everyone = WORLD.split("test", suite)
+    share = [sum(map(WORLD.is_held_out_entity, some)) / len(some) for some in (first, everyone)]
+    assert abs(share[0] - share[1]) < 0.2
+
+
 def test_combinations_of_world_combo_are_in_no_training_question() -> None:
     def combinations(questions: tuple[Question, ...]) -> set[tuple[str, ...]]:
         return {
