@@ -21,10 +21,11 @@ class Padded:
 def padded_batch(units, seed=0, spread=0.3, row_spread=0.0, gap=2):
     """Rows of units with `gap` observation tokens between them, right-padded to one length and three more.
 
-    `spread` is the standard deviation of a token's log-ratio about its row's, `row_spread` that of rows. Log-ratios beyond +-1 are cut off, so that no ratio reaches verl's dual clip at 3.
+    `spread` is the standard deviation of a token's log-ratio about its row's, `row_spread` that of rows. Log-ratios
+    beyond +-1 are cut off, so that no ratio reaches verl's dual clip at 3.
     """
     generator = torch.Generator().manual_seed(seed)
-    rows = [sum(([1] * n + [0] * gap for n in lengths), []) for lengths in units]
+    rows = [[m for n in lengths for m in [1] * n + [0] * gap] for lengths in units]
     width = max(map(len, rows)) + 3
     mask = torch.tensor([row + [0] * (width - len(row)) for row in rows])
     old = -3 * torch.rand(mask.shape, generator=generator, dtype=torch.float64)
