@@ -8,10 +8,12 @@ Only finished trials with a sound journal count. Every other trial stays in `Fra
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
@@ -138,6 +140,7 @@ def _questions(root: Path, trials: list[str]) -> dict[str, int]:
     for trial in trials:
         files = sorted((root / "trials" / trial / EPISODES).glob("step-*-eval.parquet"))
         if files:
-            table = pq.ParquetFile(files[-1]).read(columns=["suite", "question_id"]).to_pandas()
-            return {str(k): int(v) for k, v in table.groupby("suite")["question_id"].nunique().items()}
+            with contextlib.suppress(OSError, pa.ArrowException):  # whoever reads the episodes reports a broken file
+                table = pq.ParquetFile(files[-1]).read(columns=["suite", "question_id"]).to_pandas()
+                return {str(k): int(v) for k, v in table.groupby("suite")["question_id"].nunique().items()}
     return {}

@@ -15,11 +15,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.compare import (
+    Comparison,
+    compare,
+    comparison_table,
+    ends,
+    format_p,
+    format_share,
+    hopeless,
+    number,
+)
 from analysis.frames import Frames
-from analysis.plan import Contrast, Plan, contrasts, read_plan
-from analysis.stats.multiplicity import CORRECTIONS, tost
-from analysis.stats.permutation import best_interval, mean_interval, seed_permutation, smallest_p
-from analysis.stats.results import Estimate, Test
+from analysis.plan import Plan, contrasts, read_plan
+from analysis.stats.permutation import mean_interval
+from analysis.stats.results import Estimate
 
 OVERALL = "all suites"
 
@@ -37,19 +46,6 @@ class ArmRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ContrastRow:
-    """One contrast on one suite. `p_adjusted` is corrected over the suites of this contrast."""
-
-    suite: str
-    contrast: Contrast
-    n_seeds: tuple[int, int]
-    difference: Estimate
-    test: Test
-    p_adjusted: float | None
-    equivalence: Test | None
-
-
-@dataclass(frozen=True, slots=True)
 class SweepSummary:
     """What `summarise_sweep` found. Renders itself as text, rich tables and CSV."""
 
@@ -59,7 +55,7 @@ class SweepSummary:
     config_hash: str
     plan: Plan
     arms: tuple[ArmRow, ...]
-    contrasts: tuple[ContrastRow, ...]
+    contrasts: tuple[Comparison, ...]
     left_out: tuple[tuple[str, str, str], ...]  # trial, status, reason
     notes: tuple[str, ...]
 
@@ -72,11 +68,11 @@ class SweepSummary:
                     "suite": r.suite,
                     "arm": r.arm,
                     "seeds": len(r.seeds),
-                    "start": _number(r.start and r.start.value),
-                    "final": _number(r.final.value),
-                    **_ends(r.final),
-                    "rise": _number(r.rise and r.rise.value),
-                    **_ends(r.rise, "rise_"),
+                    "start": number(r.start and r.start.value),
+                    "final": number(r.final.value),
+                    **ends(r.final),
+                    "rise": number(r.rise and r.rise.value),
+                    **ends(r.rise, "rise_"),
                     "interval": r.final.interval.method if r.final.interval else r.final.note,
                 }
             )
@@ -84,25 +80,7 @@ class SweepSummary:
 
     def contrast_table(self) -> pd.DataFrame:
         """One row a suite and contrast."""
-        rows = []
-        for r in self.contrasts:
-            rows.append(
-                {
-                    "contrast": r.contrast.label,
-                    "role": "confirmatory" if r.contrast.confirmatory else "exploratory",
-                    "suite": r.suite,
-                    "seeds": f"{r.n_seeds[0]} v {r.n_seeds[1]}",
-                    "difference": _number(r.difference.value),
-                    **_ends(r.difference),
-                    "p": _number(r.test.p),
-                    "p_adjusted": _number(r.p_adjusted),
-                    "smallest_p": _number(r.test.smallest_p),
-                    "p_equivalence": _number(r.equivalence and r.equivalence.p),
-                    "interval": r.difference.interval.method if r.difference.interval else r.difference.note,
-                    "test": r.test.method,
-                }
-            )
-        return pd.DataFrame(rows)
+        return comparison_table(self.contrasts)
 
     def text(self) -> str:
         """Plain text, 80–120 columns, no colour."""
@@ -163,33 +141,6 @@ _HEADS = {"p_adjusted": "p adj", "smallest_p": "least p"}
 _WORDS = {"suite", "arm", "contrast", "role"}
 ARM_COLUMNS = ("suite", "arm", "seeds", "start", "final", "ci", "rise", "rise_ci")
 CONTRAST_COLUMNS = ("contrast", "role", "suite", "seeds", "difference", "ci", "p", "p_adjusted", "smallest_p")
-
-
-def _number(value: float | None) -> float | str:
-    return "" if value is None else float(value)
-
-
-def _ends(estimate: Estimate | None, prefix: str = "") -> dict[str, float | str]:
-    interval = estimate.interval if estimate else None
-    return {f"{prefix}low": _number(interval and interval.low), f"{prefix}high": _number(interval and interval.high)}
-
-
-def format_p(p: float | str | None) -> str:
-    """Four decimals at most, never 0: ".0625", "<.0001"; "–" when there is none."""
-    if p is None or p == "":
-        return "–"
-    p = float(p)
-    if p < 1e-4:
-        return "<.0001"
-    return f"{p:.4f}".rstrip("0").rstrip(".").removeprefix("0") if p < 1 else "1"
-
-
-def format_share(value: float | str | None, signed: bool = False) -> str:
-    """Three decimals, "–" when there is none."""
-    if value is None or value == "":
-        return "–"
-    rounded = round(float(value), 3) + 0.0  # no "-0.000"
-    return f"{rounded:+.3f}" if signed else f"{rounded:.3f}"
 
 
 def _display(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -274,15 +225,11 @@ def summarise(frames: Frames, plan: Plan | None = None) -> SweepSummary:
                     mean_interval(final[both] - start[both], plan.level) if len(both) and step else None,
                 )
             )
-    rows = []
-    for contrast in contrasts(frames, plan):
-        rows += _contrast_rows(frames, plan, contrast, names, step)
-    hopeless = {
-        f"{r.contrast.label}: {r.n_seeds[0]} v {r.n_seeds[1]} seeds cannot reach p ≤ {plan.alpha:g} "
-        f"(smallest attainable {format_p(r.test.smallest_p)})": None
-        for r in rows
-        if r.test.smallest_p is not None and r.test.smallest_p > plan.alpha
+    finals = {
+        (suite, label): seed_values(frames, metric, label, step) for suite, metric in names for label in frames.arms
     }
+    # The mean over suites is no further hypothesis: it takes no part in the correction.
+    rows = compare(finals, contrasts(frames, plan), plan, uncorrected={OVERALL}, margin=plan.margin)
     left_out = tuple((str(r.trial), str(r.status), str(r.reason)) for r in frames.left_out.itertuples())
     return SweepSummary(
         frames.name,
@@ -293,41 +240,8 @@ def summarise(frames: Frames, plan: Plan | None = None) -> SweepSummary:
         tuple(arms),
         tuple(rows),
         left_out,
-        (*notes, *hopeless),
+        (*notes, *hopeless(rows, plan.alpha)),
     )
-
-
-def _contrast_rows(
-    frames: Frames, plan: Plan, contrast: Contrast, names: list[tuple[str, str]], step: int
-) -> list[ContrastRow]:
-    drafts = []
-    for suite, metric in names:
-        a = seed_values(frames, metric, contrast.treatment, step)
-        b = seed_values(frames, metric, contrast.baseline, step)
-        if a.empty or b.empty:
-            continue
-        test = seed_permutation(a, b)
-        drafts.append(
-            (
-                suite,
-                (len(a), len(b)),
-                best_interval(a, b, level=plan.level),
-                test,
-                tost(a, b, plan.margin) if plan.margin is not None else None,
-            )
-        )
-    # The mean over suites is no further hypothesis: it takes no part in the correction.
-    tested = [d for d in drafts if d[0] != OVERALL]
-    adjusted = dict(zip([d[0] for d in tested], CORRECTIONS[plan.correction]([d[3].p for d in tested]), strict=True))
-    return [
-        ContrastRow(s, contrast, n, diff, test, adjusted.get(s, test.p), equivalence)
-        for s, n, diff, test, equivalence in drafts
-    ]
-
-
-def smallest_adjusted_p(n_a: int, n_b: int, paired: bool, n_tests: int) -> float:
-    """Least p that survives Holm over `n_tests` tests: the least p times the number of tests, at most 1."""
-    return min(1.0, smallest_p(n_a, n_b, paired) * n_tests)
 
 
 def summarise_sweep(run_dir: str | Path, metric: str | None = None) -> SweepSummary:

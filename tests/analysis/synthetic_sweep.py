@@ -37,7 +37,7 @@ def made_frames(
         for seed in seeds
         for arm in effects
     }
-    arms = arms_of(configs)
+    arms = arms_of(configs, ["objective.preset"])
     trials, metrics = [], []
     for name, config in configs.items():
         arm = arms[name]

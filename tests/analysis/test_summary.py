@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.compare import format_p
 from analysis.load import LoadError, load_sweep
 from analysis.plan import PlanError, contrasts, read_plan
-from analysis.summary import OVERALL, format_p, summarise, summarise_sweep
+from analysis.summary import OVERALL, summarise, summarise_sweep
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames, write_sweep
 
 
@@ -70,7 +71,7 @@ def test_arm_means_and_intervals_are_those_of_student():
 def test_holm_runs_over_suites_and_not_over_their_mean():
     frames = made_frames({"grpo": 0.1, "gsspo": 0.13}, suites=("a", "b", "c"))
     rows = [r for r in summarise(frames).contrasts if r.contrast.confirmatory]
-    by_suite = {r.suite: r for r in rows}
+    by_suite = {r.group: r for r in rows}
     raw = sorted(by_suite[s].test.p for s in ("a", "b", "c"))
     assert min(by_suite[s].p_adjusted for s in ("a", "b", "c")) == pytest.approx(min(1, 3 * raw[0]))
     assert by_suite[OVERALL].p_adjusted == by_suite[OVERALL].test.p

@@ -1,0 +1,145 @@
+"""One way to compare arms on any number that a seed has: exact permutation, interval, Holm over groups, TOST."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.plan import Contrast, Plan
+from analysis.stats.multiplicity import CORRECTIONS, tost
+from analysis.stats.permutation import best_interval, seed_permutation, smallest_p
+from analysis.stats.results import Estimate, Test
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A contrast on one group (suite, failure kind, …). `p_adjusted` is corrected over the groups of this contrast."""
+
+    group: str
+    contrast: Contrast
+    n_seeds: tuple[int, int]
+    difference: Estimate
+    test: Test
+    p_adjusted: float | None
+    equivalence: Test | None
+
+
+SeedValues = Mapping[tuple[str, str], pd.Series]
+"""(group, arm) → one finite number a seed (index: seed)."""
+
+
+def seed_values(frame: pd.DataFrame, group: str, value: str) -> dict[tuple[str, str], pd.Series]:
+    """(group, arm) → mean of column `value` by seed, of a frame with columns arm, seed, `group`, `value`."""
+    means = frame.groupby([group, "arm", "seed"], observed=True)[value].mean().dropna()
+    return {(str(g), str(a)): rows.droplevel([0, 1]) for (g, a), rows in means.groupby(level=[0, 1], observed=True)}
+
+
+def compare(
+    values: SeedValues,
+    contrasts: Sequence[Contrast],
+    plan: Plan,
+    uncorrected: Collection[str] = (),
+    margin: float | None = None,
+) -> list[Comparison]:
+    """Every contrast on every group that both arms have. Groups in `uncorrected` are no further hypotheses.
+
+    Arms without values for a group give no row. `margin` None: no equivalence test.
+    """
+    out = []
+    groups = list(dict.fromkeys(g for g, _ in values))
+    for contrast in contrasts:
+        drafts = []
+        for group in groups:
+            a, b = values.get((group, contrast.treatment)), values.get((group, contrast.baseline))
+            if a is None or b is None or not len(a) or not len(b):
+                continue
+            drafts.append((group, np.asarray(a, dtype=float), np.asarray(b, dtype=float)))
+        tests = {g: seed_permutation(a, b) for g, a, b in drafts}
+        counted = [g for g in tests if g not in uncorrected]
+        adjusted = dict(zip(counted, CORRECTIONS[plan.correction]([tests[g].p for g in counted]), strict=True))
+        for group, a, b in drafts:
+            out.append(
+                Comparison(
+                    group,
+                    contrast,
+                    (a.size, b.size),
+                    best_interval(a, b, level=plan.level),
+                    tests[group],
+                    adjusted.get(group, tests[group].p),
+                    tost(a, b, margin) if margin is not None else None,
+                )
+            )
+    return out
+
+
+def comparison_table(rows: Sequence[Comparison], group: str = "suite") -> pd.DataFrame:
+    """One row a comparison; numbers as floats, absent ones as empty strings."""
+    return pd.DataFrame(
+        [
+            {
+                "contrast": r.contrast.label,
+                "role": "confirmatory" if r.contrast.confirmatory else "exploratory",
+                group: r.group,
+                "seeds": f"{r.n_seeds[0]} v {r.n_seeds[1]}",
+                "difference": number(r.difference.value),
+                **ends(r.difference),
+                "p": number(r.test.p),
+                "p_adjusted": number(r.p_adjusted),
+                "smallest_p": number(r.test.smallest_p),
+                "p_equivalence": number(r.equivalence and r.equivalence.p),
+                "interval": r.difference.interval.method if r.difference.interval else r.difference.note,
+                "test": r.test.method,
+            }
+            for r in rows
+        ]
+    )
+
+
+def hopeless(rows: Sequence[Comparison], alpha: float) -> list[str]:
+    """A sentence for each contrast whose seed counts cannot reach α."""
+    found = {}
+    for r in rows:
+        if r.test.smallest_p is not None and r.test.smallest_p > alpha:
+            a, b = r.n_seeds
+            found[
+                f"{r.contrast.label}: {a} v {b} seeds cannot reach p ≤ {alpha:g} "
+                f"(smallest attainable {format_p(r.test.smallest_p)})"
+            ] = None
+    return list(found)
+
+
+def smallest_adjusted_p(n_a: int, n_b: int, tests: int, paired: bool = False) -> float:
+    """Least p that Holm can give the first of `tests` tests: the least p times their number, at most 1."""
+    return min(1.0, smallest_p(n_a, n_b, paired) * tests)
+
+
+def number(value: float | None) -> float | str:
+    """For tables: an absent number is an empty string, never NaN."""
+    return "" if value is None else float(value)
+
+
+def ends(estimate: Estimate | None, prefix: str = "") -> dict[str, float | str]:
+    """{prefix}low and {prefix}high of an estimate's interval, for tables."""
+    interval = estimate.interval if estimate else None
+    return {f"{prefix}low": number(interval and interval.low), f"{prefix}high": number(interval and interval.high)}
+
+
+def format_p(p: float | str | None) -> str:
+    """Four decimals at most, never 0: ".0625", "<.0001"; "–" when there is none."""
+    if p is None or p == "":
+        return "–"
+    p = float(p)
+    if p < 1e-4:
+        return "<.0001"
+    return f"{p:.4f}".rstrip("0").rstrip(".").removeprefix("0") if p < 0.99995 else "1"
+
+
+def format_share(value: float | str | None, signed: bool = False) -> str:
+    """Three decimals, "–" when there is none."""
+    if value is None or value == "":
+        return "–"
+    rounded = round(float(value), 3) + 0.0  # no "-0.000"
+    return f"{rounded:+.3f}" if signed else f"{rounded:.3f}"
