@@ -58,7 +58,10 @@ class LLMRequest:
 
 @dataclass(frozen=True, slots=True)
 class LLMResponse:
-    """A completion, or the reason there is none. Latency in seconds, cost in US dollars."""
+    """A completion, or the reason there is none. Latency in seconds, cost in US dollars.
+
+    `attempt_failures` has one entry for each attempt that failed, retried or not.
+    """
 
     text: str
     failure: OperatorFailure | None = None
@@ -68,6 +71,7 @@ class LLMResponse:
     cost_usd: float = 0.0
     cached: bool = False
     retries: int = 0
+    attempt_failures: tuple[OperatorFailure, ...] = ()
 
 
 class LLMBackend(Protocol):

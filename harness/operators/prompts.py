@@ -131,5 +131,6 @@ def add_costs(total: LLMResponse, new: LLMResponse) -> LLMResponse:
         latency_s=total.latency_s + new.latency_s,
         cost_usd=total.cost_usd + new.cost_usd,
         retries=total.retries + new.retries,
+        attempt_failures=total.attempt_failures + new.attempt_failures,
         cached=new.cached if first else total.cached and new.cached,
     )

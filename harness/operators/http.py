@@ -1,0 +1,227 @@
+"""JSON over HTTP to services that may misbehave: one pooled client, bounded in time, size, number and retries.
+
+Promises: nothing raises for what a server does; a request takes at most `deadline_s` once it has its turn, retries,
+waits and endless bodies included; secrets are in no repr, log line or error text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import httpx
+import tenacity
+
+from harness.types import OperatorFailure
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Bounds of one client. `deadline_s` is for a whole request, `attempt_s` for one attempt of it; waits between
+    attempts double from `backoff_s` to `backoff_max_s`, half of each at random. Raises ValueError for non-positive
+    values."""
+
+    concurrency: int = 16
+    deadline_s: float = 120.0
+    attempt_s: float = 60.0
+    max_attempts: int = 4
+    backoff_s: float = 0.5
+    backoff_max_s: float = 20.0
+    max_body_bytes: int = 4 << 20
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """A checked value, or why there is none. `attempt_failures` has one entry for each attempt that failed."""
+
+    value: T | None
+    failure: OperatorFailure | None = None
+    latency_s: float = 0.0
+    retries: int = 0
+    attempt_failures: tuple[OperatorFailure, ...] = ()
+
+
+class _Failed(Exception):
+    """One attempt failed. `wait_s` is what the server asked for by Retry-After."""
+
+    def __init__(
+        self, failure: OperatorFailure, detail: str, retryable: bool = True, wait_s: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.failure, self.retryable, self.wait_s = failure, retryable, wait_s
+
+
+class BackgroundLoop:
+    """An event loop in a thread of its own, so that one connection pool outlives the loops of its callers (each batch
+    of episodes runs in a new one). The thread starts on first use and is a daemon."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="operator-http", daemon=True).start()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def stop(self) -> None:
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._loop = None
+
+
+@dataclass
+class JsonClient:
+    """POSTs JSON and reads JSON. `headers` may hold secrets: they are sent and never shown."""
+
+    settings: HttpSettings = field(default_factory=HttpSettings)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._background = BackgroundLoop()
+        self._client: httpx.AsyncClient | None = None
+        self._slots: asyncio.Semaphore | None = None
+
+    async def post(self, url: str, payload: Mapping[str, Any], check: Callable[[Any], T]) -> Reply[T]:
+        """`check` of the decoded answer. ValueError, KeyError, IndexError or TypeError (for a wrong shape) from it
+        counts as BAD_RESPONSE."""
+        return await self._background.run(self._post(url, payload, check))
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._background.run(self._client.aclose())
+            self._client = self._slots = None
+        self._background.stop()
+
+    async def _post(self, url: str, payload: Mapping[str, Any], check: Callable[[Any], T]) -> Reply[T]:
+        if self._client is None or self._slots is None:
+            # identity: a compressed body could grow without bound before its size is seen
+            headers = {"accept-encoding": "identity", **self.headers}
+            self._client = httpx.AsyncClient(
+                headers=headers,
+                limits=httpx.Limits(max_connections=self.settings.concurrency),
+                timeout=self.settings.attempt_s,
+                mounts={f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")},  # never by a proxy
+            )
+            self._slots = asyncio.Semaphore(self.settings.concurrency)
+        async with self._slots:
+            start = time.perf_counter()
+            reply = await self._with_retries(self._client, url, payload, check)
+            return replace(reply, latency_s=time.perf_counter() - start)
+
+    async def _with_retries(
+        self, client: httpx.AsyncClient, url: str, payload: Mapping[str, Any], check: Callable[[Any], T]
+    ) -> Reply[T]:
+        s = self.settings
+        failures: list[OperatorFailure] = []
+        deadline = time.perf_counter() + s.deadline_s
+        half, most = s.backoff_s / 2, s.backoff_max_s / 2
+        backoff = tenacity.wait_exponential(half, most) + tenacity.wait_random_exponential(half, most)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            asked = error.wait_s if isinstance(error, _Failed) else None
+            return backoff(state) if asked is None else asked
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            # A wait that ends after the deadline would be for nothing.
+            return state.attempt_number >= s.max_attempts or time.perf_counter() + state.upcoming_sleep >= deadline
+
+        def worth_retrying(error: BaseException) -> bool:
+            return isinstance(error, _Failed) and error.retryable
+
+        retrying = tenacity.AsyncRetrying(
+            wait=wait, stop=stop, retry=tenacity.retry_if_exception(worth_retrying), reraise=True
+        )
+        try:
+            async with asyncio.timeout(s.deadline_s):
+                async for attempt in retrying:
+                    with attempt:
+                        try:
+                            value = await self._attempt(client, url, payload, check)
+                        except _Failed as error:
+                            failures.append(error.failure)
+                            raise
+                return Reply(value, retries=len(failures), attempt_failures=tuple(failures))
+        except _Failed as error:
+            log.warning("gave up on a request after %d attempts: %s", len(failures), error)
+            failure = error.failure
+        except TimeoutError:
+            failure = OperatorFailure.TIMEOUT
+            failures.append(failure)
+        return Reply(None, failure, retries=max(len(failures) - 1, 0), attempt_failures=tuple(failures))
+
+    async def _attempt(
+        self, client: httpx.AsyncClient, url: str, payload: Mapping[str, Any], check: Callable[[Any], T]
+    ) -> T:
+        try:
+            async with asyncio.timeout(self.settings.attempt_s), client.stream("POST", url, json=payload) as response:
+                _check_status(response)
+                body = await self._read(response)
+        except httpx.TimeoutException as error:
+            raise _Failed(OperatorFailure.TIMEOUT, "no answer in time") from error
+        except TimeoutError as error:
+            raise _Failed(OperatorFailure.TIMEOUT, "no answer in time") from error
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError) as error:
+            raise _Failed(OperatorFailure.BAD_RESPONSE, f"broken answer ({type(error).__name__})") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise _Failed(OperatorFailure.SERVER_ERROR, f"no connection ({type(error).__name__})") from error
+        try:
+            return check(json.loads(body))
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+            raise _Failed(OperatorFailure.BAD_RESPONSE, f"unexpected answer ({type(error).__name__})") from error
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise _Failed(OperatorFailure.BAD_RESPONSE, "compressed answer")
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > self.settings.max_body_bytes:
+                raise _Failed(OperatorFailure.BAD_RESPONSE, "answer too long", retryable=False)
+        return bytes(body)
+
+
+def _check_status(response: httpx.Response) -> None:
+    status = response.status_code
+    if status == 200:
+        return
+    detail, wait_s = f"HTTP status {status}", retry_after(response.headers.get("retry-after"))
+    if status == 429:
+        raise _Failed(OperatorFailure.RATE_LIMITED, detail, wait_s=wait_s)
+    if status == 408 or status >= 500:
+        raise _Failed(OperatorFailure.SERVER_ERROR, detail, wait_s=wait_s)
+    # What is refused once (no such model, no permission) is refused again.
+    raise _Failed(OperatorFailure.SERVER_ERROR, detail, retryable=False)
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds a Retry-After header asks for, in either of its forms; None if absent or unreadable."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value)
+    try:
+        when = email.utils.parsedate_to_datetime(value)
+        return max((when - datetime.now(UTC)).total_seconds(), 0.0)
+    except (TypeError, ValueError, OverflowError):
+        return None
