@@ -135,7 +135,7 @@ class OpenAIBackend:
 
 def read_completion(data: Any) -> tuple[str, int | None, int | None]:
     """(text, prompt tokens, completion tokens) of a chat completion; counts a server leaves out are None (the caller
-    estimates four characters a token). Raises ValueError, KeyError, IndexError or TypeError for another shape."""
+    estimates four characters a token). Raises for another shape."""
     text = data["choices"][0]["message"]["content"]
     if not isinstance(text, str):
         raise ValueError("no text in the completion")
