@@ -103,8 +103,8 @@ class Search(Section):
     snippet_chars: Count
 
 
-class Backend(Section):
-    """The model behind the operators. `simulated` takes, beside its kind, any rate of `SimulatedRates`."""
+class SimulatedBackend(Section):
+    """A closed-book expert with error rates; takes, beside its kind, any rate of `SimulatedRates`."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Fraction] = Field(init=False)
@@ -115,6 +115,30 @@ class Backend(Section):
     def rates(self) -> dict[str, float]:
         """The rates that differ from the simulation's own."""
         return dict(self.__pydantic_extra__)
+
+
+class EndpointBackend(Section):
+    """Any OpenAI-compatible endpoint. The key comes from the environment, never from a file."""
+
+    kind: Literal["openai"]
+    base_url: Annotated[str, Field(pattern="^https?://")]
+    """Ends before `/chat/completions`."""
+    model: Annotated[str, Field(min_length=1)]
+    prompt_price: NonNegative = 0.0
+    """US dollars for a million tokens, as `completion_price`."""
+    completion_price: NonNegative = 0.0
+    cache: str | None = None
+    """File that keeps responses, null for none."""
+
+
+class LocalBackend(Section):
+    """A transformers folder or hub name, run in the trial's own process."""
+
+    kind: Literal["local"]
+    model: Annotated[str, Field(min_length=1)]
+
+
+Backend = Annotated[SimulatedBackend | EndpointBackend | LocalBackend, Field(discriminator="kind")]
 
 
 class Environment(Section):
@@ -131,6 +155,7 @@ class Environment(Section):
     """Longer observations are cut in the middle."""
     search: Search
     backend: Backend
+    """The model behind the operators."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

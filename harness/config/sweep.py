@@ -58,10 +58,10 @@ class SweepSpec:
         return digest(written)
 
     def resolved(self) -> dict[str, Any]:
-        """The sweep with every override applied, as plain data."""
+        """The sweep as it runs, plain: the file after overrides, and the whole configuration of its first trial."""
         data = self.file.model_dump(mode="json")
-        shared = [config.model_dump(mode="json") for _, config in self.cells]
-        return {**data, "trials": [digest(config) for config in shared]}
+        base = self.cells[0][1].model_dump(mode="json")
+        return {**data, "overrides": list(self.overrides), "preregistration": self.preregistration, "base": base}
 
 
 def load_sweep(path: str | Path, overrides: Sequence[str] = (), checks: Sequence[Check] = CHECKS) -> SweepSpec:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.config.model import Count, Fraction, Positive, ProfileName, Section
+from harness.config.model import Count, Fraction, NonNegative, Positive, ProfileName, Section
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -34,6 +34,8 @@ class Axis(Section):
 class Resources(Section):
     cpus_per_trial: Count = 1
     """Also the number of threads of a trial, unless the file sets `threads`."""
+    gpus_per_trial: NonNegative = 0.0
+    """0 hides the GPUs from a trial; 0.5 lets two share one."""
 
 
 class Primary(Section):

@@ -40,7 +40,9 @@ _WORDS = {
     "literal_error": "must be {expected}",
     "too_short": "needs at least {min_length} entry",
     "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "must be a short name of letters, digits, dots, dashes and underscores",
+    "union_tag_invalid": "kind must be one of {expected_tags}",
+    "union_tag_not_found": "needs a kind",
+    "string_pattern_mismatch": "must match {pattern}",
 }
 
 
@@ -128,7 +130,7 @@ def rates_exist(tree: Node) -> list[Problem]:
     from harness.operators.backends.simulated import SimulatedRates
 
     backend = find(tree, "environment.backend")
-    if backend is None or not backend.is_mapping:
+    if backend is None or not backend.is_mapping or plain(backend).get("kind") != "simulated":
         return []
     known = [field.name for field in dataclasses.fields(SimulatedRates)]
     return [
@@ -143,7 +145,7 @@ CHECKS: tuple[Check, ...] = (files_exist, operators_exist, suites_exist, rates_e
 
 def _problem(model: type[BaseModel], tree: Node, entry: dict[str, Any], prefix: str) -> Problem:
     path, kind, value = entry["loc"], entry["type"], entry.get("input")
-    dotted = prefix + ".".join(str(part) for part in path)
+    dotted = prefix + ".".join(str(part) for part in _without_tags(tree, path))
     if kind == "extra_forbidden":
         hint = did_you_mean(path[-1], _fields(model, path[:-1]))
         return Problem(locate(tree, path, key=True), f"unknown key {dotted!r}", hint)
@@ -154,6 +156,7 @@ def _problem(model: type[BaseModel], tree: Node, entry: dict[str, Any], prefix: 
         message = entry["msg"] if entry["msg"].startswith(dotted) else f"{dotted}: {entry['msg']}"
         return Problem(locate(tree, path), message)
     context = dict(entry.get("ctx", {}))
+    value = context.get("tag", value)
     hint = None
     if kind == "literal_error":
         context["expected"] = context["expected"].replace("' or '", "', '").replace("', '", "' or '")
@@ -167,13 +170,31 @@ def _words_of(expected: str) -> list[str]:
     return [word.strip("'") for word in expected.split(" or ")]
 
 
+def _without_tags(tree: Node, path: Iterable[Any]) -> list[Any]:
+    """The path without the tags of unions, which are in no file."""
+    parts = list(path)
+    kept, node = [], tree
+    for i, part in enumerate(parts):
+        known = part in node.value if node.is_mapping else isinstance(node.value, list)
+        if known:
+            node = node.value[part]
+        if known or i == len(parts) - 1:
+            kept.append(part)
+    return kept
+
+
 def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
-    """Names of the fields of the section at `path`."""
-    current: type[BaseModel] | None = model
+    """Names of the fields of the section at `path`; of a union, of the member that its tag names."""
+    current = [model]
     for part in path:
-        field = current.model_fields.get(str(part)) if current else None
-        current = next(iter(_models_in(field.annotation)), None) if field else current
-    return list(current.model_fields) if current else []
+        fields = [m.model_fields[part] for m in current if part in m.model_fields]
+        if fields:
+            current = [found for field in fields for found in _models_in(field.annotation)]
+        else:
+            current = [
+                m for m in current if "kind" in m.model_fields and part in get_args(m.model_fields["kind"].annotation)
+            ]
+    return [name for m in current for name in m.model_fields]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
