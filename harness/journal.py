@@ -24,7 +24,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from harness.episodes import write_episodes
@@ -82,9 +81,9 @@ class Journal:
         self._held_out = held_out
         self.directory.mkdir(parents=True, exist_ok=True)
         self._clock = clock
-        self._metrics = _Appender(self.directory / METRICS, clock)
+        self._metrics = LineLog(self.directory / METRICS, clock)
         try:
-            self._events = _Appender(self.directory / EVENTS, clock)
+            self._events = LineLog(self.directory / EVENTS, clock)
         except BaseException:
             self._metrics.close()
             raise
@@ -124,16 +123,14 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
 
-class _Appender:
-    """Appends sealed lines to one file; opening it cuts off a torn tail."""
+class LineLog:
+    """Appends sealed, numbered, stamped lines to a file; opening it cuts off a torn tail. Raises as `Journal` does."""
 
-    def __init__(self, path: Path, clock: Callable[[], int]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int] = _clock) -> None:
         self.path, self._clock = path, clock
         found = read_lines(path)
         serious = [d for d in found.damage if not d.torn]
@@ -164,6 +161,12 @@ class _Appender:
                 self.sync()
             finally:
                 self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
 
 
 def restart(directory: str | Path) -> None:

@@ -1,0 +1,165 @@
+"""Trials in parallel by Ray Tune. Ray only starts and restarts them: all results go through the journals on disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.config.sweepfile import Resources
+
+MAX_FAILURES = 1
+"""How often a trial is started again after an error or a killed worker."""
+
+_REPOSITORY = str(Path(__file__).resolve().parents[2])
+
+
+class ResourceError(Exception):
+    """This machine cannot run one such trial."""
+
+
+def cpus_here() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def concurrency(resources: Resources) -> int:
+    """How many trials run at a time. Raises ResourceError."""
+    cpus = cpus_here()
+    if resources.cpus_per_trial > cpus:
+        raise ResourceError(
+            f"resources.cpus_per_trial is {resources.cpus_per_trial}, and this machine has {cpus}:"
+            f" add resources.cpus_per_trial={cpus}"
+        )
+    return cpus // resources.cpus_per_trial
+
+
+class TuneRun:
+    """A running set of trials. `start` returns at once; `running` falls when all have ended."""
+
+    def __init__(self, folders: Sequence[Path], function: str, resources: Resources, scratch: Path) -> None:
+        self.folders, self.function, self.resources, self.scratch = list(folders), function, resources, scratch
+        self.error: BaseException | None = None
+        self.reasons: dict[str, str] = {}  # folder -> why Ray gave it up
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="ray-tune", daemon=True)
+
+    def start(self) -> None:
+        """Raises ResourceError, before anything is started."""
+        concurrency(self.resources)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """End all workers now. Their trials stay unfinished on disk."""
+        import ray
+
+        self._stopping = True
+        ray.shutdown()
+        self._thread.join(timeout=20)
+
+    def _run(self) -> None:
+        try:
+            self._fit()
+        except BaseException as error:
+            self.error = None if self._stopping else error
+
+    def _fit(self) -> None:
+        own_session = _start_ray(self.resources)
+        import ray
+        from ray import tune
+
+        gpus = ray.cluster_resources().get("GPU", 0)
+        if self.resources.gpus_per_trial > gpus:
+            raise ResourceError(
+                f"resources.gpus_per_trial is {self.resources.gpus_per_trial:g}, and this machine has {gpus:g}"
+            )
+        parallel = concurrency(self.resources)
+        names = {str(folder): folder.name for folder in self.folders}
+        trainable = tune.with_resources(
+            tune.with_parameters(_trainable, function=self.function),
+            {"cpu": self.resources.cpus_per_trial, "gpu": self.resources.gpus_per_trial},
+        )
+        tuner = tune.Tuner(
+            trainable,
+            param_space={"folder": tune.grid_search(list(names))},
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=parallel,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: names[trial.config["folder"]],
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(self.scratch.resolve()),
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                callbacks=[_silence()],
+                verbose=0,
+            ),
+        )
+        try:
+            for result in tuner.fit():
+                if result.error is not None and result.config:
+                    self.reasons[result.config["folder"]] = " ".join(str(result.error).split())[:500]
+        finally:
+            if own_session:
+                ray.shutdown()
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _trainable(config: dict[str, Any], function: str) -> None:
+    from harness.driver.worker import run_one
+
+    run_one(Path(config["folder"]), function)
+
+
+def _silence() -> Any:
+    """A progress callback that prints nothing, in place of the one that Tune adds."""
+    from ray.tune.progress_reporter import TrialProgressCallback
+
+    class Silence(TrialProgressCallback):  # type: ignore[misc]
+        def on_trial_start(self, *args: Any, **info: Any) -> None: ...
+
+        on_trial_result = on_trial_complete = on_trial_error = on_trial_start
+
+    return Silence()
+
+
+def _start_ray(resources: Resources) -> bool:
+    """A local, quiet Ray session whose workers use `cpus_per_trial` threads; False if there is one already."""
+    os.environ |= {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",  # the older output can be replaced, the newer cannot
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    }
+    import ray
+
+    if ray.is_initialized():
+        return False
+    threads = str(resources.cpus_per_trial)
+    path = os.pathsep.join([_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])])
+    variables = {
+        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
+        "PYTHONPATH": path,
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors reach the trial's folder and the driver's own report
+    ray.init(
+        address="local",
+        num_cpus=cpus_here(),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        object_store_memory=100 * 2**20,
+        runtime_env={"env_vars": variables},
+    )
+    return True

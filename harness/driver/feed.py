@@ -1,0 +1,64 @@
+"""The one thread that writes MLflow while trials run. A store that is down costs the trials nothing."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from harness.driver.layout import INFO, RunFolder, stamp
+from harness.tracking import Tracker
+
+PERIOD_S = 2.0
+LONGEST_PAUSE_S = 60.0
+
+
+class Feeder:
+    """Follows a sweep's journals into MLflow. `trouble` says in one line why it cannot, empty while it can."""
+
+    def __init__(self, folder: RunFolder, uri: str, experiment: str) -> None:
+        self.trouble = ""
+        self.address = ""
+        self._folder, self._uri, self._experiment = folder, uri, experiment
+        self._tracker: Tracker | None = None
+        self._seen: dict[Path, int] = {}
+        self._end: tuple[str, list[Path]] | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mlflow-feed", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, status: str, reports: list[Path], patience_s: float = 120.0) -> str:
+        """Write what is left and end the sweep's run. Returns why that could not be done, "" if it was."""
+        self._end = (status, reports)
+        self._closing.set()
+        self._thread.join(patience_s)
+        return "it did not answer in time" if self._thread.is_alive() else self.trouble
+
+    def _run(self) -> None:
+        pause = PERIOD_S
+        while True:
+            last = self._closing.is_set()
+            try:
+                self._write()
+                if last and self._end is not None and self._tracker is not None:
+                    self._tracker.finish(*self._end)
+                self.trouble, pause = "", PERIOD_S
+            except Exception as error:  # whatever the store raises, trials and journals go on
+                self.trouble = " ".join(str(error).split())[:200] or type(error).__name__
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            if last:
+                return
+            self._closing.wait(pause)
+
+    def _write(self) -> None:
+        if self._tracker is None:
+            self._tracker = Tracker(self._folder, self._uri, self._experiment)
+            self._tracker.forget_others()
+            self.address = self._tracker.address
+        for path in sorted(self._folder.trials.glob(f"*/{INFO}")):
+            trial = path.parent
+            mark = stamp(trial)
+            if self._seen.get(trial) != mark:
+                self._tracker.sync(trial)
+                self._seen[trial] = mark

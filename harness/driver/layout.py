@@ -1,0 +1,199 @@
+"""A sweep's folder.
+
+    runs/<sweep>/sweep.yaml                 the sweep as resolved; a changed one is refused
+    runs/<sweep>/trials/<name>-<key8>/      config.yaml, trial.json, output.log, attempts.jsonl and the trial's journal
+    runs/<sweep>/superseded/                trials of an earlier version of the code: kept, counted nowhere
+
+`trials/` holds trials of the present sweep and code, and no others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.config import SweepSpec, TrialConfig, TrialSpec
+from harness.journal import METRICS, RESULT, read_lines, read_metrics, read_result, write_atomically
+
+ATTEMPTS = "attempts.jsonl"
+INFO = "trial.json"
+CONFIG = "config.yaml"
+OUTPUT = "output.log"
+
+_FREE = frozenset({"tracking", "resources", "overrides"})
+"""Parts of a resolved sweep that may change between two runs of it."""
+
+
+class State(StrEnum):
+    """How far a trial is, by what is on disk."""
+
+    NEW = "waiting"
+    BEGUN = "running"  # or killed: only a driver knows which
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class BusyError(Exception):
+    """Another process is at work in the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialInfo:
+    """`trial.json`: what identifies a trial, for readers that have only the folder."""
+
+    key: str
+    name: str
+    axes: dict[str, Any]
+    labels: dict[str, str]
+    seed: int
+    code: str
+    config: TrialConfig
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of one sweep's folder."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "sweep.yaml"
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    def trial(self, spec: TrialSpec) -> Path:
+        return self.trials / spec.directory
+
+
+def state_of(folder: Path, key: str) -> State:
+    """State of a trial's folder. A finished trial whose journal is damaged counts as begun: it has to run again."""
+    result = read_result(folder)
+    if result is not None and result["key"] == key:
+        if result["status"] == "failed":
+            return State.FAILED
+        try:
+            return State.FINISHED if any(True for _ in read_metrics(folder)) else State.BEGUN
+        except ValueError:
+            return State.BEGUN
+    return State.BEGUN if attempts(folder) else State.NEW
+
+
+def attempts(folder: Path) -> tuple[dict[str, Any], ...]:
+    """Starts and ends of a trial's attempts, oldest first; they outlive its restarts."""
+    return read_lines(folder / ATTEMPTS).records
+
+
+def stamp(folder: Path) -> int:
+    """A number that changes when a trial's journal does."""
+    marks = []
+    for name in (METRICS, RESULT, ATTEMPTS):
+        with contextlib.suppress(FileNotFoundError):
+            found = (folder / name).stat()
+            marks.append((name, found.st_size, found.st_mtime_ns, found.st_ino))
+    return hash(tuple(marks))
+
+
+def first_error(folder: Path) -> str:
+    """The line of a failed trial's error that says what went wrong."""
+    result = read_result(folder) or {}
+    lines = [line.strip() for line in str(result.get("error", "")).splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
+
+
+def prepare_trial(folder: Path, spec: TrialSpec, code: str, labels: dict[str, str]) -> None:
+    """Make a trial's folder with its configuration, if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = spec.config.model_dump(mode="json")
+    write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
+    info = {"key": spec.key, "name": spec.name, "axes": spec.axes, "labels": labels, "seed": spec.seed, "code": code}
+    write_atomically(folder / INFO, (json.dumps({**info, "config": config}, indent=1) + "\n").encode())
+
+
+def read_info(folder: Path) -> TrialInfo:
+    """Raises OSError or ValueError when the folder is not a trial's."""
+    data = json.loads((folder / INFO).read_text(encoding="utf-8"))
+    return TrialInfo(**{**data, "config": TrialConfig.model_validate_json(json.dumps(data["config"]))})
+
+
+def changes(folder: RunFolder, spec: SweepSpec) -> list[str]:
+    """Differences between the sweep that ran in this folder and the one asked for; none where nothing has run."""
+    if not folder.manifest.exists() or not any(folder.trials.glob(f"*/{ATTEMPTS}")):
+        return []
+    before = flatten(yaml.safe_load(folder.manifest.read_text(encoding="utf-8")))
+    now = flatten(json.loads(json.dumps(spec.resolved())))
+    names = [n for n in dict.fromkeys([*before, *now]) if n.split(".")[0] not in _FREE and n != "preregistration"]
+    absent = object()
+    return [
+        f"{name}: {_shown(before.get(name, absent), absent)} → {_shown(now.get(name, absent), absent)}"
+        for name in names
+        if before.get(name, absent) != now.get(name, absent)
+    ]
+
+
+def write_manifest(folder: RunFolder, spec: SweepSpec) -> None:
+    folder.trials.mkdir(parents=True, exist_ok=True)
+    data = json.loads(json.dumps(spec.resolved()))
+    write_atomically(folder.manifest, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120).encode())
+
+
+def supersede(folder: RunFolder, trials: list[TrialSpec]) -> int:
+    """Move trials that are not of the present sweep and code aside; how many had begun."""
+    wanted = {trial.directory for trial in trials}
+    moved = 0
+    for path in sorted(folder.trials.glob("*")):
+        if path.name in wanted or not path.is_dir():
+            continue
+        moved += bool(attempts(path))
+        target = folder.root / "superseded" / path.name
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
+            target = target.with_name(f"{target.name}.{time.time_ns()}")
+        path.rename(target)
+    return moved
+
+
+@contextlib.contextmanager
+def locked(path: Path, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock file for as long as the block runs; it falls with the process. Raises BusyError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise BusyError(f"another process is at work in {path.parent}") from None
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mapping -> {"a.b": leaf}; lists are leaves."""
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
+
+
+def _shown(value: Any, absent: object) -> str:
+    return "(absent)" if value is absent else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,239 @@
+"""A sweep from its checked file to its report: the order of events, and what is said when something goes wrong."""
+
+from __future__ import annotations
+
+import fnmatch
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from analysis.summary import summarise_sweep
+from harness.config import SweepSpec, TrialSpec, code_version, expand
+from harness.driver.execute import ResourceError, TuneRun, concurrency
+from harness.driver.feed import Feeder
+from harness.driver.layout import (
+    BusyError,
+    RunFolder,
+    State,
+    changes,
+    locked,
+    prepare_trial,
+    supersede,
+    write_manifest,
+)  # fmt: skip
+from harness.driver.preview import preview, say
+from harness.driver.screen import Screen, screen_for
+from harness.driver.watch import Figures, Watch
+from harness.journal import Journal
+from harness.tracking import default_uri
+from reports.build import write_learning_curves
+
+TRIAL = "harness.trial:run_trial"
+OUT = Path("runs")
+LOOK_S = 1.0
+FINISHED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a sweep. `trial` is the function to run, `module:name`."""
+
+    out: Path = OUT
+    reports: Path = Path("reports")
+    dry_run: bool = False
+    only: str | None = None
+    limit: int | None = None
+    trial: str = TRIAL
+
+
+def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
+    """Run what is not finished, show it, report on it. Returns the exit status."""
+    folder = RunFolder(options.out / spec.name)
+    try:
+        parallel = concurrency(spec.file.resources)
+        differences = changes(folder, spec)
+        if differences:
+            return _refuse(console, folder, differences)
+        trials = expand(spec)
+        chosen = [(t, folder.trial(t)) for t in trials if fnmatch.fnmatch(t.name, options.only or "*")]
+        if not chosen:
+            say(console, f"no trial matches {options.only!r}; there are: {', '.join(t.name for t in trials[:20])}")
+            return REFUSED
+        since = time.time_ns() // 1_000_000
+        if options.dry_run:
+            preview(console, spec, chosen, Watch(chosen, since).look(), parallel)
+            return FINISHED
+        with locked(folder.root / ".lock"):
+            return _run(spec, options, console, folder, trials, chosen, since)
+    except (BusyError, ResourceError) as error:
+        say(console, f"{spec.path}: {error}")
+        return REFUSED
+
+
+def _run(
+    spec: SweepSpec,
+    options: Options,
+    console: Console,
+    folder: RunFolder,
+    trials: list[TrialSpec],
+    chosen: list[tuple[TrialSpec, Path]],
+    since: int,
+) -> int:
+    write_manifest(folder, spec)
+    moved = supersede(folder, trials)
+    if moved:
+        say(console, f"the code has changed: {moved} earlier trials are now in {folder.root / 'superseded'}")
+    for trial in trials:
+        prepare_trial(folder.trial(trial), trial, code_version(), spec.labels)
+    finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
+    todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
+    say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")
+    feeder = Feeder(folder, *_store(spec, options))
+    feeder.start()
+    watch = Watch(todo, since)
+    interrupted = False
+    if todo:
+        tune = TuneRun([path for _, path in todo], options.trial, spec.file.resources, folder.root / ".ray")
+        interrupted = _follow(tune, watch, feeder, screen_for(console, spec.name, concurrency(spec.file.resources)))
+        if not interrupted:
+            _bury(todo, watch, tune)
+    figures = watch.look()
+    everything = Watch([(t, folder.trial(t)) for t in trials], since).look()
+    reports = _report(console, folder, options, everything) if not interrupted else []
+    return _end(spec, options, console, feeder, figures, everything, reports, interrupted)
+
+
+def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool:
+    """Show the trials until they have ended; True if the user stopped them."""
+    previous = signal.signal(signal.SIGTERM, _as_interrupt) if _in_main_thread() else None
+    told = ""
+    try:
+        with screen:
+            screen.show(watch.look())
+            tune.start()
+            while tune.running:
+                screen.show(watch.look())
+                if feeder.trouble and feeder.trouble != told:
+                    screen.say(
+                        f"MLflow cannot be written ({feeder.trouble}); the journals go on, MLflow catches up later"
+                    )
+                told = feeder.trouble
+                time.sleep(LOOK_S)
+            screen.show(watch.look())
+    except KeyboardInterrupt:
+        screen.say("stopping …")
+        tune.stop()
+        return True
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+    if tune.error is not None:
+        raise tune.error
+    return False
+
+
+def _bury(todo: Sequence[tuple[TrialSpec, Path]], watch: Watch, tune: TuneRun) -> None:
+    """A trial that Ray gave up without a result (its worker was killed each time) gets one that says so."""
+    for (trial, path), now in zip(todo, watch.look(), strict=True):
+        if not now.ended:
+            error = tune.reasons.get(str(path), "the worker process died without a word")
+            with Journal(path) as journal:
+                journal.fail(trial.key, f"WorkerDied: {error}")
+
+
+def _report(console: Console, folder: RunFolder, options: Options, everything: list[Figures]) -> list[Path]:
+    """Summary and learning curves of what has finished."""
+    if not any(f.state is State.FINISHED for f in everything):
+        return []
+    say(console, "")
+    summary = summarise_sweep(folder.root)
+    if console.is_terminal:
+        summary.print()
+    else:
+        say(console, summary.text())
+    target = options.reports / folder.root.name
+    paths = write_learning_curves(folder.root, target)
+    table = target / "summary.csv"
+    table.write_text(summary.csv(), encoding="utf-8")
+    say(console, f"learning curves and tables: {target}")
+    return [*paths, table]
+
+
+def _end(
+    spec: SweepSpec,
+    options: Options,
+    console: Console,
+    feeder: Feeder,
+    figures: list[Figures],
+    everything: list[Figures],
+    reports: list[Path],
+    interrupted: bool,
+) -> int:
+    count = {state: sum(f.state is state for f in everything) for state in State}
+    complete = count[State.FINISHED] == len(everything)
+    failed = [f for f in figures if f.state is State.FAILED]
+    trouble = feeder.close("FINISHED" if complete else "FAILED" if failed else "KILLED", reports)
+    retried = sum(f.attempt > 1 for f in figures)
+    say(console, "")
+    for f in failed:
+        say(console, f"failed: {f.name}: {f.error}")
+    left = len(everything) - count[State.FINISHED] - len(failed)
+    say(console, f"{count[State.FINISHED]} of {len(everything)} trials finished, {len(failed)} failed, "
+                 f"{retried} started again, {left} not run")  # fmt: skip
+    again = _command(spec, options)
+    uri, _ = _store(spec, options)
+    folder = options.out / spec.name
+    if trouble:
+        say(console, f"MLflow could not be written ({trouble}); when it is back: "
+                     f"{_python()} -m harness.tracking replay {folder}")  # fmt: skip
+    elif uri == default_uri(options.out):
+        say(console, f"MLflow: make ui, then http://127.0.0.1:5000{feeder.address.removeprefix('/')}")
+    else:
+        say(console, f"MLflow: {uri}{feeder.address}")
+    if interrupted:
+        say(console, f"stopped; finished trials are kept. To go on: {again}")
+        return INTERRUPTED
+    if not complete:
+        say(console, f"to run the rest: {again}")
+    return FAILED if failed or not all(f.state is State.FINISHED for f in figures) else FINISHED
+
+
+def _refuse(console: Console, folder: RunFolder, differences: list[str]) -> int:
+    say(console, f"{folder.root} holds another version of this sweep:")
+    for line in differences:
+        say(console, f"  {line}")
+    say(console, "its trials cannot be compared with those asked for; give the new version a name of its own: name=…")
+    return REFUSED
+
+
+def _store(spec: SweepSpec, options: Options) -> tuple[str, str]:
+    tracking = spec.file.tracking
+    return tracking.uri or default_uri(options.out), tracking.experiment or spec.name
+
+
+def _command(spec: SweepSpec, options: Options) -> str:
+    parts = [_python(), "-m", "harness.sweep", str(spec.path), *(f"'{o}'" if " " in o else o for o in spec.overrides)]
+    if options.out != OUT:
+        parts += ["--out", str(options.out)]
+    return " ".join(parts)
+
+
+def _python() -> str:
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else "python"
+
+
+def _as_interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,85 @@
+"""What runs in a worker process: one trial from its folder, its output and its end on disk whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from harness.config import TrialConfig
+from harness.driver.layout import ATTEMPTS, OUTPUT, TrialInfo, locked, read_info
+from harness.journal import Journal, LineLog, restart
+from harness.types import Question
+
+TrialFunction = Callable[[TrialConfig, Journal], dict[str, float]]
+
+PATIENCE_S = 60.0
+"""How long to wait for a killed driver's worker to let go of the folder."""
+
+
+def run_one(folder: Path, function: str) -> None:
+    """Run the trial of a folder from its start. `function` is `module:name`. Raises what the trial raised."""
+    info = read_info(folder)
+    with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT), LineLog(folder / ATTEMPTS) as log:
+        restart(folder)
+        log.append({"event": "start", "pid": os.getpid()})
+        log.sync()
+        journal = Journal(folder, held_out=_held_out(info))
+        try:
+            final = _load(function)(info.config, journal)
+            journal.finish(info.key, final)
+        except BaseException as error:
+            traceback.print_exc()
+            with contextlib.suppress(OSError):  # a full disk: the missing result says unfinished
+                journal.fail(info.key, "".join(traceback.format_exception(error)))
+            raise
+        finally:
+            journal.close()
+
+
+def _load(path: str) -> TrialFunction:
+    module, _, name = path.partition(":")
+    return cast(TrialFunction, getattr(importlib.import_module(module), name))
+
+
+def _held_out(info: TrialInfo) -> Callable[[Question], bool] | None:
+    if info.config.data.source != "world":
+        return None
+
+    def held_out(question: Question) -> bool:
+        from harness.world import load_world
+
+        return load_world().is_held_out_entity(question)
+
+    return held_out
+
+
+@contextlib.contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Send what this process prints, also from native code, to a file."""
+    streams: tuple[tuple[Any, int], ...] = ((sys.stdout, 1), (sys.stderr, 2))
+    saved = [os.dup(number) for _, number in streams]
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        for stream, number in streams:
+            stream.flush()
+            os.dup2(log, number)
+        # Ray puts its own objects in place of sys.stdout and sys.stderr
+        with (
+            open(1, "w", closefd=False, buffering=1) as out,
+            open(2, "w", closefd=False, buffering=1) as err,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            yield
+    finally:
+        for (stream, number), old in zip(streams, saved, strict=True):
+            stream.flush()
+            os.dup2(old, number)
+            os.close(old)
+        os.close(log)

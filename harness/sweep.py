@@ -1,0 +1,55 @@
+"""Door: run a sweep.
+
+    python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--only GLOB] [--limit N] [--out runs]
+
+The same command again goes on where the last one stopped. Exit status: 0 all finished, 1 a trial failed, 2 a
+configuration that cannot run, 130 stopped by the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.config import ConfigError, load_sweep
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m harness.sweep", description="Run every trial of a sweep file.")
+    parser.add_argument("file", type=Path, help="sweep file, such as ablations/granularity.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="change a setting, such as steps=5 or seeds=3"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the trials, their cost and what they could show")
+    parser.add_argument("--only", metavar="GLOB", help="only trials whose name matches, such as 'gsspo*'")
+    parser.add_argument("--limit", type=int, metavar="N", help="run at most N trials now")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of sweeps and of MLflow (default: runs)")
+    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of reports (default: reports)")
+    options = parser.parse_intermixed_args(arguments)
+    if options.limit is not None and options.limit < 1:
+        parser.error("--limit must be at least 1")
+    try:
+        spec = load_sweep(options.file, options.overrides)
+    except ConfigError as error:
+        print(error.render(), file=sys.stderr)
+        return 2
+    from harness.driver.run import Options, run_sweep  # heavy: after the configuration is known to be good
+
+    return run_sweep(
+        spec,
+        Options(
+            out=options.out,
+            reports=options.reports,
+            dry_run=options.dry_run,
+            only=options.only,
+            limit=options.limit,
+        ),
+        Console(),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""Trials that cost nothing, for tests of the machinery around them. Run in Ray's workers by their import path."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from harness.config import TrialConfig
+from harness.journal import Journal
+from harness.types import ParsedTurn, ParseFailure, Question, Reward, StopReason, Trajectory, Turn
+
+GAIN = {"gsspo": 0.03, "grpo": 0.01, "gspo": 0.02}
+
+
+def episode(suite: str, seed: int) -> Trajectory:
+    question = Question(f"{suite}-1", "Where?", ("Accra",), suite)
+    turn = Turn((1, 2), (-0.5, -0.5), ParsedTurn("nothing", None, None, (ParseFailure.MISSING_THINK,)), 2)
+    return Trajectory(question, (1,), (turn,), StopReason.TURN_BUDGET, Reward(-1.5, -1, -0.5, 0, 0, 0, None), (), seed)
+
+
+def learns(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    """EM that rises by a known amount a step, a little differently for every seed."""
+    final = {}
+    for step in range(config.steps + 1):
+        em = 0.2 + GAIN[config.objective.preset or "gsspo"] * step + 0.001 * config.seed
+        values = {"train/reward_mean": em - 0.5, "train/parse_ok_rate": 0.9, "time/step_s": 0.01}
+        if step % config.eval_every == 0 or step == config.steps:
+            final = {"eval/em": em} | {f"eval/em/{suite}": em for suite in config.data.eval_suites}
+            journal.episodes(step, "eval", [episode(suite, config.seed) for suite in config.data.eval_suites])
+        journal.event("step", step=step)
+        journal.metrics(step, values | final)
+    print(f"seed {config.seed} threads {os.environ['OMP_NUM_THREADS']}")
+    return final
+
+
+def gspo_fails(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    """As `learns`, but GSPO stops with an error after a step, every time."""
+    if config.objective.preset == "gspo":
+        journal.metrics(0, {"eval/em": 0.1})
+        raise ArithmeticError("the loss is not finite at step 1")
+    return learns(config, journal)
+
+
+def killed_once(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    """As `learns`, but the worker of the first attempt at seed 0 is killed in the middle of a step."""
+    mark = Path(journal.directory) / "killed"
+    if config.seed == 0 and not mark.exists():
+        journal.metrics(0, {"eval/em": 0.1})
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return learns(config, journal)
+
+
+def slow(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    """A trial long enough to be interrupted: the second seed and later wait for a minute."""
+    if config.seed > 0:
+        journal.metrics(0, {"eval/em": 0.1})
+        time.sleep(60)
+    return learns(config, journal)
