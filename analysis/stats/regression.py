@@ -128,8 +128,9 @@ def gee_logit(
         warnings.simplefilter("ignore")
         try:
             fit = GEE(y, x, groups=labels, family=Binomial(), cov_struct=structure).fit(cov_type="bias_reduced")
+            params, se = np.asarray(fit.params), np.asarray(fit.bse)
         except (np.linalg.LinAlgError, ValueError) as error:
             return Fit((), y.size, g, method, f"could not be fitted: {error}")
-    if not (fit.converged and np.isfinite(fit.bse).all() and (fit.bse > 0).all() and np.abs(fit.params).max() < 20):
+    if not (fit.converged and np.isfinite(se).all() and (se > 0).all() and np.abs(params).max() < 20):
         return Fit((), y.size, g, method, "did not converge (separation or too few events)")
-    return Fit(_coefficients(names, fit.params, fit.bse, g - x.shape[1], level, method), y.size, g, method)
+    return Fit(_coefficients(names, params, se, g - x.shape[1], level, method), y.size, g, method)

@@ -1,0 +1,129 @@
+"""How fast and how steadily an arm learns: area under the curve, time to a threshold, collapse, clip and KL traces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.compare import SeedValues, ends, number
+from analysis.frames import Frames
+from analysis.plan import Contrast
+from analysis.stats.curves import Reached, area, time_to_threshold
+from analysis.stats.proportions import wilson
+from analysis.stats.results import DegenerateInput
+from analysis.stats.survival import logrank, restricted_mean_difference
+
+SUSTAINED = 2
+"""A threshold counts as reached when this many evaluations in a row hold it."""
+COLLAPSE = 0.5
+"""A run has collapsed when its last EM is below this share of its own best."""
+STABILITY = ("update/clip_fraction", "update/kl", "update/kl_old", "update/grad_norm", "update/entropy")
+
+
+def curves(frames: Frames, metric: str = "eval/em") -> dict[str, dict[int, pd.Series]]:
+    """arm → seed → curve (index step). Steps that some included trial lacks are left out, so areas are comparable."""
+    table = frames.values(metric)
+    wide = table.pivot(index="step", columns="trial", values="value").dropna()
+    owner = frames.trials.set_index("trial")[["arm", "seed"]]
+    out: dict[str, dict[int, pd.Series]] = {arm: {} for arm in frames.arms}
+    for trial in wide.columns:
+        out[owner.at[trial, "arm"]][int(owner.at[trial, "seed"])] = wide[trial]
+    return {arm: dict(sorted(runs.items())) for arm, runs in out.items() if runs}
+
+
+def areas(frames: Frames, metric: str = "eval/em") -> SeedValues:
+    """("area", arm) → mean height of each seed's curve, for `compare`."""
+    return {
+        ("area under the curve", arm): pd.Series({s: area(c.index, c) for s, c in runs.items()})
+        for arm, runs in curves(frames, metric).items()
+    }
+
+
+def default_threshold(frames: Frames, metric: str = "eval/em") -> float:
+    """Half-way between the start and the best arm's final mean. It looks at the outcome: exploratory by nature."""
+    means = [pd.DataFrame(runs).mean(axis=1) for runs in curves(frames, metric).values()]
+    if not means:
+        raise DegenerateInput(f"{metric} has no step that all trials share")
+    start = float(np.mean([m.iloc[0] for m in means]))
+    return (start + max(float(m.iloc[-1]) for m in means)) / 2
+
+
+@dataclass(frozen=True)
+class Times:
+    """Time to a threshold by arm: `reached[arm][seed]`. `fixed` tells whether it was set before any outcome."""
+
+    threshold: float
+    fixed: bool
+    horizon: float
+    reached: dict[str, dict[int, Reached]]
+
+    def table(self) -> pd.DataFrame:
+        """arm, seed, step, reached."""
+        return pd.DataFrame(
+            [(arm, s, r.time, r.reached) for arm, runs in self.reached.items() for s, r in runs.items()],
+            columns=["arm", "seed", "step", "reached"],
+        )
+
+
+def times(frames: Frames, metric: str = "eval/em", threshold: float | None = None) -> Times:
+    """When each seed first holds the threshold for SUSTAINED evaluations; censored at the last step.
+
+    `threshold` None: `default_threshold`, and the result is marked as not fixed in advance.
+    """
+    runs = curves(frames, metric)
+    level = default_threshold(frames, metric) if threshold is None else threshold
+    reached = {a: {s: time_to_threshold(c.index, c, level, SUSTAINED) for s, c in by.items()} for a, by in runs.items()}
+    horizon = max(float(c.index[-1]) for by in runs.values() for c in by.values())
+    return Times(level, threshold is not None, horizon, reached)
+
+
+def speed_table(found: Times, contrasts: Sequence[Contrast], level: float = 0.95) -> pd.DataFrame:
+    """contrast, reached (of seeds), restricted-mean difference in steps with interval and p, log-rank p, note."""
+    rows = []
+    for c in contrasts:
+        if c.treatment not in found.reached or c.baseline not in found.reached:
+            continue
+        (ta, ea), (tb, eb) = (
+            ([r.time for r in found.reached[arm].values()], [r.reached for r in found.reached[arm].values()])
+            for arm in (c.treatment, c.baseline)
+        )
+        test = logrank(ta, ea, tb, eb)
+        row: dict[str, object] = {
+            "contrast": c.label,
+            "reached": f"{sum(ea)} of {len(ea)} v {sum(eb)} of {len(eb)}",
+            "p_logrank": number(test.p),
+        }
+        note = test.note
+        try:
+            difference, z = restricted_mean_difference(ta, ea, tb, eb, found.horizon, level)
+            row |= {"steps": number(difference.value), **ends(difference), "p": number(z.p)}
+            note = note or difference.note
+        except DegenerateInput as error:
+            note = note or str(error)
+        rows.append(row | {"note": note})
+    columns = ["contrast", "reached", "steps", "low", "high", "p", "p_logrank", "note"]
+    return pd.DataFrame(rows, columns=columns).fillna("")
+
+
+def stability(frames: Frames, metric: str = "eval/em", level: float = 0.95) -> pd.DataFrame:
+    """arm, runs, collapsed, rate, low, high, then the mean of each stability trace over steps and seeds.
+
+    Collapsed: last value below COLLAPSE × the run's own best. Traces that were not logged are empty.
+    """
+    rows = []
+    for arm, runs in curves(frames, metric).items():
+        last_to_best = [(float(c.iloc[-1]), float(c.max())) for c in runs.values()]
+        fallen = sum(last < COLLAPSE * best for last, best in last_to_best)
+        estimate = wilson(fallen, len(runs), level)
+        row = {"arm": arm, "runs": len(runs), "collapsed": fallen, "rate": number(estimate.value), **ends(estimate)}
+        for name in STABILITY:
+            values = frames.values(name)
+            values = values.loc[values["arm"] == arm, "value"]
+            values = values[np.isfinite(values)]
+            row[name.split("/")[1]] = number(float(values.mean()) if len(values) else None)
+        rows.append(row)
+    names = [n.split("/")[1] for n in STABILITY]
+    return pd.DataFrame(rows, columns=["arm", "runs", "collapsed", "rate", "low", "high", *names])
