@@ -14,6 +14,7 @@ from harness.world.entities import Entity
 from harness.world.facts import Facts
 from harness.world.splits import SPLITS, held_out_titles, split_questions
 
+# All of them exist in all three splits, but for the last.
 SUITES = (
     "world_single",  # one hop on well-known entities (as NQ asks)
     "world_alias",  # one hop, the subject under another real name, answers with aliases (TriviaQA)
