@@ -65,6 +65,7 @@ class OperatorFailure(StrEnum):
     BAD_RESPONSE = "bad_response"  # garbage, truncated or oversized body, wrong JSON
     MISSING_OUTPUT_TAG = "missing_output_tag"  # the operator LLM left out a required tag, retries spent
     EMPTY = "empty"  # e.g. a search without a hit
+    PROGRAM_ERROR = "program_error"  # code interface: the policy's program ended in an error
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,14 +91,21 @@ def split_call(content: str) -> tuple[str, str] | None:
     return None if match is None else (match.group(1), content[match.end() :].strip())
 
 
+def _call(element: Element) -> tuple[str, str] | None:
+    """Operator and input of a tool element, None if it names no operator."""
+    if element.operator is None:
+        return split_call(element.content)
+    return (element.operator, element.content.strip()) if element.operator else None
+
+
 def _action_failure(element: Element, operators: Collection[str]) -> ParseFailure | None:
     if element.kind is _ANSWER or not element.closed:
         return None
-    if not element.content.strip():
+    if not (element.operator or element.content.strip()):
         return ParseFailure.EMPTY_ACTION
     if element.kind is _CODE:
         return None
-    call = split_call(element.content)
+    call = _call(element)
     if call is None:
         return ParseFailure.MISSING_OPERATOR_NAME
     name, argument = call
@@ -112,7 +119,7 @@ def _action(element: Element, span: Span) -> Action:
         return Action(ActionKind.ANSWER, element.content.strip(), span)
     if element.kind is _CODE:
         return Action(ActionKind.CODE, element.content.strip("\r\n"), span)
-    call = split_call(element.content)
+    call = _call(element)
     if call is None:
         raise AssertionError("only a call that names an operator is executed")
     return Action(ActionKind.TOOL, call[1], span, operator=call[0])

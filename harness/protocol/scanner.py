@@ -33,11 +33,8 @@ class Kind(StrEnum):
 
 
 # Looked up once: member access on an enum class costs more than the work done with it.
-_THINK, _ANSWER, _INFO = Kind.THINK, Kind.ANSWER, Kind.INFO
+_THINK, _TOOL, _ANSWER, _INFO = Kind.THINK, Kind.TOOL, Kind.ANSWER, Kind.INFO
 _FORGED_INFO, _NESTED_TAG, _UNOPENED_TAG = ParseFailure.FORGED_INFO, ParseFailure.NESTED_TAG, ParseFailure.UNOPENED_TAG
-
-HINTS = {Kind.TOOL: "OperatorName: input", Kind.ANSWER: "your final answer", Kind.CODE: "your Python code"}
-"""What stands in an action element where a form is described."""
 
 Tag = tuple[Kind, bool, int, int]
 """Kind, whether it opens, start and end of a tag in the text."""
@@ -47,7 +44,8 @@ class Element(NamedTuple):
     """A top-level element [start, end) of a turn, tags included; its content is [inner_start, inner_end).
 
     An element that is never closed ends where the next top-level element begins, or at the end of the text.
-    `content` is the text inside, decoded if the grammar has escapes.
+    `content` is the text inside, decoded if the grammar has escapes. `operator` is the name of the operator called,
+    where the grammar keeps it apart from the input; None where the content reads `Name: input`.
     """
 
     kind: Kind
@@ -57,6 +55,7 @@ class Element(NamedTuple):
     end: int
     closed: bool
     content: str
+    operator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +89,18 @@ class Grammar(Protocol):
     def wrap_info(self, text: str) -> str:
         """`text` as the environment's observation."""
 
+    def render(self, think: str, kind: Kind, content: str, operator: str = "") -> str:
+        """A turn of one thought and one action of `kind`; `operator` is called with `content` if that is a tool."""
+
     def forms(self) -> list[str]:
-        """The permitted forms of a turn, one a line, as a prompt or a warning shows them."""
+        """The permitted forms of a turn, one each, as a prompt or a warning shows them."""
+
+
+def forms_of(grammar: Grammar) -> list[str]:
+    hints = {_TOOL: "input", _ANSWER: "your final answer", Kind.CODE: "your Python code"}
+    return [
+        grammar.render("your reasoning", k, hint, "OperatorName") for k, hint in hints.items() if k in grammar.actions
+    ]
 
 
 @dataclass(frozen=True)
@@ -136,9 +145,12 @@ class TagGrammar:
     def wrap_info(self, text: str) -> str:
         return self.wrap(Kind.INFO, text)
 
+    def render(self, think: str, kind: Kind, content: str, operator: str = "") -> str:
+        call = f"{operator}: {content}" if kind is _TOOL else content
+        return self.wrap(_THINK, think) + self.wrap(kind, call)
+
     def forms(self) -> list[str]:
-        think = self.wrap(Kind.THINK, "your reasoning")
-        return [think + self.wrap(kind, hint) for kind, hint in HINTS.items() if kind in self.actions]
+        return forms_of(self)
 
     def read(self, text: str) -> Reading:
         """Split `text` at its tags and pair them. Time and memory linear in its length."""
