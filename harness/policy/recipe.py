@@ -9,7 +9,6 @@ ones, so that RL has something to choose. The result (weights in bfloat16, token
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_model, save_model
 
-from harness.operators import POOLS, Toolbox
+from harness.operators import POOLS, SearchSettings, Toolbox
 from harness.policy.imitation import imitate
-from harness.policy.load import TINY_ASSETS
 from harness.policy.rename import Renamer
 from harness.policy.scripts import Script, ScriptedEngine, Scripts, malformed
 from harness.policy.tiny import new_model, train_tokenizer
@@ -34,12 +33,18 @@ from harness.world import RELATIONS, load_world
 
 @dataclass(frozen=True)
 class Phase:
-    """`mixture`: share of each strategy; `malformed`: share of turns spoilt."""
+    """`mixture`: share of each strategy; `malformed`: share of turns spoilt; `context_weight`: see `imitate`."""
 
+    name: str
     episodes: int
     learning_rate: float
     malformed: float
+    context_weight: float
     mixture: Mapping[str, float]
+
+
+_SKILL = {"search": 0.74, "hasty": 0.04, "careful": 0.12, "voting": 0.04, "credulous": 0.04, "lazy": 0.02}
+_STRATEGY = {"lazy": 0.36, "credulous": 0.24, "search": 0.18, "hasty": 0.10, "careful": 0.08, "voting": 0.04}
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,12 @@ class Recipe:
     hidden: int = 128
     layers: int = 4
     heads: int = 4
-    tokens_per_update: int = 12_000
+    tokens_per_update: int = 6_000
     seed: int = 20_260_201
-    skill: Phase = Phase(
-        40_000, 3e-3, 0.03, {"search": 0.74, "hasty": 0.04, "careful": 0.12, "voting": 0.04, "credulous": 0.04, "lazy": 0.02}
-    )
-    strategy: Phase = Phase(
-        5_000, 5e-4, 0.10, {"lazy": 0.36, "credulous": 0.24, "search": 0.18, "hasty": 0.10, "careful": 0.08, "voting": 0.04}
+    phases: tuple[Phase, ...] = (
+        Phase("skill", 24_000, 2.5e-3, 0.03, 0.2, _SKILL),
+        Phase("more_skill", 24_000, 1.5e-3, 0.03, 0.1, _SKILL),
+        Phase("strategy", 4_000, 5e-4, 0.10, 0.0, _STRATEGY),
     )
 
 
@@ -79,11 +83,16 @@ def make_tokenizer(recipe: Recipe) -> ChatFormat:
 
 def environments(chat: ChatFormat) -> dict[str, Environment]:
     """The environment of each pool in `POOL_SHARES`."""
-    from harness.build import world_toolbox
+    from harness.build import world_expert, world_retriever
 
+    search = SearchSettings(top_k=2, snippet_chars=220)
     return {
         pool: Environment(
-            system_prompt(pool, "compact"), chat, world_toolbox(pool, top_k=3, snippet_chars=220), BUDGETS, RewardWeights()
+            system_prompt(pool, "compact"),
+            chat,
+            Toolbox(pool, world_expert(), world_retriever(), style="compact", search=search, observation_chars=600),
+            BUDGETS,
+            RewardWeights(),
         )
         for pool in POOL_SHARES
     }
@@ -140,7 +149,7 @@ def renamed(
 
 
 def make(recipe: Recipe, out: Path) -> None:
-    """Run the recipe and write model and tokenizer to `out`."""
+    """Run the recipe and write model and tokenizer to `out`; a phase whose result is in `out` already is not repeated."""
     begun = time.monotonic()
 
     def say(text: str) -> None:
@@ -153,10 +162,16 @@ def make(recipe: Recipe, out: Path) -> None:
     say(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(chat.tokenizer)} tokens in the vocabulary")
     rng = np.random.default_rng(recipe.seed)
     questions = load_world().split("train")
-    for name, phase in (("skill", recipe.skill), ("strategy", recipe.strategy)):
+    for phase in recipe.phases:
         chosen = [questions[j] for j in rng.choice(len(questions), phase.episodes)]
-        episodes = scripted_episodes(phase, chat, chosen, int(rng.integers(2**31)))
-        say(f"{name}: {len(episodes)} episodes, {sum(t.n_tokens for t in episodes):,} tokens")
+        seed = int(rng.integers(2**31))
+        kept = out / f"{phase.name}.safetensors"
+        if kept.exists():
+            load_model(model, kept)
+            say(f"{phase.name}: done before")
+            continue
+        episodes = scripted_episodes(phase, chat, chosen, seed)
+        say(f"{phase.name}: {len(episodes)} episodes, {sum(t.n_tokens for t in episodes):,} tokens")
 
         def report(update: int, updates: int, loss: float) -> None:
             if update % 50 == 0 or update == updates:
@@ -164,21 +179,19 @@ def make(recipe: Recipe, out: Path) -> None:
 
         imitate(
             model, episodes, learning_rate=phase.learning_rate, tokens_per_update=recipe.tokens_per_update,
-            tokens_per_microbatch=16_384, autocast=True, seed=recipe.seed, report=report,
+            tokens_per_microbatch=4_096, autocast=False, seed=recipe.seed, context_weight=phase.context_weight,
+            report=report,
         )  # fmt: skip
-        folder = out if name == "strategy" else out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
-        chat.tokenizer.save_pretrained(folder)
+        out.mkdir(parents=True, exist_ok=True)
+        save_model(model, str(kept))
+    model.to(torch.bfloat16).save_pretrained(out)
+    chat.tokenizer.save_pretrained(out)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the tiny start policy.")
-    parser.add_argument("--out", type=Path, default=TINY_ASSETS)
-    parser.add_argument("--episodes", type=int, default=Recipe.skill.episodes, help="of the skill phase")
-    arguments = parser.parse_args()
-    recipe = Recipe()
-    make(replace(recipe, skill=replace(recipe.skill, episodes=arguments.episodes)), arguments.out)
+    parser = argparse.ArgumentParser(description="Make the tiny start policy (phases, then model and tokenizer).")
+    parser.add_argument("--out", type=Path, default=Path("runs/recipe"))
+    make(Recipe(), parser.parse_args().out)
 
 
 if __name__ == "__main__":

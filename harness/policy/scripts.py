@@ -133,6 +133,21 @@ class Scripts:
         }
 
 
+def look_up(question: Question, titles: Mapping[str, str]) -> Script:
+    """A real question without a plan: search for it, then for each supporting title until an answer is in sight.
+
+    `titles` maps the ids of supporting passages to their titles. The gold answer is given at the end in any case: what is
+    imitated is the protocol and the looking up, and short answers in the benchmark's form.
+    """
+    gold = question.answers[0]
+    seen = yield turn("I should look this up.", tool=f"Search: {question.text}")
+    for title in dict.fromkeys(titles[i] for i in question.supporting):
+        if gold.lower() in seen.lower():
+            break
+        seen = yield turn(f"Not there yet. I need to know about {title}.", tool=f"Search: {title}")
+    yield turn(f"The answer is {gold}.", answer=gold)
+
+
 def _compares(plan: Sequence[Step]) -> bool:
     """Whether the hops stand side by side (a comparison) instead of one feeding the next."""
     return len(plan) > 1 and plan[0].value != plan[1].subject

@@ -1,0 +1,57 @@
+"""Evaluation on a fixed set of questions: greedy, and sampled with fixed seeds, by suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.engines.base import Engine
+from harness.rollout import Environment, rollout
+from harness.signatures import episode_metrics
+from harness.types import Question, Trajectory
+
+EVALUATION_SEED = 771
+"""Sampled answers use the same random streams in every evaluation of every trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`metrics` are named `eval/…`; `greedy` holds one episode a question, `sampled` `samples` a question."""
+
+    metrics: dict[str, float]
+    greedy: tuple[Trajectory, ...]
+    sampled: tuple[Trajectory, ...]
+
+
+def evaluate(
+    engine: Engine, environment: Environment, suites: Mapping[str, Sequence[Question]], samples: int, temperature: float
+) -> Evaluation:
+    """Play every question once greedily and `samples` times at `temperature`.
+
+    `eval/em/<suite>`, `eval/f1/<suite>` and `eval/lenient/<suite>` are greedy, `eval/em_sampled/<suite>` means over samples;
+    `eval/em` and `eval/em_sampled` are means over suites, each suite counting the same. Others are over all episodes.
+    """
+    questions = [q for asked in suites.values() for q in asked]
+    seeds = [EVALUATION_SEED + i for i in range(len(questions))]
+    greedy = rollout(engine, environment, questions, seeds, temperature=0.0)
+    metrics = {f"eval/{k}": v for k, v in episode_metrics(greedy).items()}
+    sampled: list[Trajectory] = []
+    if samples:
+        repeated = [q for q in questions for _ in range(samples)]
+        sampled = rollout(
+            engine, environment, repeated, [EVALUATION_SEED + i for i in range(len(repeated))], temperature
+        )
+        metrics |= {f"eval_sampled/{k}": v for k, v in episode_metrics(sampled).items()}
+    for name, episodes in (("em", greedy), ("em_sampled", sampled), ("f1", greedy), ("lenient", greedy)):
+        if not episodes:
+            continue
+        field = name.removesuffix("_sampled")
+        means = []
+        for suite in suites:
+            scores = [getattr(t.reward, field) for t in episodes if t.question.suite == suite]
+            means.append(float(np.mean(scores)))
+            metrics[f"eval/{name}/{suite}"] = means[-1]
+        metrics[f"eval/{name}"] = float(np.mean(means))
+    return Evaluation(metrics, tuple(greedy), tuple(sampled))

@@ -1,0 +1,88 @@
+"""What a batch of episodes says about the policy's health: rates that precede or explain a failure of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from harness.types import ActionKind, Group, ParseFailure, Trajectory, Turn
+
+LOOP = 3
+"""This many turns in a row of the same trouble are a loop."""
+
+
+def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Means over episodes (rates in [0, 1] unless the name says otherwise).
+
+    reward_mean; em, f1, lenient; format_ok: no failure in the episode; parse_ok_rate: share of *turns* without one;
+    no_answer; wrong_order: a turn acted before it thought; operator_loop, warning_loop: three or more failed calls (format
+    warnings) in a row; repeat_loop: the same call three times in a row; lazy: well formed, wrong, no call at all;
+    calls, turns, tokens: numbers an episode; operator_diversity: entropy of the operators called (nats).
+    """
+    n = len(trajectories)
+    turns = [t for e in trajectories for t in e.turns]
+    called = [t.parsed.action.operator for t in turns if t.parsed.action and t.parsed.action.kind is ActionKind.TOOL]
+    counts = np.unique([c or "" for c in called], return_counts=True)[1] if called else np.ones(1)
+    shares = counts / counts.sum()
+    return {
+        "reward_mean": float(np.mean([e.reward.total for e in trajectories])),
+        "em": float(np.mean([e.reward.em for e in trajectories])),
+        "f1": float(np.mean([e.reward.f1 for e in trajectories])),
+        "lenient": float(np.mean([e.reward.lenient for e in trajectories])),
+        "format_ok": sum(not e.failures for e in trajectories) / n,
+        "parse_ok_rate": sum(t.parsed.well_formed for t in turns) / len(turns),
+        "no_answer": sum(ParseFailure.NO_ANSWER in e.failures for e in trajectories) / n,
+        "wrong_order": sum(ParseFailure.WRONG_ORDER in e.failures for e in trajectories) / n,
+        "operator_loop": sum(longest_run([failed_call(t) for t in e.turns]) >= LOOP for e in trajectories) / n,
+        "warning_loop": sum(longest_run([t.parsed.action is None for t in e.turns]) >= LOOP for e in trajectories) / n,
+        "repeat_loop": sum(repeated_calls(e) >= LOOP for e in trajectories) / n,
+        "lazy": sum(is_lazy(e) for e in trajectories) / n,
+        "calls": len(called) / n,
+        "turns": len(turns) / n,
+        "tokens": sum(e.n_policy_tokens for e in trajectories) / n,
+        "operator_diversity": float(-(shares * np.log(shares)).sum()) + 0.0,
+    }
+
+
+def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """reward_std: mean over groups of their rewards' standard deviation (ddof 1); zero_variance: share of groups
+    whose rewards are all equal (no gradient); reward_variance: over all episodes of the batch."""
+    stds = [float(np.std(g.rewards, ddof=1)) if len(g.rewards) > 1 else 0.0 for g in groups]
+    return {
+        "reward_std": float(np.mean(stds)),
+        "zero_variance": sum(np.ptp(g.rewards) == 0 for g in groups) / len(groups),
+        "reward_variance": float(np.var(np.concatenate([g.rewards for g in groups]))),
+    }
+
+
+def longest_run(flags: Sequence[bool]) -> int:
+    """Length of the longest run of True."""
+    best = run = 0
+    for flag in flags:
+        run = run + 1 if flag else 0
+        best = max(best, run)
+    return best
+
+
+def failed_call(turn: Turn) -> bool:
+    """An executed operator call that failed."""
+    return turn.parsed.action is not None and turn.result is not None and turn.result.failure is not None
+
+
+def repeated_calls(trajectory: Trajectory) -> int:
+    """Length of the longest run of identical operator calls in successive turns (0: no call)."""
+    calls = [
+        (a.operator, a.text.strip()) if (a := t.parsed.action) and a.kind is ActionKind.TOOL else None
+        for t in trajectory.turns
+    ]
+    if not any(calls):
+        return 0
+    return 1 + longest_run([a is not None and a == b for a, b in pairwise(calls)])
+
+
+def is_lazy(trajectory: Trajectory) -> bool:
+    """Well formed, wrong, and without a single call."""
+    called = any(t.parsed.action and t.parsed.action.kind is not ActionKind.ANSWER for t in trajectory.turns)
+    return not trajectory.failures and trajectory.reward.em < 1 and not called

@@ -1,0 +1,101 @@
+"""One training trial: Workflow-R1's algorithm from top to bottom.
+
+    questions → groups of multi-turn rollouts → rewards → group-relative advantages → several clipped updates → repeat
+
+Everything random follows from `config.seed`: the order of the questions, every sampled token, every operator's draw. Results
+go to a sink; what the sink does with them (journal, tests) is not known here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from harness import build
+from harness.config import TrialConfig
+from harness.evaluation import evaluate
+from harness.policy.load import reference_of
+from harness.rollout import rollout_groups
+from harness.signatures import episode_metrics, group_metrics
+from harness.types import Question, Trajectory
+from harness.update import policy_update
+
+
+class TrialSink(Protocol):
+    """Where a trial's results go."""
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def event(self, kind: str, **fields: Any) -> None: ...
+
+    def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None: ...
+
+
+def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
+    """Train by `config`, evaluating before the first step, every `eval_every` steps and at the end.
+
+    Returns the last evaluation's metrics. Metrics of step s describe the policy after s updates of the batch.
+    """
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    base = build.base_policy(config)
+    data = build.data(config)
+    environment = build.environment(config, base.chat, data)
+    policy = build.start_policy(config, base, environment, data)
+    engine = build.engine(config, policy)
+    settings = build.update_settings(config)
+    clip = build.clip(config)
+    optimizer = torch.optim.AdamW(
+        policy.trainable,
+        lr=config.update.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=config.update.weight_decay,
+        fused=True,
+    )
+    reference = reference_of(policy, settings.temperature, settings.autocast) if settings.kl_weight > 0 else None
+    questions = question_order(data.train, config.seed)
+    final: dict[str, float] = {}
+    for step in range(config.steps + 1):
+        begun = time.perf_counter()
+        values: dict[str, float] = {}
+        if step > 0:
+            asked = [next(questions) for _ in range(config.rollout.prompts_per_step)]
+            groups = rollout_groups(
+                engine, environment, asked, config.rollout.group_size, (config.seed, step), config.rollout.temperature
+            )
+            rolled = time.perf_counter()
+            result = policy_update(policy.model, optimizer, groups, clip, settings, reference)
+            clip = result.clip
+            engine.load_weights(policy.model)
+            trajectories = [t for g in groups for t in g.trajectories]
+            values |= {f"train/{k}": v for k, v in (episode_metrics(trajectories) | group_metrics(groups)).items()}
+            values |= result.metrics
+            values |= {
+                "time/rollout_s": rolled - begun,
+                "time/update_s": time.perf_counter() - rolled,
+                "time/tokens_per_s": sum(t.n_tokens for t in trajectories) / (time.perf_counter() - begun),
+            }
+            sink.episodes(step, "train", trajectories)
+        values["time/step_s"] = time.perf_counter() - begun
+        if step % config.eval_every == 0 or step == config.steps:
+            begun = time.perf_counter()
+            done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature)
+            final = done.metrics
+            values |= final | {"time/eval_s": time.perf_counter() - begun}
+            sink.episodes(step, "eval", done.greedy)
+            if done.sampled:
+                sink.episodes(step, "eval_sampled", done.sampled)
+        sink.metrics(step, values)
+    return final
+
+
+def question_order(questions: Sequence[Question], seed: int) -> Any:
+    """An endless iterator: every question once an epoch, in an order drawn anew each epoch."""
+    rng = np.random.default_rng([seed, 17])
+    while True:
+        for i in rng.permutation(len(questions)):
+            yield questions[int(i)]
