@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,16 @@ from harness.config.sweepfile import Resources
 
 MAX_FAILURES = 1
 """How often a trial is started again after an error or a killed worker."""
+
+START_ATTEMPTS = 3
+
+_TUNE = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the older output can be replaced, the newer cannot
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+"""Read by Tune in this process."""
 
 _REPOSITORY = str(Path(__file__).resolve().parents[2])
 
@@ -72,7 +83,8 @@ class TuneRun:
             self.error = None if self._stopping else error
 
     def _fit(self) -> None:
-        own_session = _start_ray(self.resources)
+        own_session = start_ray(self.resources)
+        os.environ |= _TUNE
         import ray
         from ray import tune
 
@@ -132,34 +144,50 @@ def _silence() -> Any:
     return Silence()
 
 
-def _start_ray(resources: Resources) -> bool:
+def start_ray(resources: Resources) -> bool:
     """A local, quiet Ray session whose workers use `cpus_per_trial` threads; False if there is one already."""
-    os.environ |= {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",  # the older output can be replaced, the newer cannot
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    }
-    import ray
-
-    if ray.is_initialized():
-        return False
     threads = str(resources.cpus_per_trial)
-    path = os.pathsep.join([_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])])
-    variables = {
-        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
-        "PYTHONPATH": path,
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors reach the trial's folder and the driver's own report
-    ray.init(
-        address="local",
-        num_cpus=cpus_here(),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        object_store_memory=100 * 2**20,
-        runtime_env={"env_vars": variables},
-    )
-    return True
+    with _environment(
+        RAY_USAGE_STATS_ENABLED="0",
+        OMP_NUM_THREADS=threads,
+        MKL_NUM_THREADS=threads,
+        OPENBLAS_NUM_THREADS=threads,
+        TOKENIZERS_PARALLELISM="false",
+        PYTHONPATH=os.pathsep.join([_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]),
+    ):
+        import ray
+
+        if ray.is_initialized():
+            return False
+        logging.getLogger("ray").setLevel(logging.CRITICAL)  # errors reach the trial's folder and the driver's report
+        for attempt in range(START_ATTEMPTS):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=cpus_here(),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    object_store_memory=100 * 2**20,
+                )
+                return True
+            except Exception:  # Ray raises a bare Exception when a busy machine makes it wait for half a minute
+                ray.shutdown()
+                if attempt == START_ATTEMPTS - 1:
+                    raise
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for the block; processes started in it keep them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ |= variables
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -96,6 +96,12 @@ def attempts(folder: Path) -> tuple[dict[str, Any], ...]:
     return read_lines(folder / ATTEMPTS).records
 
 
+def ran_other_code(folder: Path) -> bool:
+    """Whether the sources were edited between the driver's start and the trial's."""
+    started = attempts(folder)
+    return bool(started) and started[-1]["code"] != read_info(folder).code
+
+
 def stamp(folder: Path) -> int:
     """A number that changes when a trial's journal does."""
     marks = []

@@ -25,6 +25,7 @@ from harness.driver.layout import (
     changes,
     locked,
     prepare_trial,
+    ran_other_code,
     supersede,
     write_manifest,
 )  # fmt: skip
@@ -108,7 +109,7 @@ def _run(
     figures = watch.look()
     everything = Watch([(t, folder.trial(t)) for t in trials], since).look()
     reports = _report(console, folder, options, everything) if not interrupted else []
-    return _end(spec, options, console, feeder, figures, everything, reports, interrupted)
+    return _end(spec, options, console, feeder, todo, figures, everything, reports, interrupted)
 
 
 def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool:
@@ -172,6 +173,7 @@ def _end(
     options: Options,
     console: Console,
     feeder: Feeder,
+    chosen: list[tuple[TrialSpec, Path]],
     figures: list[Figures],
     everything: list[Figures],
     reports: list[Path],
@@ -188,6 +190,9 @@ def _end(
     left = len(everything) - count[State.FINISHED] - len(failed)
     say(console, f"{count[State.FINISHED]} of {len(everything)} trials finished, {len(failed)} failed, "
                  f"{retried} started again, {left} not run")  # fmt: skip
+    changed = [t.name for t, path in chosen if ran_other_code(path)]
+    if changed:
+        say(console, f"the code was changed while the sweep ran; not of one version: {', '.join(changed)}")
     again = _command(spec, options)
     uri, _ = _store(spec, options)
     folder = options.out / spec.name
@@ -195,7 +200,7 @@ def _end(
         say(console, f"MLflow could not be written ({trouble}); when it is back: "
                      f"{_python()} -m harness.tracking replay {folder}")  # fmt: skip
     elif uri == default_uri(options.out):
-        say(console, f"MLflow: make ui, then http://127.0.0.1:5000{feeder.address.removeprefix('/')}")
+        say(console, f"MLflow: make ui, then http://127.0.0.1:5000{feeder.address}")
     else:
         say(console, f"MLflow: {uri}{feeder.address}")
     if interrupted:

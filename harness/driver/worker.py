@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from harness.config import TrialConfig
+from harness.config import TrialConfig, code_version
 from harness.driver.layout import ATTEMPTS, OUTPUT, TrialInfo, locked, read_info
 from harness.journal import Journal, LineLog, restart
 from harness.types import Question
@@ -27,7 +27,7 @@ def run_one(folder: Path, function: str) -> None:
     info = read_info(folder)
     with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT), LineLog(folder / ATTEMPTS) as log:
         restart(folder)
-        log.append({"event": "start", "pid": os.getpid()})
+        log.append({"event": "start", "pid": os.getpid(), "code": code_version()})
         log.sync()
         journal = Journal(folder, held_out=_held_out(info))
         try:

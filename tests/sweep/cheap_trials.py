@@ -31,7 +31,7 @@ def learns(config: TrialConfig, journal: Journal) -> dict[str, float]:
             journal.episodes(step, "eval", [episode(suite, config.seed) for suite in config.data.eval_suites])
         journal.event("step", step=step)
         journal.metrics(step, values | final)
-    print(f"seed {config.seed} threads {os.environ['OMP_NUM_THREADS']}")
+    print(f"threads {os.environ['OMP_NUM_THREADS']} in {os.getcwd()}")
     return final
 
 

@@ -1,0 +1,94 @@
+"""One Ray session and one sweep with a failing arm, shared by the tests that look at what it left behind."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.config import SweepSpec, load_sweep
+from harness.config.sweepfile import Resources
+from harness.driver import execute
+from harness.driver.layout import RunFolder
+from harness.driver.run import Options, run_sweep
+
+SWEEP = """\
+name: demo
+hypothesis: the embedded arms differ
+profile: tiny
+fixed: {steps: 4, eval_every: 2, data.eval_suites: [world_single, world_chain], data.eval_questions: 5}
+parameters:
+  objective.preset: {values: [gsspo, grpo, gspo]}
+seeds: 2
+analysis:
+  primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset}
+  margin: 0.03
+  alpha: 0.05
+"""
+
+
+@dataclass
+class Runner:
+    """Runs the demonstration sweep in a folder of its own, and keeps what was printed."""
+
+    home: Path
+    printed: str = ""
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.home / "runs" / "demo")
+
+    @property
+    def store(self) -> str:
+        return f"sqlite:///{self.home / 'runs' / 'mlflow.db'}"
+
+    def spec(self, *overrides: str) -> SweepSpec:
+        path = self.home / "demo.yaml"
+        path.write_text(SWEEP)
+        return load_sweep(path, overrides)
+
+    def __call__(self, trial: str, *overrides: str, **options: object) -> int:
+        console = Console(file=io.StringIO(), width=200)
+        where = {
+            "out": self.home / "runs",
+            "reports": self.home / "reports",
+            "trial": f"tests.sweep.cheap_trials:{trial}",
+        }
+        status = run_sweep(self.spec(*overrides), Options(**{**where, **options}), console)
+        self.printed = console.file.getvalue()
+        return status
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    import ray
+
+    execute.start_ray(Resources())
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    return Runner(tmp_path)
+
+
+@dataclass
+class Finished:
+    """A sweep that has ended: its exit status, what it printed, and its runner."""
+
+    runner: Runner
+    status: int
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def failing_sweep(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Two seeds of three arms, of which GSPO fails every time. Only to be looked at."""
+    runner = Runner(tmp_path_factory.mktemp("failing"))
+    status = runner("gspo_fails")
+    return Finished(runner, status, runner.printed)
