@@ -1,0 +1,38 @@
+# Targets: setup, sweep, test, lint, ui, pins, clean. `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH ?= auto
+SWEEP ?= ablations/granularity.yaml
+ARGS ?=
+PORT ?= 5000
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.made
+
+.PHONY: setup sweep test lint ui pins clean
+
+setup: $(STAMP)
+
+$(STAMP): constraints.txt pyproject.toml .ci/setup_env.py
+	TORCH=$(TORCH) $(PYTHON) .ci/setup_env.py
+	@touch $@
+
+sweep: setup
+	$(RUN) -m harness.sweep $(SWEEP) $(ARGS)
+
+test: setup
+	$(RUN) -m pytest $(ARGS)
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+ui: setup
+	@mkdir -p runs
+	MLFLOW_DISABLE_TELEMETRY=true $(RUN) -m mlflow server --host 127.0.0.1 --port $(PORT) \
+		--backend-store-uri sqlite:///runs/mlflow.db --workers 1
+
+pins: setup
+	$(RUN) .ci/freeze.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
