@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from harness.protocol.scanner import MAX_TAGS, XML, Element, Grammar, Kind, Reading, TagGrammar, forms_of
+from harness.protocol.elements import MAX_TAGS, Element, Grammar, Kind, Reading, forms_of
+from harness.protocol.scanner import BRACKETS, XML
 from harness.types import ParseFailure
-
-BRACKETS = TagGrammar(
-    name="brackets",
-    tags={kind: (f"[{kind}]", f"[/{kind}]") for kind in (Kind.THINK, Kind.TOOL, Kind.ANSWER, Kind.INFO)},
-    actions=frozenset({Kind.TOOL, Kind.ANSWER}),
-    substitutes={"[": "⟦", "]": "⟧"},
-)
-"""`[think]…[/think][tool]Name: input[/tool]`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,9 @@ class HeadingGrammar:
         if forged is not None:
             faults[ParseFailure.FORGED_INFO] = forged
         return Reading(elements, faults, next((e.content for e in reversed(elements) if e.kind is Kind.ANSWER), None))
+
+    def recover(self, text: str, reading: Reading, operators: Collection[str]) -> list[Element]:
+        return reading.elements
 
     def neutralise(self, text: str) -> str:
         return _LOOSE_HEADING.sub(lambda match: match.group().replace("#", "＃"), text)
@@ -86,6 +82,9 @@ class JsonGrammar:
         reader.read()
         answer = next((e.content for e in reversed(reader.elements) if e.kind is Kind.ANSWER and e.closed), None)
         return Reading(reader.elements, reader.faults, answer)
+
+    def recover(self, text: str, reading: Reading, operators: Collection[str]) -> list[Element]:
+        return reading.elements
 
     def neutralise(self, text: str) -> str:
         return text  # an observation is a JSON string: its quotes are escaped, so it cannot forge a key

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from harness.protocol.scanner import XML, Grammar
+from harness.protocol.elements import Grammar
+from harness.protocol.scanner import XML
 from harness.types import ParseFailure
 
 # Tokens with a meaning to chat models (Qwen, SmolLM, Llama, Gemma, DeepSeek): an operator's text must not hold them.

@@ -10,7 +10,8 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from harness.protocol.scanner import XML, Element, Grammar, Kind
+from harness.protocol.elements import Element, Grammar, Kind
+from harness.protocol.scanner import XML
 from harness.types import Action, ActionKind, ParsedTurn, ParseFailure, Span
 
 _OPERATOR_NAME = re.compile(r"\s*(\w+)\s*:")
@@ -27,7 +28,7 @@ def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False
       well-formed turn is executed, with text "". A blank tool input is a failure (EMPTY_ACTION).
     - `failures` holds each kind that applies once, ordered by where it first occurs.
     - `answer_text` is the last complete answer that lies in no think, tool or info element, malformed turn or not.
-    - `think` and `action_spans` are the elements as recovered, malformed turn or not.
+    - `think` and `action_spans` are where the elements are; in a malformed turn as `Grammar.recover` makes them out.
     """
     reading = grammar.read(text)
     faults = reading.faults
@@ -59,14 +60,18 @@ def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False
     if truncated:
         note(ParseFailure.TRUNCATED_TURN, len(text))
 
-    spans = tuple([Span(e.start, e.end) for e in actions])
+    action = None if faults else _action(actions[0])
+    if faults:
+        elements = grammar.recover(text, reading, operators)
+        think = next((e for e in elements if e.kind is _THINK), None)
+        actions = [e for e in elements if e.kind in grammar.actions]
     return ParsedTurn(
         text=text,
         think=None if think is None else Span(think.start, think.end),
-        action=None if faults else _action(actions[0], spans[0]),
+        action=action,
         failures=tuple(sorted(faults, key=faults.__getitem__)) if faults else (),
         answer_text=None if reading.answer is None else reading.answer.strip(),
-        action_spans=spans,
+        action_spans=tuple([Span(e.start, e.end) for e in actions]),
     )
 
 
@@ -114,7 +119,8 @@ def _action_failure(element: Element, operators: Collection[str]) -> ParseFailur
     return None if argument else ParseFailure.EMPTY_ACTION
 
 
-def _action(element: Element, span: Span) -> Action:
+def _action(element: Element) -> Action:
+    span = Span(element.start, element.end)
     if element.kind is _ANSWER:
         return Action(ActionKind.ANSWER, element.content.strip(), span)
     if element.kind is _CODE:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.protocol import GRAMMARS, XML, XML_CODE, neutralise, parse_turn, render_observation, warning_text
-from harness.protocol.scanner import Grammar, Kind, TagGrammar
+from harness.protocol.elements import Grammar, Kind
 from harness.types import ActionKind, ParsedTurn, ParseFailure
 
 F = ParseFailure
@@ -81,11 +81,6 @@ def test_the_forms_in_a_warning_are_well_formed(grammar: Grammar) -> None:
 
 def test_grammars_are_registered_under_their_names() -> None:
     assert [(name, g.name) for name, g in GRAMMARS.items()] == [(n, n) for n in ("xml", "brackets", "markdown", "json")]
-
-
-def test_two_tags_of_a_grammar_must_differ() -> None:
-    with pytest.raises(ValueError, match="share a spelling"):
-        TagGrammar("bad", {Kind.THINK: ("|", "|"), Kind.ANSWER: ("<", ">")}, frozenset({Kind.ANSWER}), {})
 
 
 @given(st.lists(st.sampled_from([t for pair in XML.tags.values() for t in pair] + ["a", " ", "Search: "]), max_size=12))

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.protocol import XML, XML_CODE, action_start_char, parse_turn, with_failure
-from harness.protocol.scanner import pair
+from harness.protocol.pairing import pair
 from harness.types import ActionKind, ParsedTurn, ParseFailure, Span
 
 F = ParseFailure
@@ -196,7 +196,7 @@ def check_invariants(text: str, parsed: ParsedTurn) -> None:
     for span in spans:
         assert 0 <= span.start <= span.end <= len(text)
     for before, after in zip(parsed.action_spans, parsed.action_spans[1:], strict=False):
-        assert before.end <= after.start
+        assert before.start < after.start
     if parsed.action is not None:
         assert parsed.think is not None
         assert parsed.think.end <= parsed.action.span.start

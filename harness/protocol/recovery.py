@@ -1,0 +1,120 @@
+"""Where the halves of a malformed turn are, as best one can tell.
+
+Used to cut a malformed turn into its think and action halves and to measure parsing. It decides nothing: what may be
+executed and what earns a reward comes from the strict reading alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from harness.protocol.elements import MAX_TAGS, Element, Kind, Reading, Tag
+from harness.protocol.pairing import pair
+
+MAX_CHARS = 65_536
+"""Longer texts keep the strict reading: no turn is that long, and recovery costs a few passes more."""
+
+_FULL_WIDTH = {0xFF01 + i: 0x21 + i for i in range(94)}
+_LOOK_ALIKES = _FULL_WIDTH | str.maketrans("асԁеһіӏоѕոкт", "acdehilosnkt")
+_VISIBLE = re.compile(r"\S")
+_OPERATOR_CALL = re.compile(r"(\w+)\s*:")
+
+
+def fold(text: str) -> str:
+    """Full-width and Cyrillic look-alikes as the ASCII characters they look like. Same length."""
+    return text if text.isascii() else text.translate(_LOOK_ALIKES)
+
+
+def recover(
+    text: str,
+    reading: Reading,
+    loose: re.Pattern[str],
+    tags: Mapping[Kind, tuple[str, str]],
+    actions: Collection[Kind],
+    operators: Collection[str],
+) -> list[Element]:
+    """Elements of a malformed turn by start, from the strict `reading` and these repairs:
+
+    - tags in another case, spacing or width (`loose`, two groups: slash and name) are tags;
+    - an opening tag said twice belongs to the element it stutters;
+    - a closing tag without an opening one closes an element that begins where the one before ended, or, if its
+      opening tag was crossed by another element's end, there;
+    - an opening tag cut off at the end of the text opens an element;
+    - a call that follows the thought without any tag is an action.
+    """
+    if len(text) > MAX_CHARS:
+        return reading.elements
+    found = [
+        (Kind(m.group(2).lower()), not m.group(1), m.start(), m.end())
+        for _, m in zip(range(MAX_TAGS), loose.finditer(fold(text)), strict=False)
+    ]
+    reading = pair(text, found)
+    elements = _without_stutter(text, reading.elements)
+    elements = _with_unopened(text, elements, reading)
+    return _with_tail(text, elements, tags, actions, operators)
+
+
+def _without_stutter(text: str, elements: list[Element]) -> list[Element]:
+    merged: list[Element] = []
+    for element in elements:
+        before = merged[-1] if merged else None
+        stutters = before is not None and not before.closed and before.kind is element.kind
+        if before is not None and stutters and not text[before.inner_start : element.start].strip():
+            merged[-1] = element._replace(start=before.start)
+        else:
+            merged.append(element)
+    return merged
+
+
+def _with_unopened(text: str, elements: list[Element], reading: Reading) -> list[Element]:
+    """Add the elements that closing tags without an opening one must belong to."""
+    opened: dict[Kind, list[int]] = {}  # starts of crossed opening tags not yet used
+    added: list[Element] = []
+    events: list[Tag] = sorted([*reading.unopened, *reading.crossed], key=lambda tag: tag[2])
+    upcoming, covered = 0, 0  # next element to pass, and how far the text is accounted for
+    seen: set[Kind] = set()
+    for kind, opening, start, end in events:
+        if opening:
+            opened.setdefault(kind, []).append(start)
+            continue
+        while upcoming < len(elements) and elements[upcoming].start < start:
+            covered = max(covered, elements[upcoming].end)
+            seen.add(elements[upcoming].kind)
+            upcoming += 1
+        begins = opened[kind].pop() if opened.get(kind) else _first_visible(text, covered)
+        # a thought comes first: text before a closing think tag after an action is stray
+        fits = begins < start and not (kind is Kind.THINK and seen)
+        if fits:
+            added.append(Element(kind, begins, begins, start, end, True, text[begins:start]))
+            seen.add(kind)
+        covered = max(covered, end)
+    return sorted(elements + added, key=lambda element: element.start) if added else elements
+
+
+def _with_tail(
+    text: str,
+    elements: list[Element],
+    tags: Mapping[Kind, tuple[str, str]],
+    actions: Collection[Kind],
+    operators: Collection[str],
+) -> list[Element]:
+    """Add the element that what follows the last one begins, if it begins any."""
+    begins = _first_visible(text, max((e.end for e in elements), default=0))
+    tail = text[begins:].rstrip()
+    has_think = any(e.kind is Kind.THINK for e in elements)
+    kind: Kind | None = None
+    for candidate in (*actions,) if has_think else (Kind.THINK,):
+        if tail and tags[candidate][0].startswith(tail):
+            kind = candidate
+    call = _OPERATOR_CALL.match(tail)
+    if kind is None and has_think and call and call.group(1) in operators:
+        kind = None if any(e.kind in actions for e in elements) else Kind.TOOL
+    if kind is None:
+        return elements
+    return [*elements, Element(kind, begins, begins, len(text), len(text), False, tail)]
+
+
+def _first_visible(text: str, at: int) -> int:
+    match = _VISIBLE.search(text, at)
+    return match.start() if match else len(text)
