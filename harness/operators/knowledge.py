@@ -18,7 +18,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall("".join(c for c in folded if not unicodedata.combining(c))))
 
 
-_FUNCTION_WORDS = frozenset(
+FUNCTION_WORDS = frozenset(
     words("a an and are at by for from has how in is it its name of on or than that the to what which who")
 )
 
@@ -64,7 +64,7 @@ class Reader:
         lookup: Callable[[str, str], KnownFact | None],
     ) -> None:
         self._relations = {words(wording): tuple(relations) for wording, relations in wordings.items()}
-        taken = {word for wording in self._relations for word in wording} | _FUNCTION_WORDS
+        taken = {word for wording in self._relations for word in wording} | FUNCTION_WORDS
         # A place called Of or Capital is not what a question's "of" and "capital" mean.
         self._names = {key: subject for name, subject in names.items() if not taken.issuperset(key := words(name))}
         self._lookup = lookup

@@ -271,9 +271,9 @@ def test_elements_agree_with_the_lazy_regular_expression(text: str) -> None:
 def test_a_megabyte_of_adversarial_input_is_handled_fast(name: str) -> None:
     box = toolbox()
     for text in ("<solution>" * 100_000, "<query>a</query>" + "<solution>b</solution>" * 50_000, "Land7 " * 170_000):
-        start = time.perf_counter()
+        start = time.process_time()
         assert call(box, name, text, Q).text
-        assert time.perf_counter() - start < 1.0
+        assert time.process_time() - start < 1.0
 
 
 @given(st.sampled_from(CALLABLE), st.text(max_size=200))

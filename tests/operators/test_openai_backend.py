@@ -28,9 +28,12 @@ from harness.operators.prompts import REQUIRED, render
 from harness.types import OperatorFailure, OperatorResult
 
 Q = ONE_HOP[0]
+# Generous where time is not the point: the tests must hold on a busy machine.
 FAST = HttpSettings(
-    deadline_s=3.0, attempt_s=0.4, max_attempts=3, backoff_s=0.01, backoff_max_s=0.05, max_body_bytes=1 << 20
+    deadline_s=60, attempt_s=30, max_attempts=3, backoff_s=0.01, backoff_max_s=0.05, max_body_bytes=1 << 20
 )
+HURRIED = replace(FAST, attempt_s=1.0)
+SLACK_S = 5.0
 KEY = "sk-very-secret-0123456789"
 
 
@@ -94,7 +97,7 @@ FINAL = {
 def test_a_passing_fault_is_retried_and_counted(name: str) -> None:
     behaviour, kind = RETRIED[name]
     with hostile(behaviour, behaviour, reply()) as server:
-        ledger = Ledger(OpenAIBackend(settings(server.url)))
+        ledger = Ledger(OpenAIBackend(settings(server.url, HURRIED if kind is TIMEOUT else FAST)))
         result = call(Toolbox(["AnswerGenerate"], ledger))
     assert (result.text, result.failure, result.retries) == ("Thought: t\nAnswer: Paris", None, 2)
     account = ledger.accounts["AnswerGenerate"]
@@ -107,10 +110,10 @@ def test_a_passing_fault_is_retried_and_counted(name: str) -> None:
 def test_a_lasting_fault_ends_as_a_typed_visible_observation(name: str) -> None:
     behaviour, kind = RETRIED[name]
     with hostile(behaviour) as server:
-        ledger = Ledger(OpenAIBackend(settings(server.url)))
+        ledger = Ledger(OpenAIBackend(settings(server.url, HURRIED if kind is TIMEOUT else FAST)))
         start = time.perf_counter()
         result = call(Toolbox(["AnswerGenerate"], ledger))
-        assert time.perf_counter() - start < FAST.deadline_s
+        assert time.perf_counter() - start < 3 * HURRIED.attempt_s + SLACK_S
     assert (result.failure, result.retries) == (kind, 2)
     assert result.text.startswith("AnswerGenerate ")
     assert ledger.accounts["AnswerGenerate"].attempt_failures == Counter({kind: 3})
@@ -139,7 +142,7 @@ def test_the_deadline_holds_for_the_whole_call(behaviour: Behaviour) -> None:
     with hostile(behaviour) as server:
         start = time.perf_counter()
         (response,) = complete(OpenAIBackend(settings(server.url, http)), request())
-        assert time.perf_counter() - start < 1.5
+        assert time.perf_counter() - start < 0.6 + SLACK_S
     assert response.failure in (TIMEOUT, ERROR)
     assert len(response.attempt_failures) == response.retries + 1 <= len(server.seen) + 1
 
@@ -148,7 +151,7 @@ def test_the_deadline_holds_for_the_whole_call(behaviour: Behaviour) -> None:
 def test_retry_after_is_honoured(form: str) -> None:
     value = "1" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
     with hostile(reply(429, {}, {"retry-after": value}), reply()) as server:
-        (response,) = complete(OpenAIBackend(settings(server.url, replace(FAST, deadline_s=10))), request())
+        (response,) = complete(OpenAIBackend(settings(server.url)), request())
     assert response.failure is None
     assert server.seen[1].at - server.seen[0].at > 0.9
 
@@ -157,7 +160,7 @@ def test_a_retry_after_beyond_the_deadline_ends_the_call_at_once() -> None:
     with hostile(reply(429, {}, {"retry-after": "3600"})) as server:
         start = time.perf_counter()
         (response,) = complete(OpenAIBackend(settings(server.url)), request())
-        assert time.perf_counter() - start < 1
+        assert time.perf_counter() - start < SLACK_S
     assert response.attempt_failures == (LIMIT,)
 
 
@@ -169,13 +172,13 @@ def test_retry_after_forms(value: str | None, seconds: float | None) -> None:
 
 
 def test_waits_between_attempts_grow() -> None:
-    http = replace(FAST, max_attempts=5, backoff_s=0.1, backoff_max_s=10, deadline_s=30)
+    http = replace(FAST, max_attempts=5, backoff_s=0.1, backoff_max_s=10)
     with hostile(reply(500, {})) as server:
         complete(OpenAIBackend(settings(server.url, http)), request())
     waits = [b.at - a.at for a, b in zip(server.seen, server.seen[1:], strict=False)]
     assert len(waits) == 4
     for i, wait in enumerate(waits):
-        assert 0.05 * 2**i <= wait < 0.1 * 2**i + 0.5
+        assert 0.05 * 2**i <= wait < 0.1 * 2**i + SLACK_S
 
 
 def test_missing_tags_are_asked_for_again_with_a_hint() -> None:
@@ -207,21 +210,21 @@ def test_the_request_is_what_the_protocol_says() -> None:
 
 
 def test_one_connection_pool_outlives_the_callers_event_loops_and_respects_the_cap() -> None:
-    with hostile(reply(delay=0.05)) as server:
+    with hostile(reply(delay=0.2)) as server:
         backend = OpenAIBackend(settings(server.url, replace(FAST, concurrency=3)))
         for _ in range(2):  # each `run` is an event loop of its own
             responses = complete(backend, *(request(f"question {i}") for i in range(9)))
             assert all(r.failure is None for r in responses)
-        assert server.most_open == 3
-        assert server.connections == 3
+        assert 1 < server.most_open <= 3
+        assert server.connections <= 3
         run(backend.aclose())
 
 
 def test_the_deadline_of_a_call_does_not_run_while_it_waits_for_its_turn() -> None:
-    http = HttpSettings(concurrency=1, deadline_s=0.5, attempt_s=0.5, max_attempts=1)
-    with hostile(reply(delay=0.2)) as server:
+    http = HttpSettings(concurrency=1, deadline_s=2, attempt_s=2, max_attempts=1)
+    with hostile(reply(delay=0.5)) as server:
         responses = complete(OpenAIBackend(settings(server.url, http)), *(request(str(i)) for i in range(5)))
-    assert all(r.failure is None and r.latency_s < 0.5 for r in responses)
+    assert all(r.failure is None and r.latency_s < 2 for r in responses)
 
 
 def test_costs_follow_the_prices_and_missing_counts_are_estimated() -> None:

@@ -123,7 +123,7 @@ def endpoint(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with log.open("wb") as out:
         server = subprocess.Popen(arguments, stdout=out, stderr=out, env=environment)
     try:
-        for _ in range(400):
+        for _ in range(800):  # about 10 s on an idle core
             if server.poll() is not None:
                 pytest.fail(f"the server ended: {log.read_text()[-2000:]}")
             try:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from harness.operators.search_http import RequestForm, SearchR1Retriever, WebSea
 from harness.operators.serve import main, read_corpus
 from harness.types import OperatorFailure, OperatorResult, Passage
 
-FAST = HttpSettings(deadline_s=2.0, attempt_s=0.3, max_attempts=2, backoff_s=0.01, max_body_bytes=1 << 20)
+# Generous where time is not the point: the tests must hold on a busy machine.
+FAST = HttpSettings(deadline_s=60, attempt_s=30, max_attempts=2, backoff_s=0.01, max_body_bytes=1 << 20)
+HURRIED = replace(FAST, attempt_s=0.5)
 CORPUS = PASSAGES[:50] + PASSAGES[2000:2050]
 QUERIES = ["Land7 capital", "zzz", "Town12", ""]
 
@@ -166,13 +169,14 @@ def test_a_misbehaving_server_is_a_typed_visible_observation(
     if (name, kind) in NOT_WRONG:
         pytest.skip("not wrong in this protocol")
     monkeypatch.setenv("SEARCH_API_KEY", "key")
+    http = HURRIED if failure is TIMEOUT else FAST
     with hostile(behaviour) as server:
         retriever: Retriever = (
-            WebSearchRetriever(server.url, http=FAST) if kind == "web" else SearchR1Retriever(server.url, kind, FAST)  # type: ignore[arg-type]
+            WebSearchRetriever(server.url, http=http) if kind == "web" else SearchR1Retriever(server.url, kind, http)  # type: ignore[arg-type]
         )
         start = time.perf_counter()
         result = search(retriever)
-        assert time.perf_counter() - start < FAST.deadline_s
+        assert time.perf_counter() - start < 2 * HURRIED.attempt_s + 5
     assert (result.failure, result.retries) == (failure, retries)
     assert result.text.startswith("Search ")
 
