@@ -184,7 +184,7 @@ def checkpoint_sentence(claims: pd.DataFrame, alpha: float) -> str:
     least = format_p(float(claims["p_mcnemar"].min()))
     return (
         f"Of {len(claims)} pairs of checkpoints with the same seed, {plus} favour the first arm and {minus} the second "
-        f"at p ≤ {alpha:g} (uncorrected; smallest p {least}). Each is a statement about two checkpoints, none about the "
+        f"at p ≤ {alpha:g} (smallest {least}, uncorrected). Each is a statement about two checkpoints, none about the "
         "algorithms."
     )
 

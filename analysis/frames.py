@@ -96,12 +96,21 @@ def setting(config: Mapping[str, Any], path: str) -> Any:
     return node
 
 
-def arms_of(configs: Mapping[str, Mapping[str, Any]], axes: Sequence[str] | None = None) -> dict[str, Arm]:
-    """trial → its arm. `axes` (e.g. a sweep's declared parameters) or else every path that differs."""
+def arms_of(
+    configs: Mapping[str, Mapping[str, Any]],
+    axes: Sequence[str] | None = None,
+    declared: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Arm]:
+    """trial → its arm. `axes` (e.g. a sweep's declared parameters) or else every path that differs.
+
+    `declared` gives values of axes as the sweep file wrote them, where they are known (a mapping as an axis value
+    stands in the configuration with its defaults filled in).
+    """
     axes = list(axes) if axes is not None else swept_axes(list(configs.values()))
     out = {}
     for trial, config in configs.items():
-        settings = {a: setting(config, a) for a in axes if a not in NOT_A_SETTING}
+        written = (declared or {}).get(trial, {})
+        settings = {a: written.get(a, setting(config, a)) for a in axes if a not in NOT_A_SETTING}
         rest = {p: v for p, v in flatten(config).items() if p not in NOT_A_SETTING}
         out[trial] = Arm(arm_label(settings), settings, digest(rest))
     return out
@@ -118,6 +127,8 @@ class Frames:
     arms: Mapping[str, Arm] = field(default_factory=dict)
     questions: Mapping[str, int] = field(default_factory=dict)  # suite → questions evaluated; empty: not known
     path: Path | None = None  # the sweep's directory, where it has one
+    promises: frozenset[str] = frozenset()  # pre-registration hashes found with the trials
+    codes: frozenset[str] = frozenset()  # code versions the trials ran with
 
     @property
     def config_hash(self) -> str:

@@ -1,7 +1,7 @@
 """Journals on disk → frames. Schema in `frames.py`; episodes, read column by column on demand, in `episodes.py`.
 
     <sweep>/sweep.yaml
-    <sweep>/trials/<name>-<key8>/{config.yaml, metrics.jsonl, events.jsonl, episodes/*.parquet, result.json}
+    <sweep>/trials/<name>-<key8>/{config.yaml, trial.json, metrics.jsonl, events.jsonl, episodes/*.parquet, result.json}
 
 Only finished trials with a sound journal count. Every other trial stays in `Frames.trials` with the reason.
 """
@@ -9,6 +9,7 @@ Only finished trials with a sound journal count. Every other trial stays in `Fra
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,13 @@ def load_sweep(run_dir: str | Path) -> Frames:
         raise LoadError(f"{root}: no trials/ with a config.yaml inside; is this a sweep's output folder?")
     sweep = _yaml(root / "sweep.yaml") if (root / "sweep.yaml").exists() else {}
     configs = {f.name: _config(f) for f in folders}
-    arms = arms_of(configs, _axes(sweep, configs))
+    infos = {f.name: _info(f) for f in folders}
+    declared = {name: info.get("axes", {}) for name, info in infos.items()}
+    arms = arms_of(configs, _axes(sweep, configs), declared)
     trials, metrics = [], []
     for folder in folders:
         arm, config = arms[folder.name], configs[folder.name]
-        status, reason = _status(folder)
+        status, reason = _status(folder, infos[folder.name].get("key"))
         rows: list[dict[str, Any]] = []
         if not reason:
             try:
@@ -73,6 +76,8 @@ def load_sweep(run_dir: str | Path) -> Frames:
         arms=_in_order(arms.values(), sweep),
         questions=_questions(root, list(frame.loc[frame["included"], "trial"])),
         path=root,
+        promises=frozenset(i["preregistration"] for i in infos.values() if "preregistration" in i),
+        codes=frozenset(i["code"] for i in infos.values() if "code" in i),
     )
 
 
@@ -98,11 +103,24 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _status(folder: Path) -> tuple[str, str]:
+def _info(folder: Path) -> dict[str, Any]:
+    """trial.json, empty where there is none."""
+    try:
+        info = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise LoadError(f"{folder / 'trial.json'}: not readable as JSON ({error})") from error
+    return info if isinstance(info, dict) else {}
+
+
+def _status(folder: Path, key: str | None) -> tuple[str, str]:
     """(done | failed | unfinished, why it is left out or "")."""
     result = read_result(folder)
     if result is None:
         return "unfinished", "no result: still running, or killed"
+    if key is not None and result["key"] != key:
+        return "unfinished", "its result belongs to another configuration or version of the code"
     if result["status"] == "finished":
         return "done", ""
     lines = [line for line in str(result.get("error", "")).splitlines() if line.strip()]

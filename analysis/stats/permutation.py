@@ -2,14 +2,15 @@
 
 Units are seeds: one number a seed and arm (e.g. its EM over the fixed question set). The statistic is the difference
 of means; two-sided p = 2·min(one-sided), as in `scipy.stats.permutation_test`, so that the interval (two one-sided
-inversions at α/2) and the test always agree.
+inversions at α/2) and the test always agree. Small designs are enumerated here from cached subset matrices, as scipy
+does it but some 30 times faster (simulations need that); large ones are drawn by scipy.
 """
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,23 +57,48 @@ def seed_permutation(a: ArrayLike, b: ArrayLike, paired: bool = False) -> Test:
         return Test(difference, 1.0, method, smallest_p=1.0, note="one seed an arm: no evidence about the algorithm")
     if np.ptp(x - y if paired else np.concatenate([x, y])) == 0 and (not paired or x[0] == y[0]):
         return Test(0.0, 1.0, method, smallest_p=least, note="all values equal")
+    if total <= MAX_EXACT:
+        return Test(difference, _exact_p(x, y, paired), method, smallest_p=least)
     result = stats.permutation_test(
         (x, y),
         _difference,
         permutation_type="samples" if paired else "independent",
         vectorized=True,
-        n_resamples=total if total <= MAX_EXACT else _DRAWS,
+        n_resamples=_DRAWS,
         rng=np.random.default_rng(0),
     )
     return Test(difference, float(result.pvalue), method, smallest_p=least)
 
 
+def _exact_p(x: np.ndarray, y: np.ndarray, paired: bool) -> float:
+    """2·min(one-sided) over all rearrangements; sums that differ by round-off alone count as ties."""
+    if paired:
+        d = x - y
+        sums, observed = _signs(d.size) @ d, float(d.sum())
+        slack = 1e-12 * float(np.abs(d).sum())
+    else:
+        pooled = np.concatenate([x, y])
+        pooled -= pooled.mean()
+        sums, observed = _subsets(pooled.size, x.size) @ pooled, float(pooled[: x.size].sum())
+        slack = 1e-12 * float(np.abs(pooled).sum())
+    above, below = float((sums >= observed - slack).mean()), float((sums <= observed + slack).mean())
+    return min(1.0, 2 * min(above, below))
+
+
+@lru_cache(maxsize=32)
+def _signs(n: int) -> np.ndarray:
+    """All 2^n rows of signs, shape [2^n, n]."""
+    bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    return 1.0 - 2.0 * bits
+
+
 @lru_cache(maxsize=32)
 def _subsets(n: int, k: int) -> np.ndarray:
     """0/1 indicator rows of all k-subsets of n, shape [C(n,k), n]."""
-    rows = np.zeros((math.comb(n, k), n), dtype=np.float64)
-    for i, chosen in enumerate(combinations(range(n), k)):
-        rows[i, list(chosen)] = 1.0
+    count = math.comb(n, k)
+    chosen = np.fromiter(chain.from_iterable(combinations(range(n), k)), dtype=np.intp, count=count * k)
+    rows = np.zeros((count, n), dtype=np.float64)
+    rows[np.repeat(np.arange(count), k), chosen] = 1.0
     return rows
 
 
@@ -141,8 +167,10 @@ def difference_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level:
     if np.ptp(x) == 0 and np.ptp(y) == 0:
         flat = Interval(difference, difference, level, "Welch t on seed means")
         return Estimate(difference, flat, n, "no spread between seeds: zero-width interval")
-    ci = stats.ttest_ind(x, y, equal_var=False).confidence_interval(level)
-    return Estimate(difference, Interval(float(ci.low), float(ci.high), level, "Welch t on seed means"), n)
+    vx, vy = float(x.var(ddof=1)) / x.size, float(y.var(ddof=1)) / y.size
+    df = (vx + vy) ** 2 / (vx**2 / (x.size - 1) + vy**2 / (y.size - 1))
+    half = float(stats.t.ppf(0.5 + level / 2, df)) * math.sqrt(vx + vy)
+    return Estimate(difference, Interval(difference - half, difference + half, level, "Welch t on seed means"), n)
 
 
 def best_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level: float = 0.95) -> Estimate:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.multitest import multipletests
 
 from analysis.stats.cluster import clustered_mean, paired_questions, two_way_cluster
 from analysis.stats.multiplicity import holm, tost
@@ -147,6 +148,12 @@ def test_equivalence_needs_a_margin_wider_than_the_noise():
     assert tost([0.3, 0.3], [0.3, 0.3], 0.03).note
     with pytest.raises(DegenerateInput):
         tost(a, b, 0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_equals_statsmodels(p_values):
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 @pytest.mark.parametrize("paired", [True, False])

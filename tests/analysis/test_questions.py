@@ -337,7 +337,7 @@ def test_prompt_spread_is_reported_beside_the_mean(tmp_path, plan):
     for trial in frames.trials["trial"]:
         for split, right in levels.items():
             good = [episode([call(), answer()], f"q{i}", em=float(i < right)) for i in range(10)]
-            write(root, trial, 20, split, good[:9] + [episode([malformed(), answer()], "q9", em=0.0)])
+            write(root, trial, 20, split, [*good[:9], episode([malformed(), answer()], "q9", em=0.0)])
     data = load_episodes(frames)
     table = robustness.by_perturbation(data).set_index(["arm", "perturbation"])
     assert table.at[("grpo", "none"), "em"] == pytest.approx(0.8)

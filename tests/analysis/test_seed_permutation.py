@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from analysis.stats.permutation import (
     best_interval,
@@ -66,6 +67,28 @@ def test_the_interval_holds_exactly_the_shifts_that_the_test_does_not_reject(see
         (interval.high + 1e-7, False),
     ]:
         assert (seed_permutation(a - shift, b, paired).p > 1 - level + 1e-9) == inside
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_p_equals_scipys(paired):
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        a, b = rng.integers(0, 30, 5) / 30, rng.integers(0, 30, 5) / 30  # with ties
+        theirs = stats.permutation_test(
+            (a, b),
+            lambda x, y: x.mean() - y.mean(),
+            permutation_type="samples" if paired else "independent",
+            n_resamples=np.inf,
+        )
+        assert seed_permutation(a, b, paired).p == pytest.approx(theirs.pvalue)
+
+
+def test_the_t_interval_is_welchs():
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.3, 0.02, 5), rng.normal(0.28, 0.05, 3)
+    expected = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.9)
+    interval = difference_interval(a, b, level=0.9).interval
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_separated_arms_reach_the_smallest_p_and_no_less():

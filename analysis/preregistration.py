@@ -1,0 +1,82 @@
+"""Was the promise kept? The plan as hashed before the sweep against the plan as it stands now.
+
+`harness.config` hashes hypothesis, analysis section and seeds of the sweep file into sweep.yaml and every run. A report
+says which contrast is confirmatory, and flags any hash that does not match: a plan that changed after the fact makes
+nothing confirmatory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from analysis.frames import Frames
+from analysis.plan import Plan, read_plan
+from harness.config.identity import digest
+
+PROMISED = ("hypothesis", "analysis", "seeds")
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """`kept` False: a hash does not match, and `plan` then has no confirmatory contrast. `sentences` for a report."""
+
+    plan: Plan
+    hypothesis: str
+    recorded: str | None
+    kept: bool
+    sentences: tuple[str, ...]
+
+
+def expected_hash(config: dict[str, object]) -> str:
+    """Hash of what a resolved sweep file promises now."""
+    return digest({name: config.get(name) for name in PROMISED})
+
+
+def check(frames: Frames) -> Registration:
+    """Compare the hashes of sweep.yaml and of the trials with the plan that stands in sweep.yaml."""
+    plan = read_plan(frames.config.get("analysis"))
+    hypothesis = " ".join(str(frames.config.get("hypothesis", "")).split())
+    recorded = frames.config.get("preregistration")
+    lines = []
+    if plan.axis is None:
+        lines.append("No analysis was registered before the sweep: everything here is exploratory.")
+    else:
+        margin = f", margin {plan.margin:g}" if plan.margin is not None else ""
+        lines.append(
+            f"Registered before the sweep: {plan.metric} of {plan.treatment} against {plan.baseline} ({plan.axis}), "
+            f"α = {plan.alpha:g}, {plan.correction} over suites{margin}. Everything else is exploratory."
+        )
+    kept = True
+    if recorded is None and plan.axis is not None:
+        lines.append("The sweep records no hash of its plan, so nothing shows that the plan came first.")
+    expected = expected_hash(dict(frames.config))
+    if recorded is not None and recorded != expected:
+        kept = False
+        lines.append(
+            f"HASH MISMATCH: the plan was hashed as {recorded[:12]}, its text now gives {expected[:12]}. "
+            "It was changed afterwards; nothing counts as confirmatory."
+        )
+    others = sorted(h[:12] for h in frames.promises if h != expected)
+    if others:
+        kept = False
+        lines.append(f"HASH MISMATCH: some trials ran under another plan ({', '.join(others)}).")
+    if len(frames.codes) > 1:
+        lines.append(f"Trials ran with {len(frames.codes)} versions of the code.")
+    missing = _missing_seeds(frames)
+    if missing:
+        lines.append(f"Registered seeds without a finished trial: {missing}.")
+    return Registration(plan if kept else replace(plan, axis=None), hypothesis, recorded, kept, tuple(lines))
+
+
+def _missing_seeds(frames: Frames) -> str:
+    """ "grpo 3; gspo 1, 4": registered seeds that some arm lacks."""
+    seeds = frames.config.get("seeds")
+    if not isinstance(seeds, list):
+        return ""
+    used = frames.trials[frames.trials["included"]]
+    parts = []
+    for arm in frames.arms:
+        gone = sorted(set(seeds) - set(used.loc[used["arm"] == arm, "seed"]))
+        if gone:
+            parts.append(f"{arm} {', '.join(map(str, gone))}")
+    return "; ".join(parts)

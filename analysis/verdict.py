@@ -1,0 +1,123 @@
+"""What the numbers allow to be said, and not a word more.
+
+A sentence claims a difference only where the exact test, corrected, is at or below α; it claims equivalence only where
+TOST is; and otherwise it says that nothing was shown, which is not the same as saying that there is nothing. Suites
+hang on the primary test (fixed sequence): where the mean over suites shows no difference, no suite is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from analysis.compare import Comparison, format_p
+from analysis.plan import Plan
+from analysis.summary import OVERALL, SweepSummary
+
+
+class Verdict(StrEnum):
+    HIGHER = "higher"
+    LOWER = "lower"
+    EQUIVALENT = "equivalent"
+    UNDECIDED = "undecided"
+    UNREACHABLE = "unreachable"  # the design could not have shown a difference
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One contrast on one group: what may be said of it."""
+
+    comparison: Comparison
+    verdict: Verdict
+    confirmatory: bool
+    sentence: str
+
+
+def judge(row: Comparison, alpha: float) -> Verdict:
+    """The verdict of the numbers alone. Difference comes before equivalence: it may be real and below the margin."""
+    p = row.p_adjusted
+    if p is not None and p <= alpha:
+        return Verdict.HIGHER if (row.difference.value or 0.0) > 0 else Verdict.LOWER
+    if row.equivalence is not None and row.equivalence.p is not None and row.equivalence.p <= alpha:
+        return Verdict.EQUIVALENT
+    if row.test.smallest_p is not None and row.test.smallest_p > alpha:
+        return Verdict.UNREACHABLE
+    return Verdict.UNDECIDED
+
+
+def findings(rows: Sequence[Comparison], plan: Plan, what: str = "EM") -> list[Finding]:
+    """One finding a row, primary rows first. A suite of a confirmatory contrast counts as confirmatory only where the
+    mean over suites of that contrast, if there is one, was itself significant."""
+    passed = {
+        r.contrast.label: judge(r, plan.alpha) in (Verdict.HIGHER, Verdict.LOWER) for r in rows if r.group == OVERALL
+    }
+    out = []
+    for r in rows:
+        opened = r.group == OVERALL or passed.get(r.contrast.label, True)
+        out.append(
+            Finding(r, judge(r, plan.alpha), r.contrast.confirmatory and opened, sentence(r, plan, what, opened))
+        )
+    return sorted(out, key=lambda f: (not f.comparison.contrast.confirmatory, f.comparison.group != OVERALL))
+
+
+def sentence(row: Comparison, plan: Plan, what: str = "EM", opened: bool = True) -> str:
+    """English for one row. `opened` False: the primary test was not passed, so a small p claims nothing."""
+    c, verdict = row.contrast, judge(row, plan.alpha)
+    where = "" if row.group == OVERALL else f" on {row.group}"
+    if row.group == OVERALL:
+        where = " averaged over suites"
+    within = f" ({c.stratum})" if c.stratum else ""
+    numbers = f"difference {_points(row.difference.value)}{_interval(row)}, p {_p(row, plan)}"
+    seeds = f"{row.n_seeds[0]} v {row.n_seeds[1]} seeds"
+    names = f"{c.treatment} and {c.baseline}{within}"
+    if verdict in (Verdict.HIGHER, Verdict.LOWER) and not opened:
+        text = f"{what} of {names}{where} is not claimed to differ, because the primary test showed no difference"
+    elif verdict in (Verdict.HIGHER, Verdict.LOWER):
+        text = f"{what} of {c.treatment} is {verdict.value} than that of {c.baseline}{within}{where}"
+        if plan.margin is not None and abs(row.difference.value or 0) < plan.margin:
+            text += f", by less than the margin of {_points(plan.margin, signed=False)}"
+    elif verdict is Verdict.EQUIVALENT:
+        margin = _points(plan.margin, signed=False)
+        p = format_p(row.equivalence and row.equivalence.p)
+        text = f"{what} of {names} is equivalent{where} within {margin} (TOST p {p})"
+    elif verdict is Verdict.UNREACHABLE:
+        text = (
+            f"Nothing can be said of {what} of {names}{where}: with {seeds} the smallest attainable p is "
+            f"{format_p(row.test.smallest_p)}"
+        )
+    else:
+        text = f"No difference in {what} between {names} was shown{where}; neither was equivalence"
+        if plan.margin is None:
+            text = f"No difference in {what} between {names} was shown{where}; that is no evidence of sameness"
+    role = "" if c.confirmatory else "Exploratory: "
+    return f"{role}{text[0].upper() if not role else text[0]}{text[1:]} ({numbers}, {seeds})."
+
+
+def _p(row: Comparison, plan: Plan) -> str:
+    raw, adjusted = format_p(row.test.p), format_p(row.p_adjusted)
+    return raw if raw == adjusted else f"{raw}, {adjusted} after {plan.correction}"
+
+
+def _points(value: float | None, signed: bool = True) -> str:
+    if value is None:
+        return "not known"
+    shown = round(100 * value, 1) + 0.0
+    return f"{shown:+.1f} points" if signed else f"{shown:.1f} points"
+
+
+def _interval(row: Comparison) -> str:
+    interval = row.difference.interval
+    if interval is None:
+        return f" ({row.difference.note})"
+    kind = "exact " if "inversion" in interval.method else ""
+    return f" [{100 * interval.low + 0.0:+.1f}, {100 * interval.high + 0.0:+.1f}] {kind}{interval.level:.0%}"
+
+
+def headline(summary: SweepSummary) -> str:
+    """The first sentence of a report: the primary finding, or that none was registered."""
+    found = findings(summary.contrasts, summary.plan)
+    primary = [f for f in found if f.comparison.contrast.confirmatory]
+    if not primary:
+        return "No confirmatory contrast: what follows is exploratory."
+    return primary[0].sentence
