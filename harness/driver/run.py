@@ -63,7 +63,8 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
         differences = changes(folder, spec)
         if differences:
             return _refuse(console, folder, differences)
-        trials = expand(spec)
+        code = code_version()
+        trials = expand(spec, code)
         chosen = [(t, folder.trial(t)) for t in trials if fnmatch.fnmatch(t.name, options.only or "*")]
         if not chosen:
             say(console, f"no trial matches {options.only!r}; there are: {', '.join(t.name for t in trials[:20])}")
@@ -73,7 +74,7 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
             preview(console, spec, chosen, Watch(chosen, since).look(), parallel)
             return FINISHED
         with locked(folder.root / ".lock"):
-            return _run(spec, options, console, folder, trials, chosen, since)
+            return _run(spec, code, options, console, folder, trials, chosen, since)
     except (BusyError, ResourceError) as error:
         say(console, f"{spec.path}: {error}")
         return REFUSED
@@ -81,6 +82,7 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
 
 def _run(
     spec: SweepSpec,
+    code: str,
     options: Options,
     console: Console,
     folder: RunFolder,
@@ -93,7 +95,7 @@ def _run(
     if moved:
         say(console, f"the code has changed: {moved} earlier trials are now in {folder.root / 'superseded'}")
     for trial in trials:
-        prepare_trial(folder.trial(trial), trial, code_version(), spec.labels)
+        prepare_trial(folder.trial(trial), trial, code, spec.labels)
     finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
     todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
     say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")

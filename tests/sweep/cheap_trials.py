@@ -31,7 +31,7 @@ def learns(config: TrialConfig, journal: Journal) -> dict[str, float]:
             journal.episodes(step, "eval", [episode(suite, config.seed) for suite in config.data.eval_suites])
         journal.event("step", step=step)
         journal.metrics(step, values | final)
-    print(f"threads {os.environ['OMP_NUM_THREADS']} in {os.getcwd()}")
+    print(f"threads {os.environ.get('OMP_NUM_THREADS')} in {os.getcwd()}")
     return final
 
 
