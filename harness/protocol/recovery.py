@@ -40,6 +40,7 @@ def recover(
     - an opening tag said twice belongs to the element it stutters;
     - a closing tag without an opening one closes an element that begins where the one before ended, or, if its
       opening tag was crossed by another element's end, there;
+    - an action closed by the closing tag of another kind of action ends there;
     - an opening tag cut off at the end of the text opens an element;
     - a call that follows the thought without any tag is an action.
     """
@@ -51,8 +52,9 @@ def recover(
     ]
     reading = pair(text, found)
     elements = _without_stutter(text, reading.elements)
-    elements = _with_unopened(text, elements, reading)
-    return _with_tail(text, elements, tags, actions, operators)
+    elements = _with_unopened(text, elements, reading, actions)
+    covered = max([e.end for e in elements] + [end for _, _, _, end in reading.unopened], default=0)
+    return _with_tail(text, elements, covered, tags, actions, operators)
 
 
 def _without_stutter(text: str, elements: list[Element]) -> list[Element]:
@@ -67,8 +69,9 @@ def _without_stutter(text: str, elements: list[Element]) -> list[Element]:
     return merged
 
 
-def _with_unopened(text: str, elements: list[Element], reading: Reading) -> list[Element]:
-    """Add the elements that closing tags without an opening one must belong to."""
+def _with_unopened(text: str, elements: list[Element], reading: Reading, actions: Collection[Kind]) -> list[Element]:
+    """Add or end the elements that closing tags without an opening one must belong to."""
+    elements = list(elements)
     opened: dict[Kind, list[int]] = {}  # starts of crossed opening tags not yet used
     added: list[Element] = []
     events: list[Tag] = sorted([*reading.unopened, *reading.crossed], key=lambda tag: tag[2])
@@ -82,6 +85,11 @@ def _with_unopened(text: str, elements: list[Element], reading: Reading) -> list
             covered = max(covered, elements[upcoming].end)
             seen.add(elements[upcoming].kind)
             upcoming += 1
+        last = elements[upcoming - 1] if upcoming else None
+        if last is not None and not last.closed and start < last.end and {kind, last.kind} <= set(actions):
+            elements[upcoming - 1] = last._replace(inner_end=start, end=end, closed=True)
+            covered = end
+            continue
         begins = opened[kind].pop() if opened.get(kind) else _first_visible(text, covered)
         # a thought comes first: text before a closing think tag after an action is stray
         fits = begins < start and not (kind is Kind.THINK and seen)
@@ -95,12 +103,13 @@ def _with_unopened(text: str, elements: list[Element], reading: Reading) -> list
 def _with_tail(
     text: str,
     elements: list[Element],
+    covered: int,
     tags: Mapping[Kind, tuple[str, str]],
     actions: Collection[Kind],
     operators: Collection[str],
 ) -> list[Element]:
     """Add the element that what follows the last one begins, if it begins any."""
-    begins = _first_visible(text, max((e.end for e in elements), default=0))
+    begins = _first_visible(text, covered)
     tail = text[begins:].rstrip()
     has_think = any(e.kind is Kind.THINK for e in elements)
     kind: Kind | None = None
