@@ -104,7 +104,7 @@ class JsonGrammar:
 # scanned twice. The possessive repeat (`*+`) keeps the engine from retrying shorter strings.
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\]:,]|[^ \t\r\n"{}\[\]:,]+', re.DOTALL)
 _JSON_KINDS = {"think": Kind.THINK, "tool": Kind.TOOL, "input": Kind.TOOL, "answer": Kind.ANSWER, "info": Kind.INFO}
-_MAX_JSON_TOKENS = 8 * MAX_TAGS
+_MAX_JSON_TOKENS = 4 * MAX_TAGS
 
 
 class _JsonReader:
