@@ -16,6 +16,8 @@ from harness.engines.base import Generation, GenerationRequest, SamplingParams
 from harness.engines.decoder import Decoder, KVCache
 from harness.policy.weights import plain_state_dict
 
+GROWTH = 128
+"""The cache grows by this many positions, so that memory follows what episodes need, not what they might."""
 PREFILL_TOKENS = 8192
 """Padded tokens of one prefill call: bounds the memory of its activations."""
 
@@ -66,25 +68,28 @@ class BuiltinEngine:
     def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> list[Generation]:
         if not requests:
             return []
-        self._admit(requests)
         budget = {r.sequence_id: min(r.max_tokens, params.max_tokens, self._capacity - len(r.context)) for r in requests}
         if min(budget.values()) < 1:
             raise ValueError(f"a sequence has no room left in the engine's {self._capacity} tokens")
+        self._admit(requests, max(len(r.context) + budget[r.sequence_id] for r in requests))
         for row, request in enumerate(requests):  # rows 0..n-1 become these sequences
             self._swap(self._order.index(request.sequence_id), row)
         hidden = self._prefill(requests)
         noise = dict(zip((r.sequence_id for r in requests), uniforms([r.seed for r in requests], params.max_tokens)))
         return self._decode(requests, hidden, noise, budget, params)
 
-    def _admit(self, requests: Sequence[GenerationRequest]) -> None:
-        """Give new sequences a row; grow the cache where needed."""
+    def _admit(self, requests: Sequence[GenerationRequest], longest: int) -> None:
+        """Give new sequences a row; grow the cache to as many rows and positions as this call needs."""
         new = [r for r in requests if r.sequence_id not in self._lengths]
-        needed = len(self._order) + len(new)
-        if self._cache is None or self._cache.rows < needed:
-            grown = KVCache(self._decoder.shape, needed, self._capacity, self._dtype)
-            if self._cache is not None:
-                grown.keys[:, : self._cache.rows], grown.values[:, : self._cache.rows] = self._cache.keys, self._cache.values
-            self._cache = grown
+        rows, positions = len(self._order) + len(new), min(-(-longest // GROWTH) * GROWTH, self._capacity)
+        old = self._cache
+        if old is None or old.rows < rows or old.capacity < positions:
+            if old is not None:
+                rows, positions = max(rows, old.rows), max(positions, old.capacity)
+            self._cache = KVCache(self._decoder.shape, rows, positions, self._dtype)
+            if old is not None:
+                self._cache.keys[:, : old.rows, :, : old.capacity] = old.keys
+                self._cache.values[:, : old.rows, :, : old.capacity] = old.values
         for r in new:
             self._order.append(r.sequence_id)
             self._lengths[r.sequence_id] = 0
