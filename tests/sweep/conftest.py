@@ -20,7 +20,9 @@ SWEEP = """\
 name: demo
 hypothesis: the embedded arms differ
 profile: tiny
-fixed: {steps: 4, eval_every: 2, data.eval_suites: [world_single, world_chain], data.eval_questions: 5}
+fixed:
+  {steps: 4, eval_every: 2, rollout: {prompts_per_step: 16, group_size: 8},
+   data: {eval_suites: [world_single, world_chain], eval_questions: 5}}
 parameters:
   objective.preset: {values: [gsspo, grpo, gspo]}
 seeds: 2
