@@ -1,4 +1,4 @@
-"""From configuration to parts: policy, data, environment, engine. The only place that knows which part a setting means."""
+"""From configuration to parts (policy, data, environment, engine): the only place that knows what a setting means."""
 
 from __future__ import annotations
 

@@ -30,8 +30,9 @@ def evaluate(
 ) -> Evaluation:
     """Play every question once greedily and `samples` times at `temperature`.
 
-    `eval/em/<suite>`, `eval/f1/<suite>` and `eval/lenient/<suite>` are greedy, `eval/em_sampled/<suite>` means over samples;
-    `eval/em` and `eval/em_sampled` are means over suites, each suite counting the same. Others are over all episodes.
+    `eval/em/<suite>`, `eval/f1/<suite>` and `eval/lenient/<suite>` are greedy, `eval/em_sampled/<suite>` means over
+    samples; `eval/em` and `eval/em_sampled` are means over suites, each suite counting the same. Others are over all
+    episodes.
     """
     questions = [q for asked in suites.values() for q in asked]
     seeds = [EVALUATION_SEED + i for i in range(len(questions))]

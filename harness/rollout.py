@@ -1,6 +1,7 @@
 """Episodes: all of a batch advance together, turn by turn, policy and operators in alternation.
 
-Tokens the policy samples go into the trajectory as they are. Text is decoded from them once, to be parsed; what comes back
+Tokens the policy samples go into the trajectory as they are. Text is decoded from them once, to be parsed; what comes
+back
 from an operator is encoded once and appended as observation tokens. The environment's text is never parsed.
 """
 
@@ -41,7 +42,7 @@ from harness.types import (
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Limits of an episode. Response tokens count observations too; the response ends where the next turn finds no room."""
+    """Limits of an episode. Response tokens count observations too; an episode ends when its next turn has no room."""
 
     max_calls: int
     max_turns: int
@@ -120,7 +121,8 @@ async def _play(engine: Engine, environment: Environment, episodes: Sequence[_Ep
             GenerationRequest(
                 e.index,
                 e.context,
-                seed=e.seed * 64 + len(e.turns),  # one stream a turn: what a turn draws does not hang on earlier lengths
+                seed=e.seed * 64
+                + len(e.turns),  # one stream a turn: what a turn draws does not hang on earlier lengths
                 max_tokens=min(budgets.max_turn_tokens, budgets.max_response_tokens - e.response_tokens()),
             )
             for e in active

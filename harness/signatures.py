@@ -17,9 +17,9 @@ def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """Means over episodes (rates in [0, 1] unless the name says otherwise).
 
     reward_mean; em, f1, lenient; format_ok: no failure in the episode; parse_ok_rate: share of *turns* without one;
-    no_answer; wrong_order: a turn acted before it thought; operator_loop, warning_loop: three or more failed calls (format
-    warnings) in a row; repeat_loop: the same call three times in a row; lazy: well formed, wrong, no call at all;
-    calls, turns, tokens: numbers an episode; operator_diversity: entropy of the operators called (nats).
+    no_answer; wrong_order: a turn acted before it thought; operator_loop, warning_loop: three or more failed calls
+    (format warnings) in a row; repeat_loop: the same call three times in a row; lazy: well formed, wrong, no call at
+    all; calls, turns, tokens: numbers an episode; operator_diversity: entropy of the operators called (nats).
     """
     n = len(trajectories)
     turns = [t for e in trajectories for t in e.turns]

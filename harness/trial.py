@@ -2,8 +2,8 @@
 
     questions → groups of multi-turn rollouts → rewards → group-relative advantages → several clipped updates → repeat
 
-Everything random follows from `config.seed`: the order of the questions, every sampled token, every operator's draw. Results
-go to a sink; what the sink does with them (journal, tests) is not known here.
+Everything random follows from `config.seed`: the order of the questions, every sampled token, every operator's draw.
+Results go to a sink; what the sink does with them (journal, tests) is not known here.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.policy.forward import MicroBatch, micro_batches, policy_logprobs
 from harness.types import Group, Trajectory
 
-
 Reference = Callable[[MicroBatch], Tensor]
 """Log-probs of a micro-batch's policy tokens under the frozen reference policy, [T'], without gradient."""
 
@@ -135,4 +134,3 @@ def _one_update(
 
 def _sampled_logprobs(trajectories: Sequence[Trajectory]) -> Tensor:
     return torch.from_numpy(np.concatenate([t.sampled_logprobs for t in trajectories]))
-

@@ -34,7 +34,9 @@ def model(seed: int = 0) -> torch.nn.Module:
     return new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2, seed=seed).double()
 
 
-def step(groups: list[Group], settings: UpdateSettings, **kw: object) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+def step(
+    groups: list[Group], settings: UpdateSettings, **kw: object
+) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Weight changes of an SGD step of rate 1 (that is, minus the gradient), and the metrics."""
     policy = model()
     before = {n: p.detach().clone() for n, p in policy.named_parameters()}
@@ -64,7 +66,8 @@ def test_gradient_and_loss_do_not_change_with_the_micro_batch_split(preset: str,
 def test_a_group_of_equal_rewards_moves_nothing() -> None:
     moved, metrics = step([group(0, mixed=False)], SETTINGS)
     assert all(float(d.abs().max()) == 0.0 for d in moved.values())
-    assert metrics["update/skipped_share"] == 1.0 and metrics["update/grad_norm"] == 0.0
+    assert metrics["update/skipped_share"] == 1.0
+    assert metrics["update/grad_norm"] == 0.0
 
 
 def test_equal_groups_still_count_in_the_averages() -> None:
@@ -132,6 +135,7 @@ def test_several_updates_leave_the_old_policy_where_it_was_sampled() -> None:
     sampled = Group(groups[0].question, tuple(exact))
     optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
     once = policy_update(policy, optimizer, [sampled], FixedClip(0.2, 0.2), SETTINGS).metrics
-    assert once["update/ratio_max"] == pytest.approx(1.0, abs=1e-9) and once["sampler/logprob_gap"] < 1e-9
+    assert once["update/ratio_max"] == pytest.approx(1.0, abs=1e-9)
+    assert once["sampler/logprob_gap"] < 1e-9
     again = policy_update(policy, optimizer, [sampled], FixedClip(0.2, 0.2), SETTINGS).metrics
     assert again["update/ratio_max"] > 1.001

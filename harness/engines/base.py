@@ -1,4 +1,5 @@
-"""What an inference engine is: token ids in, sampled token ids and their log-probabilities out, weights updated in place.
+"""What an inference engine is: token ids in, sampled token ids and their log-probabilities out, weights updated in
+place.
 
 Text never passes through an engine. A sequence is known by an id from its first request until `release`; its context
 only ever grows, so an engine may keep the keys and values of what it has seen (the built-in engine does; vLLM's prefix

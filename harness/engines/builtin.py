@@ -1,7 +1,8 @@
 """The built-in engine: batched multi-turn generation on CPU with one KV row a sequence.
 
 Rows of sequences still generating are kept at the front of the cache (a finished row trades places with the last
-active one), so a decoding step never gathers or copies keys. Sequences that start with the same prompt share its prefill.
+active one), so a decoding step never gathers or copies keys. Sequences that start with the same prompt share its
+prefill.
 """
 
 from __future__ import annotations
@@ -68,14 +69,20 @@ class BuiltinEngine:
     def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> list[Generation]:
         if not requests:
             return []
-        budget = {r.sequence_id: min(r.max_tokens, params.max_tokens, self._capacity - len(r.context)) for r in requests}
+        budget = {
+            r.sequence_id: min(r.max_tokens, params.max_tokens, self._capacity - len(r.context)) for r in requests
+        }
         if min(budget.values()) < 1:
             raise ValueError(f"a sequence has no room left in the engine's {self._capacity} tokens")
         self._admit(requests, max(len(r.context) + budget[r.sequence_id] for r in requests))
         for row, request in enumerate(requests):  # rows 0..n-1 become these sequences
             self._swap(self._order.index(request.sequence_id), row)
         hidden = self._prefill(requests)
-        noise = dict(zip((r.sequence_id for r in requests), uniforms([r.seed for r in requests], params.max_tokens)))
+        noise = dict(
+            zip(
+                (r.sequence_id for r in requests), uniforms([r.seed for r in requests], params.max_tokens), strict=False
+            )
+        )
         return self._decode(requests, hidden, noise, budget, params)
 
     def _admit(self, requests: Sequence[GenerationRequest], longest: int) -> None:
@@ -129,10 +136,12 @@ class BuiltinEngine:
             del todo[-count:]
             tokens = torch.zeros(count, width, dtype=torch.int64)
             cached = torch.tensor([self._lengths[requests[r].sequence_id] for r in batch])
-            for i, r in enumerate(batch):
-                tokens[i, : fresh[r]] = torch.as_tensor(requests[r].context[int(cached[i]) :])
+            for i, row in enumerate(batch):
+                tokens[i, : fresh[row]] = torch.as_tensor(requests[row].context[int(cached[i]) :])
             rows = torch.tensor(batch)
-            hidden[rows] = self._decoder.forward(tokens, cached, torch.tensor([fresh[r] for r in batch]), rows, self._cache)
+            hidden[rows] = self._decoder.forward(
+                tokens, cached, torch.tensor([fresh[r] for r in batch]), rows, self._cache
+            )
         for leader, rows_ in followers.items():
             target = torch.tensor(rows_)
             self._cache.copy_row(leader, target, len(requests[leader].context))
@@ -161,7 +170,7 @@ class BuiltinEngine:
             drawn, logp = sample(self._decoder.logits(hidden), draws[:n, step], params.temperature)
             step += 1
             done: list[int] = []
-            for row, (sid, t, lp) in enumerate(zip(self._order[:n], drawn.tolist(), logp.tolist())):
+            for row, (sid, t, lp) in enumerate(zip(self._order[:n], drawn.tolist(), logp.tolist(), strict=False)):
                 tokens[sid].append(t)
                 logps[sid].append(min(lp, 0.0))
                 if t == params.stop_token:

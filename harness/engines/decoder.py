@@ -53,7 +53,10 @@ class DecoderShape:
 
 
 class KVCache:
-    """Keys and values of `rows` sequences of at most `capacity` tokens: two tensors [layers, rows, kv_heads, capacity, dim]."""
+    """Keys and values of `rows` sequences of at most `capacity` tokens.
+
+    Two tensors of shape [layers, rows, kv_heads, capacity, head_dim].
+    """
 
     def __init__(self, shape: DecoderShape, rows: int, capacity: int, dtype: torch.dtype) -> None:
         size = (shape.layers, rows, shape.kv_heads, capacity, shape.head_dim)

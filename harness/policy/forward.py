@@ -19,7 +19,7 @@ from harness.types import NO_UNIT, Trajectory
 
 @dataclass(frozen=True, eq=False)
 class MicroBatch:
-    """`indices`: which trajectories, in order; `tokens` int64 [b, width], right-padded with 0; `policy` bool [b, width]."""
+    """`indices`: which trajectories; `tokens` int64 [b, width], right-padded with 0; `policy` bool [b, width]."""
 
     indices: tuple[int, ...]
     tokens: Tensor

@@ -30,8 +30,9 @@ def imitate(
     """One pass of AdamW over `trajectories` in random order, cosine schedule; the mean loss of the last tenth.
 
     The loss is the mean negative log-likelihood (nats) of the policy tokens of an update of about `tokens_per_update`
-    tokens. With `context_weight` prompt and observation tokens are learnt too, at that weight: passages repeat names, which
-    teaches a fresh model to copy. `report(update, updates, loss)` is called after every update. Raises ValueError without trajectories.
+    tokens. With `context_weight` prompt and observation tokens are learnt too, at that weight: passages repeat names,
+    which teaches a fresh model to copy. `report(update, updates, loss)` is called after every update. Raises
+    ValueError without trajectories.
     """
     if not trajectories:
         raise ValueError("nothing to imitate: no scripted episode was made")

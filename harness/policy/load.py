@@ -116,5 +116,3 @@ def reference_of(policy: Policy, temperature: float, autocast: bool) -> Callable
             return policy_logprobs(frozen, batch, temperature, autocast)[0]
 
     return copied
-
-

@@ -74,9 +74,9 @@ def make_tokenizer(recipe: Recipe) -> ChatFormat:
     questions = world.split("train")
     texts = [f"{p.title}: {p.text}" for p in world.passages]
     texts += [questions[i].text for i in rng.choice(len(questions), 6000, replace=False)]
-    spoken = [
-        system_prompt(pool, "compact") + "\nsystem\nuser\nassistant\n" for pool in POOLS
-    ] + ["Find Capital of. Find Country of. Not found. Done. Answer is. Ask. I know. [1] [2] [3] [Answer 1] [Answer 2]"]
+    spoken = [system_prompt(pool, "compact") + "\nsystem\nuser\nassistant\n" for pool in POOLS] + [
+        "Find Capital of. Find Country of. Not found. Done. Answer is. Ask. I know. [1] [2] [3] [Answer 1] [Answer 2]"
+    ]
     return ChatFormat(train_tokenizer(texts + spoken * 500, recipe.vocab))
 
 
@@ -126,7 +126,7 @@ def scripted_episodes(phase: Phase, chat: ChatFormat, questions: Sequence[Questi
 def renamed(
     trajectory: Trajectory, chat: ChatFormat, settings: dict[str, Environment], rng: np.random.Generator
 ) -> Trajectory:
-    """The same episode about things with random names. Episodes whose question words a name otherwise stay as they are."""
+    """The same episode about things with random names; as it was, if the question words its name otherwise."""
     question = trajectory.question
     first = question.plan[0].subject
     if first not in question.text:
@@ -142,13 +142,15 @@ def renamed(
         if turn.observation_tokens and turn.result is not None:
             text = render_observation(rename(turn.result.text), trusted=turn.parsed.action is None)
             seen = chat.observation(text, turn_ended=True)
-        turns.append(replace(turn, tokens=tokens, logprobs=(0.0,) * len(tokens), action_start=0, observation_tokens=seen))
+        turns.append(
+            replace(turn, tokens=tokens, logprobs=(0.0,) * len(tokens), action_start=0, observation_tokens=seen)
+        )
     prompt = chat.prompt(system, rename(question.text))
     return replace(trajectory, prompt_tokens=prompt, turns=tuple(turns))
 
 
 def make(recipe: Recipe, out: Path) -> None:
-    """Run the recipe and write model and tokenizer to `out`; a phase whose result is in `out` already is not repeated."""
+    """Run the recipe, write model and tokenizer to `out`; a phase whose result is there already is not repeated."""
     begun = time.monotonic()
 
     def say(text: str) -> None:

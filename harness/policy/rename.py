@@ -18,7 +18,9 @@ def random_name(rng: np.random.Generator) -> str:
 
     def word() -> str:
         parts = (
-            _ONSETS[rng.integers(len(_ONSETS))] + _NUCLEI[rng.integers(len(_NUCLEI))] + _CODAS[rng.integers(len(_CODAS))]
+            _ONSETS[rng.integers(len(_ONSETS))]
+            + _NUCLEI[rng.integers(len(_NUCLEI))]
+            + _CODAS[rng.integers(len(_CODAS))]
             for _ in range(rng.integers(1, 4))
         )
         return "".join(parts).capitalize()

@@ -35,7 +35,9 @@ class Scripts:
     nouns: NounOf
     guess: Callable[[Question, np.random.Generator], str]
 
-    def search(self, question: Question, pool: Sequence[str], rng: np.random.Generator, hops: int | None = None) -> Script:
+    def search(
+        self, question: Question, pool: Sequence[str], rng: np.random.Generator, hops: int | None = None
+    ) -> Script:
         """One search a hop, each value read in the passage found; another query if it is not there, then the expert.
 
         `hops` stops early: the answer is then the value of the last hop looked up.
@@ -43,7 +45,7 @@ class Scripts:
         steps = question.plan[:hops]
         value = ""
         known = ""
-        for i, step in enumerate(steps):
+        for _i, step in enumerate(steps):
             noun = self.nouns.get(step.relation, step.relation)
             seen = yield turn(f"{known}Find {noun} of {step.subject}.", tool=f"Search: {step.subject} {noun}")
             if step.value not in seen:
@@ -51,7 +53,9 @@ class Scripts:
             if step.value not in seen and "AnswerGenerate" in pool:
                 asked = question.text if len(question.plan) == 1 else f"{noun} of {step.subject}"
                 seen = yield turn("Not found. Ask.", tool=f"AnswerGenerate: {asked}")
-                value = seen.removeprefix("<info>").removesuffix("</info>").removeprefix("Answer: ").strip() or "unknown"
+                value = (
+                    seen.removeprefix("<info>").removesuffix("</info>").removeprefix("Answer: ").strip() or "unknown"
+                )
                 known = f"{noun} of {step.subject} is {value}. "
                 if value != step.value:
                     break
@@ -136,8 +140,8 @@ class Scripts:
 def look_up(question: Question, titles: Mapping[str, str]) -> Script:
     """A real question without a plan: search for it, then for each supporting title until an answer is in sight.
 
-    `titles` maps the ids of supporting passages to their titles. The gold answer is given at the end in any case: what is
-    imitated is the protocol and the looking up, and short answers in the benchmark's form.
+    `titles` maps the ids of supporting passages to their titles. The gold answer is given at the end in any case:
+    what is imitated is the protocol and the looking up, and short answers in the benchmark's form.
     """
     gold = question.answers[0]
     seen = yield turn("I should look this up.", tool=f"Search: {question.text}")

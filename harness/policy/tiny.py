@@ -1,4 +1,4 @@
-"""The tiny policy: a Qwen2-architecture model and a byte-level BPE tokenizer of its own, small enough for CPU studies."""
+"""The tiny policy: a Qwen2-architecture model and its own byte-level BPE tokenizer, small enough for CPU studies."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ def warm_start(
 ) -> Policy:
     """`policy` after one pass over `episodes` scripted episodes; with `lora`, trained through adapters then merged.
 
-    `titles` maps the ids in `Question.supporting` to what a script searches for. `key` names the result in `cache`: it must change with everything the result depends on.
+    `titles` maps the ids in `Question.supporting` to what a script searches for. `key` names the result in `cache`:
+    it must change with everything the result depends on.
     """
     cache.mkdir(parents=True, exist_ok=True)
     file = cache / f"warm-{key}.safetensors"

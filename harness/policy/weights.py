@@ -17,7 +17,7 @@ def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
         return {k: v.detach() for k, v in model.state_dict().items()}
     from peft.tuners.lora import LoraLayer
 
-    base = model.get_base_model()
+    base: nn.Module = model.get_base_model()  # type: ignore[operator]
     weights = {k.replace(".base_layer.", "."): v.detach() for k, v in base.state_dict().items() if ".lora_" not in k}
     for name, module in base.named_modules():
         if isinstance(module, LoraLayer):

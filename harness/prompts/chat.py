@@ -1,7 +1,8 @@
 """ChatML as tokens: prompts and observations are encoded here, the policy's own tokens never are.
 
-One format for all tiers: Qwen2.5, SmolLM2 and the tiny policy all speak ChatML, where `<|im_end|>` ends a turn. Text that
-comes from outside (a question, an observation) is encoded with special tokens split, so that it cannot forge one.
+One format for all tiers: Qwen2.5, SmolLM2 and the tiny policy all speak ChatML, where `<|im_end|>` ends a turn. Text
+that comes from outside (a question, an observation) is encoded with special tokens split, so that it cannot forge
+one.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from harness.operators import Style, describe_pool
 from harness.protocol import XML, Grammar
 
-_FULL = """You answer a question by building a workflow, one step a turn. In every turn, first think, then take exactly one action:
-call one operator, or give the final answer. After a call you read its result and go on.
+_FULL = """You answer a question by building a workflow, one step a turn. In every turn, first think, then take
+exactly one action: call one operator, or give the final answer. After a call you read its result and go on.
 
 Operators:
 {operators}

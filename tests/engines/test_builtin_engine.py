@@ -56,7 +56,7 @@ def test_logprobs_over_several_turns_with_rows_ending_at_different_times_equal_t
     for turn in range(4):
         ids = [i for i in contexts if (i + turn) % 4 != 3]  # episodes drop in and out
         requests = [GenerationRequest(i, contexts[i], 100 * turn + i, 5 + i) for i in ids]
-        for i, out in zip(ids, engine.generate(requests, SamplingParams(1.0, 12, STOP))):
+        for i, out in zip(ids, engine.generate(requests, SamplingParams(1.0, 12, STOP)), strict=False):
             assert len(out.tokens) == len(out.logprobs) <= min(12, 5 + i)
             assert out.stopped == (out.tokens[-1] == STOP)
             np.testing.assert_allclose(out.logprobs, logprobs_of(policy, contexts[i], out.tokens), atol=2e-5)

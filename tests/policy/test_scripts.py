@@ -32,7 +32,7 @@ def environment(pool: str = "full") -> Environment:
 def play(strategy: str, spoil: float = 0.0) -> list[Trajectory]:
     scripts = Scripts(NOUNS, lambda q, rng: "nothing")
     env, rng = environment(), np.random.default_rng(0)
-    asked = [q for q in load_world().split("train", "world_compose")[:QUESTIONS]]
+    asked = list(load_world().split("train", "world_compose")[:QUESTIONS])
     spoken = [malformed(scripts.strategies[strategy](q, env.operators.pool, rng), spoil, rng) for q in asked]
     return rollout(ScriptedEngine(chat(), spoken), env, asked, range(len(asked)), 1.0)
 
@@ -77,9 +77,12 @@ def test_looking_up_a_real_question_asks_for_supporting_titles_until_the_answer_
 def test_renaming_is_consistent_and_complete(seed: int) -> None:
     rename = Renamer(["Chad", "N'Djamena", "New Chad", "1.9 million"], np.random.default_rng(seed))
     text = rename("New Chad is not Chad. Chad's capital is N'Djamena, of 1.9 million. Chadwick stays.")
-    assert "N'Djamena" not in text and text.endswith("Chadwick stays.")
-    assert text.startswith(rename("New Chad")) and f"not {rename('Chad')}." in text
-    assert rename("1.9 million") in text and rename("1.9 million").endswith(" million")
+    assert "N'Djamena" not in text
+    assert text.endswith("Chadwick stays.")
+    assert text.startswith(rename("New Chad"))
+    assert f"not {rename('Chad')}." in text
+    assert rename("1.9 million") in text
+    assert rename("1.9 million").endswith(" million")
 
 
 def test_a_scripted_turn_is_well_formed() -> None:
