@@ -12,6 +12,8 @@ from harness.rollout import Environment, rollout
 from harness.signatures import episode_metrics
 from harness.types import Question, Trajectory
 
+EPISODES_AT_ONCE = 64
+"""Bounds the engine's memory whatever the number of questions."""
 EVALUATION_SEED = 771
 """Sampled answers use the same random streams in every evaluation of every trial."""
 
@@ -36,14 +38,13 @@ def evaluate(
     """
     questions = [q for asked in suites.values() for q in asked]
     seeds = [EVALUATION_SEED + i for i in range(len(questions))]
-    greedy = rollout(engine, environment, questions, seeds, temperature=0.0)
+    greedy = _play(engine, environment, questions, seeds, 0.0)
     metrics = {f"eval/{k}": v for k, v in episode_metrics(greedy).items()}
     sampled: list[Trajectory] = []
     if samples:
         repeated = [q for q in questions for _ in range(samples)]
-        sampled = rollout(
-            engine, environment, repeated, [EVALUATION_SEED + i for i in range(len(repeated))], temperature
-        )
+        seeds = [EVALUATION_SEED + i for i in range(len(repeated))]
+        sampled = _play(engine, environment, repeated, seeds, temperature)
         metrics |= {f"eval_sampled/{k}": v for k, v in episode_metrics(sampled).items()}
     for name, episodes in (("em", greedy), ("em_sampled", sampled), ("f1", greedy), ("lenient", greedy)):
         if not episodes:
@@ -56,3 +57,13 @@ def evaluate(
             metrics[f"eval/{name}/{suite}"] = means[-1]
         metrics[f"eval/{name}"] = float(np.mean(means))
     return Evaluation(metrics, tuple(greedy), tuple(sampled))
+
+
+def _play(
+    engine: Engine, environment: Environment, questions: Sequence[Question], seeds: Sequence[int], temperature: float
+) -> list[Trajectory]:
+    played: list[Trajectory] = []
+    for i in range(0, len(questions), EPISODES_AT_ONCE):
+        part = slice(i, i + EPISODES_AT_ONCE)
+        played += rollout(engine, environment, questions[part], seeds[part], temperature)
+    return played
