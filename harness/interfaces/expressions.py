@@ -13,13 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from harness.interfaces.library import FUNCTIONS, invoke
 from harness.interfaces.limits import CodeError, Meter
 from harness.interfaces.methods import METHODS
-from harness.interfaces.operations import binary, compare, get_item, set_item, unary
+from harness.interfaces.operations import binary, compare, constant, formatted, get_item, set_item, unary
 from harness.interfaces.program import check_name
 from harness.interfaces.values import (
     NUMBERS,
-    PYTHON_ERRORS,
     Value,
-    as_code_error,
     items_of,
     key_of,
     repr_of,
@@ -30,7 +28,6 @@ from harness.interfaces.values import (
 Operator = Callable[[Sequence[Value], Mapping[str, Value], Meter], Awaitable[str]]
 """An operator as a program sees it: positional and named arguments in, its text out."""
 
-_FORMAT_SPEC = re.compile(r"[<>^]?0?\d{0,2},?(?:\.\d{1,2})?[dfegsx%]?")
 _SHORT_CIRCUIT = ("any", "all")
 
 
@@ -88,7 +85,7 @@ class Expressions:
         self.meter.spend()
         match node:
             case ast.Constant():
-                return self.constant(node)
+                return constant(node, self.meter)
             case ast.Name():
                 return self.lookup(node)
             case ast.Call():
@@ -110,7 +107,7 @@ class Expressions:
             case ast.IfExp():
                 return await self.value(node.body if await self.value(node.test) else node.orelse)
             case ast.JoinedStr():
-                return await self.formatted(node)
+                return await self.joined(node)
             case ast.List():
                 return [await self.value(element) for element in node.elts]
             case ast.Tuple():
@@ -123,19 +120,6 @@ class Expressions:
             case ast.ListComp():
                 return await self.collected(node)
         raise CodeError("SyntaxError", f"{words(node)} is not available here", node.lineno)
-
-    def constant(self, node: ast.Constant) -> Value:
-        value = node.value
-        if isinstance(value, str):
-            self.meter.text(len(value))
-            return value.encode("utf-8", "replace").decode()  # an escaped lone surrogate is no text
-        if value is None or isinstance(value, float):
-            return value
-        if isinstance(value, int):
-            if value.bit_length() > self.meter.limits.int_bits:
-                raise CodeError("SizeLimit", f"a whole number may have at most {self.meter.limits.int_bits} bits")
-            return value
-        raise CodeError("SyntaxError", f"a {type(value).__name__} constant is not available here", node.lineno)
 
     def lookup(self, node: ast.Name) -> Value:
         if node.id in self.variables:
@@ -170,7 +154,7 @@ class Expressions:
             result[name] = await self.value(item)
         return result
 
-    async def formatted(self, node: ast.JoinedStr) -> str:
+    async def joined(self, node: ast.JoinedStr) -> str:
         pieces: list[str] = []
         for part in node.values:
             if isinstance(part, ast.FormattedValue):
@@ -190,14 +174,9 @@ class Expressions:
             return text_of(value, self.meter)
         parts = node.format_spec.values if isinstance(node.format_spec, ast.JoinedStr) else []
         spec = "".join(str(p.value) for p in parts if isinstance(p, ast.Constant))
-        if len(parts) > 1 or (parts and not isinstance(parts[0], ast.Constant)) or not _FORMAT_SPEC.fullmatch(spec):
-            raise CodeError("ValueError", "this format is not available in f-strings", node.lineno)
-        if not isinstance(value, (str, *NUMBERS)):
-            raise CodeError("TypeError", f"unsupported format string for {type_name(value)}", node.lineno)
-        try:
-            return format(value, spec)
-        except PYTHON_ERRORS as error:
-            raise as_code_error(error) from None
+        if not all(isinstance(p, ast.Constant) for p in parts):
+            raise CodeError("ValueError", "a format must be written out in f-strings", node.lineno)
+        return formatted(value, spec, self.meter)
 
     async def collected(self, node: ast.ListComp | ast.GeneratorExp) -> list[Value]:
         result: list[Value] = []

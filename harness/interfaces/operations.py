@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -144,3 +145,37 @@ def _position(index: Value) -> int:
     if not isinstance(index, int):
         raise CodeError("TypeError", f"an index must be a whole number or a slice, not {type_name(index)}")
     return index
+
+
+# --- constants and formats ------------------------------------------------------------------------------------------
+
+_FORMAT_SPEC = re.compile(r"[<>^]?0?\d{0,2},?(?:\.\d{1,2})?[dfegsx%]?")
+
+
+def constant(node: ast.Constant, meter: Meter) -> Value:
+    """The value of a literal: None, a bool, a number or a text."""
+    value = node.value
+    if isinstance(value, str):
+        meter.text(len(value))
+        return value.encode("utf-8", "replace").decode()  # an escaped lone surrogate is no text
+    if value is None or isinstance(value, float):
+        return value
+    if isinstance(value, int):
+        if value.bit_length() > meter.limits.int_bits:
+            raise CodeError("SizeLimit", f"a whole number may have at most {meter.limits.int_bits} bits")
+        return value
+    raise CodeError("SyntaxError", f"a {type(value).__name__} constant is not available here", node.lineno)
+
+
+def formatted(value: Value, spec: str, meter: Meter) -> str:
+    """`format(value, spec)` for texts and numbers, widths and precisions below 100."""
+    if not _FORMAT_SPEC.fullmatch(spec):
+        raise CodeError("ValueError", "this format is not available in f-strings")
+    if not isinstance(value, (str, *NUMBERS)):
+        raise CodeError("TypeError", f"unsupported format string for {type_name(value)}")
+    try:
+        text = format(value, spec)
+    except PYTHON_ERRORS as error:
+        raise as_code_error(error) from None
+    meter.text(len(text))
+    return text

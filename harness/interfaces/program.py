@@ -15,6 +15,9 @@ from harness.interfaces.limits import CodeError, Limits
 PROGRAM = "<program>"
 """File name given to the parser. It looks for a line of such a file to quote in a syntax error; there is none."""
 
+_NESTING = ("(", "[", "{", "-", "+", "~", "*", "not ", " if ", "lambda", "await")
+"""What can nest one expression in another without a bracket between them, or with one."""
+
 
 def read_program(source: str, limits: Limits) -> ast.Module:
     """Parse `source`. Raises CodeError (with a line where one is known) for anything that cannot be parsed safely.
@@ -51,6 +54,8 @@ def _check_tokens(source: str, limits: Limits) -> None:
                 indents += 1
             elif token.type == tokenize.DEDENT:
                 indents -= 1
+            elif token.type == tokenize.STRING and "{" in token.string:
+                tokens += sum(map(token.string.count, _NESTING))  # an f-string is one token, whatever it holds
             elif token.type == tokenize.OP:
                 depth += (token.string in "([{") - (token.string in ")]}")
             line = token.start[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import tracemalloc
 from typing import Any
@@ -325,6 +326,10 @@ BOMBS = [
     "~" * 7000 + "1",
     "1" + "+1" * 3000,
     "1" + "**1" * 2000,
+    "f'{" + "-" * 7000 + "1}'",
+    "f'{" + "not " * 1500 + "1}'",
+    "f'{" + "1 if 1 else " * 550 + "1}'",
+    "f'{" + "(" * 1000 + "1" + ")" * 1000 + "}'",
     "x" + ".a" * 3000,
     "x" + "[0]" * 200,
     "x" + "()" * 200,
@@ -413,6 +418,20 @@ def test_an_attempt_ends_in_an_error_the_policy_reads(source: str) -> None:
     assert time.perf_counter() - began < 4  # steps bound it far below; generous because machines are shared
 
 
+def test_no_attempt_overflows_a_small_stack() -> None:
+    """Parsing recurses in C on nesting; a thread with a small stack would crash the process, not raise."""
+    done: list[str] = []
+    size = threading.stack_size(512 * 1024)
+    try:
+        thread = threading.Thread(target=lambda: done.extend(execute(source).parsed.text for source in DEEPEST))
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(size)
+    assert done == DEEPEST
+
+
+DEEPEST = [source for source in BOMBS if len(source) > 300]
 LARGEST = [b for b in BOMBS if "40000" in b or "5000" in b or "10**9" in b]
 
 
