@@ -178,21 +178,6 @@ def restart(directory: str | Path) -> None:
         path.unlink()
 
 
-def rewind(directory: str | Path, step: int) -> None:
-    """Forget what came after `step`, so that a trial can go on from a checkpoint taken at its end."""
-    root = Path(directory)
-    (root / RESULT).unlink(missing_ok=True)
-    metrics, events = read_lines(root / METRICS).records, read_lines(root / EVENTS).records
-    kept = [r for r in metrics if r["step"] <= step]
-    last = kept[-1]["ts"] if kept else -1
-    for name, records in ((METRICS, kept), (EVENTS, [r for r in events if r["ts"] <= last])):
-        lines = [seal({**record, "n": n}) + "\n" for n, record in enumerate(records)]
-        write_atomically(root / name, "".join(lines).encode())
-    for path in (root / EPISODES).glob("step-*.parquet"):
-        if int(path.name.split("-")[1]) > step:
-            path.unlink()
-
-
 def read_lines(path: str | Path) -> Lines:
     """Read a journal file; a missing one is empty. Damage is reported, never raised."""
     path = Path(path)

@@ -23,7 +23,6 @@ from harness.journal import (
     read_metrics,
     read_result,
     restart,
-    rewind,
     seal,
     unseal,
 )  # fmt: skip
@@ -120,19 +119,6 @@ def test_equal_runs_have_equal_content_whatever_the_time(tmp_path):
     with Journal(b) as journal:
         journal.metrics(4, {"train/em": 0.5000000000000001})
     assert content(a) != content(b)
-
-
-def test_rewinding_and_redoing_gives_the_uninterrupted_content(tmp_path):
-    whole = write(tmp_path / "whole", 6)
-    broken = write(tmp_path / "broken", 5)
-    rewind(broken, 2)
-    assert [step for step, *_ in read_metrics(broken)] == [0, 1, 2]
-    ticks = itertools.count(9000)
-    with Journal(broken, clock=lambda: next(ticks)) as journal:
-        for step in range(3, 6):
-            journal.event("evaluated", step=step)
-            journal.metrics(step, {**VALUES, "step": step})
-    assert content(broken) == content(whole)
 
 
 def test_a_result_names_the_trial_and_its_end(tmp_path):
