@@ -68,6 +68,11 @@ def test_wrong_passages_do_not_hold_the_answer() -> None:
     assert "Capital7." not in result.text
 
 
+def test_a_decoy_that_leads_to_the_answer_is_not_used() -> None:
+    box = FaultInjector(toolbox(EXPERT), FaultPlan(("wrong_passage",), 1.0), KNOWLEDGE, ["Land7", "Town7"])
+    assert run(box.call("Search", "Land7 capital", CallContext(Q))).fault is None
+
+
 @pytest.mark.parametrize("style", ["compact", "full"])
 @pytest.mark.parametrize(
     ("query", "subject", "true"), [("Town7", "Town7", "Land7"), ("Land7 capital", "Land7", "Capital7")]

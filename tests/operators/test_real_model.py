@@ -140,6 +140,7 @@ def endpoint(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             server.kill()
 
 
+@pytest.mark.slow
 def test_a_real_server_serves_operators_and_both_backends_agree(endpoint: str, model: Path, tmp_path: Path) -> None:
     http = HttpSettings(deadline_s=60, attempt_s=60)
     ledger = Ledger(OpenAIBackend(EndpointSettings(endpoint, str(model), http=http, cache=tmp_path / "c.db")))
@@ -151,6 +152,7 @@ def test_a_real_server_serves_operators_and_both_backends_agree(endpoint: str, m
     assert (account.completions, account.cached, account.failures) == (2, 1, {})
 
 
+@pytest.mark.slow
 def test_a_real_server_is_asked_at_the_same_time(endpoint: str, model: Path) -> None:
     backend = OpenAIBackend(EndpointSettings(endpoint, str(model), http=HttpSettings(concurrency=4, deadline_s=60)))
     box = Toolbox(["AnswerGenerate"], backend, max_tokens=64)
@@ -161,6 +163,7 @@ def test_a_real_server_is_asked_at_the_same_time(endpoint: str, model: Path) -> 
     assert {r.text for r in run(work())} == {"Thought: t\nAnswer: Paris"}
 
 
+@pytest.mark.slow
 def test_a_model_the_server_does_not_have_is_a_visible_failure(endpoint: str) -> None:
     http = HttpSettings(deadline_s=20, max_attempts=1)
     result = call(OpenAIBackend(EndpointSettings(endpoint, "no-such-model", http=http)))

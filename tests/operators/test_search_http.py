@@ -176,7 +176,7 @@ def test_a_misbehaving_server_is_a_typed_visible_observation(
         )
         start = time.perf_counter()
         result = search(retriever)
-        assert time.perf_counter() - start < 2 * HURRIED.attempt_s + 5
+        assert time.perf_counter() - start < 2 * HURRIED.attempt_s + 30
     assert (result.failure, result.retries) == (failure, retries)
     assert result.text.startswith("Search ")
 

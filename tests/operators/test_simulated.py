@@ -125,7 +125,7 @@ def test_the_optimizer_gives_the_first_hops_query_at_its_rate() -> None:
 
 
 def test_samples_hit_and_slip_at_their_rates_and_differ_from_each_other() -> None:
-    rates = SimulatedRates(knows_common=1, knows_obscure=0, sample_slip=0.2, sample_luck=0.3, abstains=0)
+    rates = SimulatedRates(knows_common=1, knows_obscure=0, sample_slip=0.1, sample_luck=0.5, abstains=0)
     box = toolbox(rates)
     jobs = [("MultiAnswerGenerate", q.text, CallContext(q)) for q in ONE_HOP]
     right = different = 0
