@@ -36,7 +36,7 @@ def load_sweep(run_dir: str | Path) -> Frames:
     configs = {f.name: _config(f) for f in folders}
     infos = {f.name: _info(f) for f in folders}
     declared = {name: info.get("axes", {}) for name, info in infos.items()}
-    arms = arms_of(configs, _axes(sweep, configs), declared)
+    arms = arms_of(configs, varying_axes(sweep, configs), declared)
     trials, metrics = [], []
     for folder in folders:
         arm, config = arms[folder.name], configs[folder.name]
@@ -73,8 +73,8 @@ def load_sweep(run_dir: str | Path) -> Frames:
         config=sweep,
         trials=frame,
         metrics=metrics_frame(metrics).drop_duplicates(["trial", "step", "metric"], keep="last", ignore_index=True),
-        arms=_in_order(arms.values(), sweep),
-        questions=_questions(root, list(frame.loc[frame["included"], "trial"])),
+        arms=in_order(arms.values(), sweep),
+        questions=count_questions(root, list(frame.loc[frame["included"], "trial"])),
         path=root,
         promises=frozenset(i["preregistration"] for i in infos.values() if "preregistration" in i),
         codes=frozenset(i["code"] for i in infos.values() if "code" in i),
@@ -127,7 +127,7 @@ def _status(folder: Path, key: str | None) -> tuple[str, str]:
     return "failed", lines[-1].strip() if lines else "failed without a message"
 
 
-def _axes(sweep: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def varying_axes(sweep: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The declared axes that do vary (all of them when none does), or every path that differs between trials."""
     declared = list(sweep.get("parameters") or {})
     if not declared:
@@ -136,7 +136,7 @@ def _axes(sweep: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) ->
     return varying or declared
 
 
-def _in_order(arms: Iterable[Arm], sweep: Mapping[str, Any]) -> dict[str, Arm]:
+def in_order(arms: Iterable[Arm], sweep: Mapping[str, Any]) -> dict[str, Arm]:
     """Arms by label, in the order in which the sweep file lists the values."""
     from analysis.plan import same_setting
 
@@ -153,7 +153,7 @@ def _in_order(arms: Iterable[Arm], sweep: Mapping[str, Any]) -> dict[str, Arm]:
     return {arm.label: arm for arm in sorted(unique.values(), key=lambda a: (rank(a), a.label))}
 
 
-def _questions(root: Path, trials: list[str]) -> dict[str, int]:
+def count_questions(root: Path, trials: list[str]) -> dict[str, int]:
     """Distinct questions a suite in the last greedy evaluation of the first included trial."""
     for trial in trials:
         files = sorted((root / "trials" / trial / EPISODES).glob("step-*-eval.parquet"))

@@ -1,12 +1,35 @@
-"""Reports from a sweep's directory."""
+"""A sweep's report: `python -m reports.build RUN_DIR|EXPERIMENT [--out DIR]`.
+
+    report.html   one file with everything inline, for offline reading
+    report.pdf    the same as vectors
+    figures/      NAME.svg .pdf .png .csv .txt (caption)
+    tables/       NAME.tex (booktabs) and NAME.csv (full precision)
+    summary.txt   the first thing to read
+
+The same journals give the same bytes.
+"""
 
 from __future__ import annotations
 
+import argparse
+import base64
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.load import load_sweep
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from analysis.frames import Frames
+from analysis.load import LoadError, load_sweep
+from analysis.verdict import headline
+from reports import pdf, tables
 from reports.figures import learning
-from reports.style import save
+from reports.gallery import specimens, to_html
+from reports.material import Material, gather
+from reports.sections import SECTIONS, Section
+from reports.style import save, themed_svg
+
+LEARNING_METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}
 
 
 def write_learning_curves(run_dir: str | Path, out_dir: str | Path) -> list[Path]:
@@ -19,4 +42,103 @@ def write_learning_curves(run_dir: str | Path, out_dir: str | Path) -> list[Path
     return paths
 
 
-LEARNING_METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}
+def write_report(frames: Frames, out_dir: str | Path) -> list[Path]:
+    """Write the whole report; returns the paths, report.html first. Raises ValueError when nothing can be analysed."""
+    out = Path(out_dir)
+    material = gather(frames)
+    sections = [make(material) for make in SECTIONS]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.html").write_text(page(material, sections), encoding="utf-8")
+    lead = [headline(material.summary), *material.registration.sentences]
+    pdf.write(out / "report.pdf", frames.name, lead, sections)
+    (out / "summary.txt").write_text(material.summary.text(), encoding="utf-8")
+    (out / "summary.csv").write_text(material.summary.csv(), encoding="utf-8")
+    paths = [out / name for name in ("report.html", "report.pdf", "summary.txt", "summary.csv")]
+    (out / "tables").mkdir(exist_ok=True)
+    for section in sections:
+        for figure in section.figures:
+            paths += save(figure, out / "figures")
+        for table in section.tables:
+            tex, data = (out / "tables" / f"{table.name}.{ext}" for ext in ("tex", "csv"))
+            tex.write_text(tables.to_latex(table), encoding="utf-8")
+            full = table.frame if table.data is None else table.data
+            full.to_csv(data, index=False, lineterminator="\n")
+            paths += [tex, data]
+    return paths
+
+
+def page(material: Material, sections: Sequence[Section]) -> str:
+    """report.html: chapters, episodes, trials."""
+    frames, registration = material.frames, material.registration
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+    )
+    shown = [
+        {
+            "name": s.name,
+            "title": s.title,
+            "role": s.role,
+            "text": s.text,
+            "tables": [tables.to_html(t) for t in s.tables],
+            "figures": [
+                {
+                    "name": f.name,
+                    "title": f.title,
+                    "caption": str(f.caption),
+                    "svg": themed_svg(f),
+                    "csv": base64.b64encode(f.data.to_csv(index=False, lineterminator="\n").encode()).decode(),
+                }
+                for f in s.figures
+            ],
+        }
+        for s in sections
+    ]
+    return environment.get_template("report.html.j2").render(
+        title=frames.name,
+        hypothesis=registration.hypothesis,
+        headline=headline(material.summary),
+        kept=registration.kept,
+        registration=registration.sentences,
+        sections=shown,
+        cards=[to_html(s) for s in specimens(material.everything)],
+        included=int(frames.trials["included"].sum()),
+        total=len(frames.trials),
+        left_out=[f"{t} ({status}): {reason}" for t, status, reason in material.summary.left_out],
+        config_hash=frames.config_hash,
+        plan_hash=(registration.recorded or "not recorded")[:12],
+    )
+
+
+def _frames(source: str, uri: str | None, cache: Path) -> Frames:
+    if (Path(source) / "trials").is_dir():
+        return load_sweep(source)
+    if uri is None and Path(source).exists():
+        raise LoadError(f"{source}: no trials/ inside; is this a sweep's output folder?")
+    from analysis.load_mlflow import load_experiment
+
+    return load_experiment(source, uri, cache)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", help="a sweep's output folder, or the name of an MLflow experiment")
+    parser.add_argument("--out", type=Path, help="default: SOURCE/report, or report-EXPERIMENT")
+    parser.add_argument("--uri", help="MLflow store or server of the experiment; default: sqlite:///runs/mlflow.db")
+    options = parser.parse_args(arguments)
+    folder = Path(options.source)
+    out = options.out or (folder / "report" if folder.is_dir() else Path(f"report-{options.source}"))
+    try:
+        paths = write_report(_frames(options.source, options.uri, out / "episodes"), out)
+    except ValueError as error:
+        print(f"no report: {error}", file=sys.stderr)
+        return 1
+    print(f"{paths[0]} and {len(paths) - 1} more files")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import matplotlib as mpl
@@ -103,7 +104,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawn figure with its caption and the numbers behind it."""
+    """A drawn figure with its caption and the numbers behind it. Its layout is computed once, when it is made."""
 
     name: str
     title: str
@@ -111,13 +112,19 @@ class Figure:
     canvas: Canvas = field(repr=False)
     data: pd.DataFrame = field(repr=False)
 
+    def __post_init__(self) -> None:
+        with house_style():
+            self.canvas.draw_without_rendering()
+            self.canvas.set_layout_engine("none")
 
-def svg_bytes(canvas: Canvas, salt: str) -> bytes:
-    """The figure as SVG without date or creator; element ids depend on `salt` alone, so pages can inline several."""
-    out = io.BytesIO()
-    with house_style(), mpl.rc_context({"svg.hashsalt": salt}):
-        canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return out.getvalue()
+    @cached_property
+    def svg(self) -> bytes:
+        """SVG without date or creator. Element ids depend on the name alone, so that a page can inline several."""
+        out = io.BytesIO()
+        no_date = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        with house_style(), mpl.rc_context({"svg.hashsalt": self.name}):
+            self.canvas.savefig(out, format="svg", metadata=no_date)
+        return out.getvalue()
 
 
 def save(figure: Figure, out_dir: str | Path) -> list[Path]:
@@ -126,7 +133,7 @@ def save(figure: Figure, out_dir: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     base = folder / figure.name
     paths = [base.with_name(f"{figure.name}.{ext}") for ext in ("svg", "pdf", "png", "csv", "txt")]
-    paths[0].write_bytes(svg_bytes(figure.canvas, figure.name))
+    paths[0].write_bytes(figure.svg)
     with house_style():
         no_date = {"CreationDate": None, "Creator": None, "Producer": None}
         figure.canvas.savefig(paths[1], format="pdf", metadata=no_date)
@@ -138,7 +145,7 @@ def save(figure: Figure, out_dir: str | Path) -> list[Path]:
 
 def themed_svg(figure: Figure) -> str:
     """SVG to inline in a page: ink, grid and paper become CSS variables, width follows the page, title for readers."""
-    text = svg_bytes(figure.canvas, figure.name).decode()
+    text = figure.svg.decode()
     text = text[text.index("<svg") :]
     for colour, variable in ((INK, "--ink"), (GRID, "--grid"), (PAPER, "--paper")):
         text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)

@@ -116,7 +116,10 @@ def restricted_mean(time: ArrayLike, event: ArrayLike, horizon: float, level: fl
 def restricted_mean_difference(
     time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike, horizon: float, level: float = 0.95
 ) -> tuple[Estimate, Test]:
-    """Restricted mean of A minus that of B up to `horizon`, with a normal interval and z test."""
+    """Restricted mean of A minus that of B up to `horizon`, with a normal interval and z test.
+
+    For hundreds of episodes; with a handful of runs it rejects too often (see `analysis.calibrate`): permute seeds.
+    """
     mean_a, var_a, n_a = _area(time_a, event_a, horizon)
     mean_b, var_b, n_b = _area(time_b, event_b, horizon)
     difference, variance = mean_a - mean_b, var_a + var_b

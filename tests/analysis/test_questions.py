@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import convergence, correction, exact_match, parsing, robustness
+from analysis import convergence, correction, exact_match, parsing, robustness, slips
 from analysis.compare import compare
 from analysis.design import Design, assess
-from analysis.episodes import load_episodes
+from analysis.episodes import load_episodes, read_rows
 from analysis.frames import metrics_frame
 from analysis.load import load_sweep
 from analysis.plan import contrasts, read_plan
+from analysis.replay import trajectory
 from analysis.stats.results import DegenerateInput
 from analysis.stats.series import LaggedCorrelation
 from harness.types import OperatorFailure
@@ -197,7 +198,7 @@ def faulted_pairs(root, frames):
     for trial in frames.trials["trial"]:
         plain = [call(), answer()]
         twins = [episode(plain, f"q{i}", em=float(i != 7)) for i in range(9)]
-        hit = [call(fault="wrong_passage"), call(), answer()]
+        hit = [call(fault="wrong_passage"), call(), answer()]  # the same call again: a sign of detection
         lazy = [call(fault="empty_result", failure=OperatorFailure.EMPTY), answer("?")]
         faulted = [episode(hit, f"q{i}") for i in range(4)] + [episode(lazy, f"q{i}", em=0.0) for i in range(4, 8)]
         faulted.append(episode(plain, "q8"))
@@ -214,6 +215,7 @@ def test_faults_are_measured_against_their_twins(tmp_path, plan):
     row = correction.table(pairs).set_index("arm").loc["grpo"]
     assert row["exposures"] == 32
     assert row["detected"] == pytest.approx(0.5)
+    assert row["accepted"] == pytest.approx(0.5)
     assert row["recovered"] == pytest.approx(0.5)
     assert row["effect"] == pytest.approx(4 / 8 - 7 / 8)
     assert row["hurt"] == pytest.approx(3 / 7)
@@ -240,9 +242,28 @@ def test_exposures_without_twins_or_faults_are_refused(tmp_path):
     write(root, "grpo_seed0", 20, "eval_fault", [episode([call(fault="timeout"), answer()], "q1")])
     with pytest.raises(DegenerateInput, match="no fault-free twin"):
         correction.exposures(load_episodes(frames))
-    write(root, "grpo_seed0", 20, "eval_fault", [episode([call(), answer()], "q1")])
+    last = [call(), malformed(), call(fault="timeout")]  # never got to react
+    write(root, "grpo_seed0", 20, "eval_fault", [episode([call(), answer()], "q1"), episode(last, "q2", em=0.0)])
     with pytest.raises(DegenerateInput, match="no episode was exposed"):
         correction.exposures(load_episodes(frames))
+
+
+def test_rows_become_the_trajectories_they_were(tmp_path):
+    root = write_sweep(tmp_path / "s", made_frames({"grpo": 0.1}, seeds=(0,)))
+    turns = [malformed(), call(fault="wrong_verdict"), call("Review", failure=OperatorFailure.TIMEOUT), answer()]
+    original = episode(turns, "q3", hops=None, seed=17)
+    write(root, "grpo_seed0", 20, "eval", [original])
+    path = load_episodes(load_sweep(root)).source["grpo_seed0", 20, "eval"]
+    rebuilt = trajectory(read_rows(path, [0])[0])
+    assert rebuilt.question == original.question
+    assert (rebuilt.reward, rebuilt.stop, rebuilt.failures) == (original.reward, original.stop, original.failures)
+    assert rebuilt.sample_seed == 17
+    for ours, theirs in zip(rebuilt.turns, original.turns, strict=True):
+        assert ours.parsed == theirs.parsed
+        assert ours.result == theirs.result
+        assert len(ours.tokens) == len(theirs.tokens)
+        assert len(ours.observation_tokens) == len(theirs.observation_tokens)
+        assert sum(ours.logprobs) == pytest.approx(sum(theirs.logprobs))
 
 
 def test_transitions_count_every_turn_once(tmp_path):
@@ -250,14 +271,14 @@ def test_transitions_count_every_turn_once(tmp_path):
     first = [malformed(), call(failure=OperatorFailure.TIMEOUT), call("Review", fault="wrong_verdict"), answer()]
     write(root, "grpo_seed0", 20, "eval", [episode(first), episode([malformed()] * 3, "q1", em=0.0)])
     data = load_episodes(load_sweep(root))
-    table = correction.failure_transitions(data)
+    table = slips.failure_transitions(data)
     assert table.at["malformed", "malformed"] == 2
     assert table.at["malformed", "failed call"] == 1
     assert table.at["failed call", "faulted call"] == 1
     assert table.at["faulted call", "answer"] == 1
     assert table.at["malformed", "no answer"] == 1
     assert table.to_numpy().sum() == 6
-    moves = correction.operator_transitions(data)
+    moves = slips.operator_transitions(data)
     assert moves.at["Search", "Review"] == 1
     assert moves.at["Review", "answer"] == 1
 
@@ -271,12 +292,12 @@ def test_slips_time_the_first_failure_and_the_way_back(tmp_path):
     ]
     write(root, "grpo_seed0", 20, "eval", [episode(t, f"q{i}") for i, t in enumerate(episodes)])
     data = load_episodes(load_sweep(root))
-    rows = correction.slips(data)
+    rows = slips.slips(data)
     assert rows["first"].tolist() == [2, 2, 2]
     assert rows["failed"].tolist() == [True, False, True]
     assert rows["recovered"].tolist() == [True, False, False]
     assert rows["recovery"].tolist() == [2, 0, 1]
-    first, back = correction.slip_curves(data)
+    first, back = slips.slip_curves(data)
     assert first["grpo"].n == 3
     assert back["grpo"].n == 2
 
@@ -293,7 +314,7 @@ def test_second_looks_show_what_a_review_did_to_a_right_answer(tmp_path):
         episode([review, answer("Paris")], "q4", em=1.0),  # nothing to look at
     ]
     write(root, "grpo_seed0", 20, "eval", episodes)
-    table = correction.second_look_table(correction.second_looks(load_episodes(load_sweep(root)))).iloc[0]
+    table = slips.second_look_table(slips.second_looks(load_episodes(load_sweep(root)))).iloc[0]
     assert (table["looks"], table["right_lost"], table["right_kept"], table["wrong_fixed"]) == (3, 1, 1, 1)
     assert table["hurt"] == 0.5
     assert table["helped"] == 1.0

@@ -1,0 +1,154 @@
+"""An MLflow experiment → the same frames as its journals give. For sweeps whose folder is elsewhere.
+
+Runs are read as `harness.tracking` writes them: a parent run a sweep (tag `sweep_key`, artifact sweep.yaml), a child
+run a trial (tag `trial_key`, artifacts config.yaml and episodes/). Journals stay the truth: use them where at hand.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.frames import Frames, arms_of, metrics_frame, setting, trials_frame
+from analysis.load import LoadError, count_questions, in_order, varying_axes
+
+PARENT = "mlflow.parentRunId"
+_STATUS = {"FINISHED": "done", "FAILED": "failed"}
+
+
+def load_experiment(experiment: str, uri: str | None = None, cache: str | Path | None = None) -> Frames:
+    """The newest sweep of an experiment. `uri`: a store (sqlite:///…) or server (http://…); default the local store.
+
+    With `cache`, episodes are downloaded there (once) and the frames can be used for episodes too.
+    Raises LoadError when there is no such experiment or it holds no sweep.
+    """
+    client = _client(uri or "sqlite:///runs/mlflow.db")
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        raise LoadError(f"no MLflow experiment named {experiment!r} at {uri or 'sqlite:///runs/mlflow.db'}")
+    runs = _search(client, found.experiment_id)
+    parents = [r for r in runs if "sweep_key" in r.data.tags]
+    if not parents:
+        raise LoadError(f"experiment {experiment!r} holds no sweep")
+    parent = max(parents, key=lambda r: (r.info.start_time or 0, r.info.run_id))
+    children = sorted(
+        (r for r in runs if r.data.tags.get(PARENT) == parent.info.run_id and "trial_key" in r.data.tags),
+        key=_folder_name,
+    )
+    if not children:
+        raise LoadError(f"the newest sweep of experiment {experiment!r} has no trial")
+    root = Path(cache) if cache is not None else None
+    sweep = _yaml_artifact(client, parent.info.run_id, "sweep.yaml")
+    configs = {_folder_name(r): _yaml_artifact(client, r.info.run_id, "config.yaml") for r in children}
+    axes = varying_axes(sweep, configs)
+    arms = arms_of(configs, axes, {n: _declared(sweep, c) for n, c in configs.items()})
+    trials, metrics = [], []
+    for run in children:
+        name, arm = _folder_name(run), arms[_folder_name(run)]
+        status = _STATUS.get(run.info.status, "unfinished")
+        reason = {"done": "", "failed": _last_line(run.data.tags.get("error", ""))}.get(status, "no result")
+        rows = _history(client, run) if not reason else []
+        if not reason and not rows:
+            reason = "no metrics"
+        seed = int(configs[name]["seed"])
+        trials.append(
+            {
+                "trial": name,
+                "arm": arm.label,
+                "seed": seed,
+                "status": status,
+                "included": not reason,
+                "reason": reason,
+                "steps": configs[name].get("steps", 0),
+                "config_hash": arm.config_hash,
+            }
+        )
+        metrics += [{"trial": name, "arm": arm.label, "seed": seed, **row} for row in rows]
+        if root is not None and not reason:
+            _fetch_episodes(client, run.info.run_id, root / "trials" / name)
+    frame = trials_frame(trials)
+    return Frames(
+        name=str(sweep.get("name", experiment)),
+        config=sweep,
+        trials=frame,
+        metrics=metrics_frame(metrics),
+        arms=in_order(arms.values(), sweep),
+        questions=count_questions(root, list(frame.loc[frame["included"], "trial"])) if root else {},
+        path=root,
+        promises=frozenset(r.data.tags["preregistration"] for r in children if "preregistration" in r.data.tags),
+        codes=frozenset(r.data.tags["code_version"] for r in children if "code_version" in r.data.tags),
+    )
+
+
+def _client(uri: str) -> Any:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _search(client: Any, experiment: str) -> list[Any]:
+    found, token = [], None
+    while True:
+        page = client.search_runs([experiment], max_results=500, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _folder_name(run: Any) -> str:
+    """The name its folder had: `<name>-<key8>`."""
+    return f"{run.data.tags.get('mlflow.runName', run.info.run_id)}-{run.data.tags['trial_key'][:8]}"
+
+
+def _yaml_artifact(client: Any, run_id: str, name: str) -> dict[str, Any]:
+    try:
+        path = client.download_artifacts(run_id, name)
+    except Exception as error:  # every store has its own
+        raise LoadError(f"run {run_id}: artifact {name} is not there ({error})") from error
+    value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise LoadError(f"run {run_id}: {name} is no mapping")
+    return value
+
+
+def _declared(sweep: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Values of the axes as the sweep file wrote them, matched against the resolved configuration."""
+    from analysis.plan import same_setting
+
+    out = {}
+    for axis, spec in (sweep.get("parameters") or {}).items():
+        actual = setting(config, axis)
+        out[axis] = next((v for v in spec.get("values", []) if same_setting(v, actual)), actual)
+    return out
+
+
+def _history(client: Any, run: Any) -> list[dict[str, Any]]:
+    """Every metric of a run but the `final/` copies, one value a step (the latest, where a step was written twice)."""
+    rows = []
+    for key in sorted(run.data.metrics):
+        if key.startswith("final/"):
+            continue
+        steps: dict[int, tuple[int, float]] = {}
+        for point in client.get_metric_history(run.info.run_id, key):
+            if point.step not in steps or steps[point.step][0] <= point.timestamp:
+                steps[point.step] = (point.timestamp, point.value)
+        rows += [{"step": step, "metric": key, "value": value} for step, (_, value) in sorted(steps.items())]
+    return rows
+
+
+def _fetch_episodes(client: Any, run_id: str, folder: Path) -> None:
+    if (folder / "episodes").is_dir():
+        return
+    if any(item.path == "episodes" for item in client.list_artifacts(run_id)):
+        folder.mkdir(parents=True, exist_ok=True)
+        client.download_artifacts(run_id, "episodes", str(folder))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "failed without a message"

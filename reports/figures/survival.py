@@ -1,0 +1,78 @@
+"""Kaplan–Meier curves with numbers at risk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from analysis.frames import Frames
+from analysis.stats.results import DegenerateInput
+from analysis.stats.survival import Survival
+from reports.style import Caption, Figure, house_style, looks
+
+
+def draw(frames: Frames, curves: Mapping[str, Survival], name: str, title: str, text: str, xlabel: str) -> Figure:
+    """One step curve an arm over turns, pointwise bands, the number at risk below. Raises DegenerateInput if empty."""
+    curves = {arm: c for arm, c in curves.items() if c.n}
+    if not curves:
+        raise DegenerateInput("no episode to time")
+    look = looks(list(frames.arms))
+    last = max(float(c.time[-1]) for c in curves.values())
+    marks = np.unique(np.linspace(0, last, min(7, int(last) + 1)).round()).astype(int)
+    with house_style():
+        canvas = Canvas(figsize=(5.6, 3.1 + 0.17 * len(curves)), layout="constrained")
+        axis = canvas.subplots()
+        for arm, curve in curves.items():
+            style = look[arm]
+            time = np.append(curve.time, curve.time[-1] + 0.5)  # so that a last step can be seen
+            value, low, high = (np.append(v, v[-1]) for v in (curve.survival, curve.low, curve.high))
+            axis.fill_between(time, low, high, step="post", color=style.colour, alpha=0.15, linewidth=0)
+            axis.step(time, value, where="post", color=style.colour, linestyle=style.dash, label=arm)
+        axis.set_ylim(0, 1.02)
+        axis.set_xlim(0, last + 0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_ylabel("share not yet")
+        axis.set_xlabel(xlabel)
+        axis.legend()
+        _numbers_at_risk(axis, curves, marks)
+    data = pd.concat(
+        [
+            pd.DataFrame(
+                {"arm": arm, "time": c.time, "survival": c.survival, "low": c.low, "high": c.high}
+                | {"at_risk": c.at_risk, "events": c.events}
+            )
+            for arm, c in curves.items()
+        ],
+        ignore_index=True,
+    )
+    notes = "; ".join(f"{arm}: {c.note}" for arm, c in curves.items() if c.note)
+    caption = Caption(
+        f"{text}. Episodes: {', '.join(f'{arm} {c.n}' for arm, c in curves.items())}{'. ' + notes if notes else ''}",
+        n_seeds=frames.seed_text(),
+        n_questions=frames.question_text(),
+        interval="pointwise 95% log-log (Greenwood), episodes taken as independent",
+        config_hash=frames.config_hash,
+    )
+    return Figure(name, title, caption, canvas, data)
+
+
+def _numbers_at_risk(axis: Axes, curves: Mapping[str, Survival], marks: np.ndarray) -> None:
+    """A small table under the axis, its columns at the marks."""
+    below = axis.get_xaxis_transform()
+    axis.text(0, -0.25, "at risk", transform=below, fontsize=7, ha="right", va="center")
+    for i, (arm, curve) in enumerate(curves.items()):
+        y = -0.31 - 0.06 * i
+        axis.annotate(arm, (0, y), xycoords=below, xytext=(-14, 0), textcoords="offset points", fontsize=7, ha="right",
+                      va="center", annotation_clip=False)  # fmt: skip
+        for mark in marks:
+            axis.text(mark, y, str(_at_risk(curve, mark)), transform=below, fontsize=7, ha="center", va="center")
+
+
+def _at_risk(curve: Survival, time: int) -> int:
+    later = curve.time >= time
+    return int(curve.at_risk[later][0]) if later.any() else 0

@@ -1,0 +1,47 @@
+"""Everything a report is made from, gathered once: frames, plan, comparisons, episodes of the last evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.episodes import FAULTED, GREEDY, PROMPT, SAMPLED, TWIN, Episodes, load_episodes
+from analysis.frames import Frames
+from analysis.plan import Contrast, Plan, contrasts
+from analysis.preregistration import Registration, check
+from analysis.summary import SweepSummary, summarise
+from analysis.verdict import Finding, findings
+
+
+@dataclass(frozen=True)
+class Material:
+    """`greedy` holds the last greedy evaluation, `everything` also the sampled, faulted, twin and perturbed ones."""
+
+    frames: Frames
+    registration: Registration
+    summary: SweepSummary
+    contrasts: tuple[Contrast, ...]
+    findings: tuple[Finding, ...]
+    greedy: Episodes
+    everything: Episodes
+
+    @property
+    def plan(self) -> Plan:
+        return self.registration.plan
+
+
+def gather(frames: Frames) -> Material:
+    """Raises ValueError when no trial finished, or an episode file is broken."""
+    registration = check(frames)
+    summary = summarise(frames, registration.plan)
+    evaluations = [GREEDY, SAMPLED, FAULTED, TWIN, PROMPT]
+    everything = load_episodes(frames, evaluations, last_only=True)
+    greedy = everything.split(GREEDY)
+    return Material(
+        frames,
+        registration,
+        summary,
+        tuple(contrasts(frames, registration.plan)),
+        tuple(findings(summary.contrasts, registration.plan)),
+        greedy,
+        everything,
+    )
