@@ -98,7 +98,9 @@ class Tracker:
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         local = (self.folder.root.parent / "mlflow-artifacts").resolve().as_uri()
-        return str(self._client.create_experiment(name, None if self.uri.startswith("http") else local))
+        # so that the UI opens the experiment as training runs, not as an application's traces
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        return str(self._client.create_experiment(name, None if self.uri.startswith("http") else local, kind))
 
     def _find_parent(self) -> str:
         m = self.manifest

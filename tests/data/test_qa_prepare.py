@@ -185,7 +185,8 @@ def test_the_command_itself_runs_against_a_mirror_named_by_the_environment(tmp_p
         "--benchmarks",
         "musique",
     ]
-    env = {**os.environ, "HF_ENDPOINT": remote.endpoint, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    online = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
+    env = {**online, "HF_ENDPOINT": remote.endpoint, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "musique.test.jsonl.gz: 5 questions, CC BY 4.0" in done.stdout
