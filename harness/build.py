@@ -108,7 +108,7 @@ def data(config: TrialConfig) -> TrialData:
 
 def environment(config: TrialConfig, chat: ChatFormat, data: TrialData) -> Environment:
     c = config.environment
-    style: Style = "compact" if config.policy.kind == "tiny" else "full"
+    style: Style = c.style
     toolbox = Toolbox(
         c.pool,
         operator_llm(config),

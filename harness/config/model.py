@@ -146,6 +146,8 @@ class Environment(Section):
 
     pool: Annotated[str | tuple[str, ...], BeforeValidator(_pool)]
     """Operator names, or the name of a pool."""
+    style: Literal["compact", "full"]
+    """full: instructions and results for a model that reads them; compact: few tokens, for one that learnt the form."""
     max_calls: Count
     max_turns: Count
     max_turn_tokens: Count
