@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 import numpy as np
 
@@ -11,6 +13,14 @@ from harness.types import ActionKind, Group, ParseFailure, Trajectory, Turn
 
 LOOP = 3
 """This many turns in a row of the same trouble are a loop."""
+WINDOW = 16
+"""Steps that a running median looks back over."""
+MIN_HISTORY = 4
+"""Steps seen before anything is called a cliff or a spike: the median of fewer says little."""
+CLIFF_FRACTION = 0.25
+"""A batch's reward variance below this fraction of its running median is a cliff."""
+SPIKE_MULTIPLE = 4.0
+"""A gradient norm above this multiple of its running median is a spike."""
 
 
 def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
@@ -55,6 +65,42 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "zero_variance": sum(np.ptp(g.rewards) == 0 for g in groups) / len(groups),
         "reward_variance": float(np.var(np.concatenate([g.rewards for g in groups]))),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSignatures:
+    """Reward variances and gradient norms of the last `WINDOW` steps, oldest first: what a sudden change is judged by.
+
+    A step is compared with the steps before it, then joins them; a change that lasts becomes the new normal after half
+    a window. A batch without any gradient (norm 0: every group's rewards equal) joins the variances only, because a
+    median of such zeros would call each later gradient a spike.
+    """
+
+    reward_variances: tuple[float, ...] = ()
+    grad_norms: tuple[float, ...] = ()
+
+    def observe(self, reward_variance: float, grad_norm: float) -> tuple[RunningSignatures, dict[str, float]]:
+        """The state after this step, and `train/reward_variance_cliff`, `update/grad_spike`, each 0 or 1.
+
+        A gradient norm that is not finite is a spike whatever the history, and does not enter it.
+        """
+        variances, norms = self.reward_variances, self.grad_norms
+        cliff = len(variances) >= MIN_HISTORY and reward_variance < CLIFF_FRACTION * median(variances)
+        finite = bool(np.isfinite(grad_norm))
+        spike = not finite or (len(norms) >= MIN_HISTORY and grad_norm > SPIKE_MULTIPLE * median(norms))
+        state = RunningSignatures(
+            (*variances, float(reward_variance))[-WINDOW:],
+            (*norms, float(grad_norm))[-WINDOW:] if finite and grad_norm > 0 else norms,
+        )
+        return state, {"train/reward_variance_cliff": float(cliff), "update/grad_spike": float(spike)}
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Plain lists, for a checkpoint as JSON."""
+        return {"reward_variances": list(self.reward_variances), "grad_norms": list(self.grad_norms)}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Sequence[float]]) -> RunningSignatures:
+        return cls(tuple(saved["reward_variances"]), tuple(saved["grad_norms"]))
 
 
 def longest_run(flags: Sequence[bool]) -> int:

@@ -20,7 +20,7 @@ from harness.config import TrialConfig
 from harness.evaluation import evaluate
 from harness.policy.load import reference_of
 from harness.rollout import rollout_groups
-from harness.signatures import episode_metrics, group_metrics
+from harness.signatures import RunningSignatures, episode_metrics, group_metrics
 from harness.types import Question, Trajectory
 from harness.update import policy_update
 
@@ -58,6 +58,7 @@ def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
     )
     reference = reference_of(policy, settings.temperature, settings.autocast) if settings.kl_weight > 0 else None
     questions = question_order(data.train, config.seed)
+    running = RunningSignatures()
     final: dict[str, float] = {}
     for step in range(config.steps + 1):
         begun = time.perf_counter()
@@ -74,6 +75,9 @@ def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
             trajectories = [t for g in groups for t in g.trajectories]
             values |= {f"train/{k}": v for k, v in (episode_metrics(trajectories) | group_metrics(groups)).items()}
             values |= result.metrics
+            # the largest of the step's updates: a spike in one of four would drown in their mean
+            running, sudden = running.observe(values["train/reward_variance"], values["update/grad_norm_max"])
+            values |= sudden
             values |= {
                 "time/rollout_s": rolled - begun,
                 "time/update_s": time.perf_counter() - rolled,
