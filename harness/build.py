@@ -159,7 +159,7 @@ def start_policy(config: TrialConfig, base: Policy, environment: Environment, da
     if c.warm_start == "imitation":
         depends_on = {
             "policy": c.model_dump(mode="json"),
-            "data": config.data.model_dump(mode="json"),
+            "data": config.data.model_dump(mode="json", include={"source", "path", "train_suites"}),
             "environment": config.environment.model_dump(mode="json"),
             "code": code_version(),
         }
