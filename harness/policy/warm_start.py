@@ -61,7 +61,7 @@ def warm_start(
                 trained.model,
                 played,
                 learning_rate=learning_rate,
-                tokens_per_update=2 * tokens_per_microbatch,
+                tokens_per_update=tokens_per_microbatch,
                 tokens_per_microbatch=tokens_per_microbatch,
                 autocast=autocast,
                 seed=WARM_START_SEED,
