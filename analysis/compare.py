@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from analysis.stats.results import Estimate, Test
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A contrast on one group (suite, failure kind, …). `p_adjusted` is corrected over the groups of this contrast."""
+    """A contrast on one group (suite, failure kind, …). `p_adjusted` is corrected over the groups of this contrast, and
+    so is the p of `equivalence`."""
 
     group: str
     contrast: Contrast
@@ -60,6 +61,9 @@ def compare(
         tests = {g: seed_permutation(a, b) for g, a, b in drafts}
         counted = [g for g in tests if g not in uncorrected]
         adjusted = dict(zip(counted, CORRECTIONS[plan.correction]([tests[g].p for g in counted]), strict=True))
+        same = {g: tost(a, b, margin) for g, a, b in drafts} if margin is not None else {}
+        same_p = CORRECTIONS[plan.correction]([same[g].p for g in counted]) if same else []
+        same |= {g: replace(same[g], p=p) for g, p in zip(counted if same else [], same_p, strict=True)}
         for group, a, b in drafts:
             out.append(
                 Comparison(
@@ -69,7 +73,7 @@ def compare(
                     best_interval(a, b, level=plan.level),
                     tests[group],
                     adjusted.get(group, tests[group].p),
-                    tost(a, b, margin) if margin is not None else None,
+                    same.get(group),
                 )
             )
     return out

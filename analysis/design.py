@@ -120,12 +120,12 @@ def _sentences(a: Assessment, tests: int, power: float) -> Iterator[str]:
             )
     if tests > 1 and a.suites_reachable and a.detectable_suite is not None:
         yield (
-            f"Single suites: smallest p after {d.correction} over {tests} is {format_p(a.smallest_adjusted)}; "
+            f"Single suites: smallest p after {d.correction.capitalize()} over {tests} is {format_p(a.smallest_adjusted)}; "
             f"power {power:.0%} for {100 * a.detectable_suite:.1f} points."
         )
     elif tests > 1:
         yield (
-            f"Single suites: smallest p after {d.correction} over {tests} is {format_p(a.smallest_adjusted)}, above α: "
+            f"Single suites: smallest p after {d.correction.capitalize()} over {tests} is {format_p(a.smallest_adjusted)}, above α: "
             f"none can be significant by itself; with {a.seeds_to_reach_suites} seeds an arm one can be."
         )
     if d.margin is not None and a.power_at_margin is not None:

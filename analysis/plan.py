@@ -45,6 +45,11 @@ class Plan:
             raise PlanError(f"analysis.margin {self.margin}: must be positive")
 
     @property
+    def correction_name(self) -> str:
+        """For sentences and captions."""
+        return {"holm": "Holm"}.get(self.correction, "no correction")
+
+    @property
     def level(self) -> float:
         """Confidence level of every interval shown."""
         return 1.0 - self.alpha

@@ -44,7 +44,7 @@ def check(frames: Frames) -> Registration:
         margin = f", margin {plan.margin:g}" if plan.margin is not None else ""
         lines.append(
             f"Registered before the sweep: {plan.metric} of {plan.treatment} against {plan.baseline} ({plan.axis}), "
-            f"α = {plan.alpha:g}, {plan.correction} over suites{margin}. Everything else is exploratory."
+            f"α = {plan.alpha:g}, {plan.correction_name} over suites{margin}. Everything else is exploratory."
         )
     kept = True
     if recorded is None and plan.axis is not None:

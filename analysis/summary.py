@@ -103,7 +103,7 @@ class SweepSummary:
         listed = self.contrast_table()
         for label in dict.fromkeys(r.contrast.label for r in self.contrasts):
             rows = listed[listed["contrast"] == label]
-            title = f"{label} ({rows['role'].iloc[0]}; {self.plan.correction} over suites)"
+            title = f"{label} ({rows['role'].iloc[0]}; {self.plan.correction_name} over suites)"
             tables.append((title, rows, CONTRAST_COLUMNS[2:]))
         for title, frame, columns in tables:
             table = Table(

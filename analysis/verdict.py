@@ -96,7 +96,7 @@ def sentence(row: Comparison, plan: Plan, what: str = "EM", opened: bool = True)
 
 def _p(row: Comparison, plan: Plan) -> str:
     raw, adjusted = format_p(row.test.p), format_p(row.p_adjusted)
-    return raw if raw == adjusted else f"{raw}, {adjusted} after {plan.correction}"
+    return raw if raw == adjusted else f"{raw}, {adjusted} after {plan.correction_name}"
 
 
 def _points(value: float | None, signed: bool = True) -> str:

@@ -57,7 +57,7 @@ def verdicts(m: Material) -> Section:
         "contrasts",
         "Contrasts",
         m.summary.contrast_table(),
-        f"{m.plan.metric} at step {m.summary.final_step}; p adjusted by {m.plan.correction} over suites.",
+        f"{m.plan.metric} at step {m.summary.final_step}; p adjusted by {m.plan.correction_name} over suites.",
         interval="drop",
         test="drop",
     )
@@ -233,7 +233,7 @@ def speed(m: Material) -> Section:
     section.table(
         "areas",
         "Area under the learning curve",
-        comparison_table(rows),
+        comparison_table(rows, "measure"),
         "Mean height of the curve, by seed.",
         interval="drop",
         test="drop",
@@ -278,7 +278,7 @@ def prompts(m: Material) -> Section:
         section.table(
             "spread_contrasts",
             "Differences",
-            comparison_table(rows),
+            comparison_table(rows, "measure"),
             "",
             interval="drop",
             test="drop",

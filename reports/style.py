@@ -151,6 +151,8 @@ def themed_svg(figure: Figure) -> str:
         text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
     # matplotlib's group names (axes_1, …) would repeat across figures and nothing refers to them; salted ids stay.
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
-    text = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", text, count=1)
     text = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", text, count=1)
+    # At most a third larger than drawn, so that small figures do not outgrow the text around them.
+    width = round(figure.canvas.get_size_inches()[0] * 96 * 1.33)
+    text = re.sub(r'<svg([^>]*?) width="[^"]*"', rf'<svg\1 style="max-width: {width}px"', text, count=1)
     return text.replace("<svg", f'<svg role="img" aria-label="{figure.title}"', 1)

@@ -34,13 +34,13 @@ def shown(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> pd.D
     out: dict[str, list[str]] = {}
     for name in frame.columns:
         kind = formats.get(name) or _guess(name, frame)
-        if kind == "drop" or name.endswith("high"):
+        if kind == "drop" or name.endswith("high") or (name == "note" and not any(frame[name])):
             continue
         if name.endswith("low"):
             prefix = name.removesuffix("low")
             signed = kind == "signed"
             pairs = zip(frame[name], frame[prefix + "high"], strict=True)
-            label = "95% interval" if not prefix else f"{prefix.rstrip('_').replace('_', ' ')} interval"
+            label = "interval" if not prefix else f"{prefix.rstrip('_').replace('_', ' ')} interval"
             out[label] = ["–" if _absent(a) else f"[{_share(a, signed)}, {_share(b, signed)}]" for a, b in pairs]
             continue
         out[name.replace("_", " ")] = [_cell(v, kind) for v in frame[name]]
@@ -91,7 +91,7 @@ def is_numeric(column: Sequence[str]) -> bool:
 
 
 def to_html(table: Table) -> str:
-    """A table element with caption; wide ones scroll inside their own box."""
+    """A table under its caption; a wide one scrolls inside its own box, the caption does not."""
     frame = table.frame
     right = {c: is_numeric([str(v) for v in frame[c]]) for c in frame.columns}
     head = "".join(f'<th scope="col"{_align(right[c])}>{html.escape(str(c))}</th>' for c in frame.columns)
@@ -105,7 +105,8 @@ def to_html(table: Table) -> str:
         body.append(f"<tr{kind}>{cells}</tr>")
     caption = f"<b>{html.escape(table.title)}.</b> {html.escape(table.caption)}"
     return (
-        f'<div class="scroll"><table id="t-{table.name}"><caption>{caption}</caption>'
+        f'<p class="cap" id="c-{table.name}">{caption}</p>'
+        f'<div class="scroll"><table id="t-{table.name}" aria-labelledby="c-{table.name}">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 

@@ -52,7 +52,7 @@ def draw(
         n_questions=frames.question_text(),
         interval="; ".join(dict.fromkeys(r.difference.interval.method for r in rows if r.difference.interval)),
         test="; ".join(dict.fromkeys(r.test.method for r in rows)),
-        correction=f"{plan.correction} over suites within a contrast",
+        correction=f"{plan.correction_name} over suites within a contrast",
         config_hash=frames.config_hash,
     )
     return Figure(name, f"Differences in {label} by suite", caption, canvas, comparison_table(rows))

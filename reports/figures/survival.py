@@ -62,15 +62,15 @@ def draw(frames: Frames, curves: Mapping[str, Survival], name: str, title: str, 
 
 
 def _numbers_at_risk(axis: Axes, curves: Mapping[str, Survival], marks: np.ndarray) -> None:
-    """A small table under the axis, its columns at the marks."""
-    below = axis.get_xaxis_transform()
-    axis.text(0, -0.25, "at risk", transform=below, fontsize=7, ha="right", va="center")
+    """A small table under the axis, its columns at the marks; distances in points, so no layout can cut it off."""
+    place = {"xycoords": axis.get_xaxis_transform(), "textcoords": "offset points", "fontsize": 7, "va": "center"}
+    axis.annotate("at risk", (0, 0), xytext=(-8, -40), ha="right", annotation_clip=False, **place)
     for i, (arm, curve) in enumerate(curves.items()):
-        y = -0.31 - 0.06 * i
-        axis.annotate(arm, (0, y), xycoords=below, xytext=(-14, 0), textcoords="offset points", fontsize=7, ha="right",
-                      va="center", annotation_clip=False)  # fmt: skip
+        y = -51 - 10 * i
+        axis.annotate(arm, (0, 0), xytext=(-14, y), ha="right", annotation_clip=False, **place)
         for mark in marks:
-            axis.text(mark, y, str(_at_risk(curve, mark)), transform=below, fontsize=7, ha="center", va="center")
+            text = str(_at_risk(curve, mark))
+            axis.annotate(text, (mark, 0), xytext=(0, y), ha="center", annotation_clip=False, **place)
 
 
 def _at_risk(curve: Survival, time: int) -> int:

@@ -1,0 +1,55 @@
+"""The simulation behind the calibration table: known truth goes in, honest and dishonest tests can be told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import calibrate, simulate
+from analysis.simulate import World
+
+
+@pytest.fixture(scope="module")
+def table():
+    return calibrate.run(simulations=120, seed_counts=(5,), questions=200).set_index("test")
+
+
+def test_made_up_studies_have_the_effect_and_spread_they_are_given():
+    rng = np.random.default_rng(0)
+    world = World(seeds=400, questions=400, effect=0.06, seed_sd=0.05)
+    a, b = simulate.arms(world, rng)
+    assert a.mean() - b.mean() == pytest.approx(0.06, abs=0.01)
+    noise = (a.mean(axis=0) * (1 - a.mean(axis=0))).mean() / 400
+    assert np.sqrt(a.mean(axis=1).var() - noise) == pytest.approx(0.05, abs=0.006)
+    assert (a.mean() + b.mean()) / 2 == pytest.approx(0.4, abs=0.05)
+
+
+def test_suites_of_a_run_share_its_seed_effect():
+    a, _ = simulate.suites(World(seeds=300, questions=400, seed_sd=0.08), 2, np.random.default_rng(0))
+    assert np.corrcoef(a.T)[0, 1] > 0.7
+
+
+def test_seed_level_tests_hold_their_level_and_question_level_ones_do_not(table):
+    for name in ("seed permutation, exact", "Welch t on seed means", "two-way cluster, t", "TOST, margin 0.05"):
+        assert table.at[name, "type1"] <= 0.05 + 3 * 0.02, name
+    assert table.at["McNemar of one checkpoint pair", "type1"] > table.at["seed permutation, exact", "type1"]
+    assert table.at["any of 7 suites, Holm", "type1"] <= 0.05
+    assert table.at["any of 7 suites, uncorrected", "type1"] > 0.1
+    assert table.at["Wilson, turns taken as independent", "coverage"] < table.at["Wilson, design effect", "coverage"]
+
+
+def test_a_real_effect_is_found_more_often_than_none(table):
+    both = table[(table["power"] != "") & (table["type1"] != "")]
+    able = both.drop(index=["seed permutation, paired by seed", "any of 7 suites, Holm"])  # 5 seeds: no power at all
+    assert (able["power"] > able["type1"]).all()
+    assert table.at["seed permutation, paired by seed", "power"] == 0
+
+
+def test_the_table_is_the_same_every_time_and_has_its_errors():
+    first, second = (calibrate.run(simulations=5, seed_counts=(3,), questions=50) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second)
+    text = calibrate.markdown(first)
+    assert text.count("|\n") >= len(first)
+    assert "5 simulations a cell" in text
+    assert "nan" not in text
