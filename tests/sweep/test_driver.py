@@ -212,7 +212,7 @@ def start_driver(home: Path, trial: str) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
-def wait_for(condition, seconds: float = 120) -> None:
+def wait_for(condition, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
