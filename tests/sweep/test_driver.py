@@ -219,6 +219,7 @@ def wait_for(condition, seconds: float = 240) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
 def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
     driver = start_driver(runner.home, "slow")
