@@ -118,14 +118,14 @@ def _sentences(a: Assessment, tests: int, power: float) -> Iterator[str]:
                 f"Mean over suites: power {power:.0%} for a difference of {100 * a.detectable:.1f} points "
                 f"(assumed: seed SD {100 * d.seed_sd:.1f} points, {d.questions} questions a suite)."
             )
+    suites = f"Single suites: smallest p after {d.correction.capitalize()} over {tests} is"
     if tests > 1 and a.suites_reachable and a.detectable_suite is not None:
         yield (
-            f"Single suites: smallest p after {d.correction.capitalize()} over {tests} is {format_p(a.smallest_adjusted)}; "
-            f"power {power:.0%} for {100 * a.detectable_suite:.1f} points."
+            f"{suites} {format_p(a.smallest_adjusted)}; power {power:.0%} for {100 * a.detectable_suite:.1f} points."
         )
     elif tests > 1:
         yield (
-            f"Single suites: smallest p after {d.correction.capitalize()} over {tests} is {format_p(a.smallest_adjusted)}, above α: "
+            f"{suites} {format_p(a.smallest_adjusted)}, above α: "
             f"none can be significant by itself; with {a.seeds_to_reach_suites} seeds an arm one can be."
         )
     if d.margin is not None and a.power_at_margin is not None:

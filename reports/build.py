@@ -26,7 +26,8 @@ from reports import pdf, tables
 from reports.figures import learning
 from reports.gallery import specimens, to_html
 from reports.material import Material, gather
-from reports.sections import SECTIONS, Section
+from reports.section import Section
+from reports.sections import SECTIONS
 from reports.style import save, themed_svg
 
 LEARNING_METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}

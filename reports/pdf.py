@@ -10,7 +10,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure as Canvas
 from matplotlib.transforms import Bbox
 
-from reports.sections import Section
+from reports.section import Section
 from reports.style import Figure, house_style
 from reports.tables import Table
 

@@ -7,44 +7,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-import pandas as pd
+from dataclasses import replace
 
 from analysis import convergence, correction, exact_match, parsing, robustness, slips
 from analysis.compare import compare, comparison_table
 from analysis.episodes import PROMPT
 from analysis.stats.results import DegenerateInput
+from analysis.summary import summarise
 from analysis.verdict import findings
 from reports.figures import aggregate, failures, forest, learning, penalty, stability, survival
 from reports.material import Material
 from reports.published import ablation_table, main_table
-from reports.style import Figure
-from reports.tables import Table, shown
-
-
-@dataclass
-class Section:
-    """A chapter. `role` is confirmatory or exploratory, shown beside its title."""
-
-    name: str
-    title: str
-    role: str = "exploratory"
-    text: list[str] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-
-    def figure(self, make: Callable[[], Figure]) -> None:
-        """Add a figure, or the reason why there is none."""
-        try:
-            self.figures.append(make())
-        except DegenerateInput as reason:
-            self.text.append(f"{str(reason)[0].upper()}{str(reason)[1:]}.")
-
-    def table(self, name: str, title: str, frame: pd.DataFrame, caption: str = "", **formats: str) -> None:
-        """Add a table of a frame's display text; nothing for an empty frame."""
-        if len(frame):
-            self.tables.append(Table(name, title, shown(frame, formats), caption, frame))
+from reports.section import Section, fit_sentence
 
 
 def verdicts(m: Material) -> Section:
@@ -74,6 +48,17 @@ def exact_matches(m: Material) -> Section:
     for metric, label in (("eval/em", "Exact Match, greedy"), ("eval/em_sampled", "Exact Match, sampled")):
         if m.frames.metrics["metric"].str.startswith(metric).any():
             section.figure(lambda metric=metric, label=label: learning.draw(m.frames, metric, label, m.plan.level))
+    if m.frames.suites("eval/em_sampled/"):
+        sampled = summarise(m.frames, replace(m.plan, metric="eval/em_sampled", axis=None))
+        section.table(
+            "contrasts_sampled",
+            "Contrasts, sampled answers",
+            sampled.contrast_table(),
+            f"EM of answers sampled at the rollout temperature, step {sampled.final_step}; exploratory.",
+            interval="drop",
+            test="drop",
+            role="drop",
+        )
     if m.greedy.episodes.empty:
         section.text.append("No episodes of the last greedy evaluation were kept.")
         return section
@@ -138,22 +123,10 @@ def parse_reliability(m: Material) -> Section:
     try:
         em, odds = parsing.complexity(m.greedy, level)
         for fit, what in ((em, "EM on failure share × hops"), (odds, "malformed episode on hops")):
-            section.text.append(_fit_sentence(fit, what))
+            section.text.append(fit_sentence(fit, what))
     except DegenerateInput as reason:
         section.text.append(f"{reason}.")
     return section
-
-
-def _fit_sentence(fit: object, what: str) -> str:
-    if not fit.coefficients:
-        return f"Regression of {what}: {fit.note} ({fit.method})."
-    c = fit.coefficients[-1]
-    from analysis.compare import format_p
-
-    return (
-        f"Regression of {what}: {c.name} {c.value:+.3f} [{c.interval.low:+.3f}, {c.interval.high:+.3f}], "
-        f"p {format_p(c.p)} ({fit.method}); exploratory."
-    )
 
 
 def self_correction(m: Material) -> Section:
@@ -220,6 +193,9 @@ def self_correction(m: Material) -> Section:
             "Effect: EM with the fault minus EM of the fault-free twin, t interval over seeds.",
         )
     section.table("after_fault", "What follows a fault", correction.after_fault(pairs), "twin: without the fault")
+    for contrast in m.contrasts:
+        fit = correction.interaction(pairs, contrast, level)
+        section.text.append(fit_sentence(fit, f"EM on fault × arm, {contrast.label}"))
     for values in (correction.seed_recovery(pairs), correction.seed_effects(pairs, "fault")):
         rows = compare(values, m.contrasts, m.plan)
         section.text += [f.sentence for f in findings(rows, m.plan, "the value") if f.verdict in ("higher", "lower")]
@@ -286,6 +262,9 @@ def prompts(m: Material) -> Section:
             p_equivalence="drop",
         )
         spreads = robustness.spreads(m.everything)
+        for axis in dict.fromkeys(a for arm in m.frames.arms.values() for a in arm.settings if "prompt" in a):
+            crossed = robustness.cross_table(m.everything, m.frames, axis).reset_index()
+            section.table("prompt_cross", "Trained under, evaluated under", crossed, f"Mean EM; trained under: {axis}.")
     except DegenerateInput as reason:
         section.text.append(f"{reason}; splits named {PROMPT}… would be shown here.")
     with contextlib.suppress(DegenerateInput):  # most sweeps do not vary the penalty

@@ -24,6 +24,7 @@ def full_sweep(root: Path, seeds: int = 5, questions: int = 12, steps: int = 16)
         seeds=tuple(range(seeds)), suites=[s for s, _ in SUITES], steps=tuple(range(0, steps + 1, 4)), analysis=ANALYSIS
     )
     frames.metrics.loc[:, "value"] = frames.metrics["value"].clip(0, 1)
+    sampled = frames.metrics.assign(metric=frames.metrics["metric"].str.replace("eval/em", "eval/em_sampled"))
     extra = []
     for i, trial in enumerate(frames.trials.itertuples()):
         rng = np.random.default_rng(i)
@@ -41,7 +42,7 @@ def full_sweep(root: Path, seeds: int = 5, questions: int = 12, steps: int = 16)
             for name, values in traces.items()
             for s, v in enumerate(values)
         ]
-    metrics = pd.concat([frames.metrics, metrics_frame(extra)], ignore_index=True)
+    metrics = pd.concat([frames.metrics, sampled, metrics_frame(extra)], ignore_index=True)
     frames = type(frames)(**{**frames.__dict__, "metrics": metrics})
     promise = {"hypothesis": "Units beat tokens.", "analysis": ANALYSIS, "seeds": list(range(seeds))}
     write_sweep(root, frames, {**promise, "preregistration": expected_hash(promise)})

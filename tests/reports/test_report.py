@@ -25,6 +25,7 @@ from tests.reports.full_sweep import full_sweep
 
 FIGURES = {
     "learning_curves",
+    "learning_curves_eval_em_sampled",
     "forest",
     "aggregates",
     "performance_profile",
@@ -78,7 +79,8 @@ def test_every_figure_and_table_is_there(report):
         for suffix in (".pdf", ".png", ".csv", ".txt"):
             assert figure.with_suffix(suffix).stat().st_size > 0
     assert {p.stem for p in (out / "tables").glob("*.tex")} >= {
-        "contrasts", "arms", "published_ablation", "published_main", "em_by_hops", "parse_rates", "parse_kinds",
+        "contrasts", "contrasts_sampled", "arms", "published_ablation", "published_main",
+        "em_by_hops", "parse_rates", "parse_kinds",
         "faults_arm", "faults_fault", "second_looks", "speed", "stability", "perturbations", "spreads",
     }  # fmt: skip
 
