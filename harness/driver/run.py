@@ -138,18 +138,25 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
-    if tune.error is not None:
+    if isinstance(tune.error, ResourceError):
         raise tune.error
+    if tune.error is not None:  # Ray itself gave up, for want of memory for instance: what was finished stays
+        screen.say(f"Ray stopped the sweep: {_short(tune.error)}")
     return False
 
 
 def _bury(todo: Sequence[tuple[TrialSpec, Path]], watch: Watch, tune: TuneRun) -> None:
     """A trial that Ray gave up without a result (its worker was killed each time) gets one that says so."""
+    silence = "the worker process died without a word" if tune.error is None else _short(tune.error)
     for (trial, path), now in zip(todo, watch.look(), strict=True):
-        if not now.ended:
-            error = tune.reasons.get(str(path), "the worker process died without a word")
+        if not now.ended and (now.attempt > 0 or tune.error is None):  # after a crash of Ray others had no chance yet
+            error = tune.reasons.get(str(path), silence)
             with Journal(path) as journal:
                 journal.fail(trial.key, f"WorkerDied: {error}")
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _report(console: Console, folder: RunFolder, options: Options, everything: list[Figures]) -> list[Path]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from harness.driver.execute import TuneRun
 from harness.driver.layout import State
 from harness.driver.screen import LiveTable, PlainLines, headline
 from harness.driver.watch import Figures, duration, time_left
+from tests.sweep.conftest import Runner
 
 
 def plain(*frames: list[Figures]) -> list[str]:
@@ -78,3 +82,18 @@ def test_durations_read_well():
     assert [duration(s) for s in (None, 0.4, 89, 91, 5340, 5401, 90000)] == [
         "", "0 s", "89 s", "2 min", "89 min", "1 h 30 min", "25 h 00 min",
     ]  # fmt: skip
+
+
+def test_a_crash_of_ray_is_told_without_a_traceback_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the machine runs out of memory: Ray's own loop raises (seen with ray 2.60)."""
+    def fit(self: TuneRun) -> None:
+        raise RuntimeError("Caught unexpected exception: 1 worker(s) were killed due to the node running low on memory")
+
+    monkeypatch.setattr(TuneRun, "_fit", fit)
+    runner = Runner(tmp_path)
+    assert runner("tests.sweep.cheap_trials:learns") == 1
+    assert "Ray stopped the sweep: Caught unexpected exception" in runner.printed
+    assert "Traceback" not in runner.printed
+    assert "0 of 6 trials finished" in runner.printed
