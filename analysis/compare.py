@@ -93,7 +93,7 @@ def comparison_table(rows: Sequence[Comparison], group: str = "suite") -> pd.Dat
                 "p": number(r.test.p),
                 "p_adjusted": number(r.p_adjusted),
                 "smallest_p": number(r.test.smallest_p),
-                "p_equivalence": number(r.equivalence and r.equivalence.p),
+                "p_equivalence": number(r.equivalence.p if r.equivalence else None),
                 "interval": r.difference.interval.method if r.difference.interval else r.difference.note,
                 "test": r.test.method,
             }
@@ -104,7 +104,7 @@ def comparison_table(rows: Sequence[Comparison], group: str = "suite") -> pd.Dat
 
 def hopeless(rows: Sequence[Comparison], alpha: float) -> list[str]:
     """A sentence for each contrast whose seed counts cannot reach α."""
-    found = {}
+    found: dict[str, None] = {}
     for r in rows:
         if r.test.smallest_p is not None and r.test.smallest_p > alpha:
             a, b = r.n_seeds
@@ -128,7 +128,8 @@ def number(value: float | None) -> float | str:
 def ends(estimate: Estimate | None, prefix: str = "") -> dict[str, float | str]:
     """{prefix}low and {prefix}high of an estimate's interval, for tables."""
     interval = estimate.interval if estimate else None
-    return {f"{prefix}low": number(interval and interval.low), f"{prefix}high": number(interval and interval.high)}
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return {f"{prefix}low": number(low), f"{prefix}high": number(high)}
 
 
 def format_p(p: float | str | None) -> str:

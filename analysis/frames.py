@@ -156,6 +156,11 @@ class Frames:
             return f"{numbers[0]} per suite"
         return ", ".join(f"{suite} {n}" for suite, n in sorted(self.questions.items()))
 
+    def has(self, metric: str) -> bool:
+        """Whether a metric was logged, as such or by suite (`metric/<suite>`)."""
+        names = self.metrics["metric"]
+        return bool((names == metric).any() or names.str.startswith(metric + "/").any())
+
     def values(self, metric: str, step: int | None = None) -> pd.DataFrame:
         """Rows of one metric (columns trial, arm, seed, step, value), at one step or all of them."""
         rows = self.metrics[self.metrics["metric"] == metric]

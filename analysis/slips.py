@@ -153,7 +153,7 @@ def second_look_table(looks: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
                 "right_lost": lost,
                 "wrong_fixed": fixed,
                 "wrong_kept": stuck,
-                "hurt": number(hurt and hurt.value),
+                "hurt": number(hurt.value if hurt else None),
                 **ends(hurt),
                 "helped": number(fixed / (fixed + stuck) if fixed + stuck else None),
             }

@@ -68,10 +68,10 @@ class SweepSummary:
                     "suite": r.suite,
                     "arm": r.arm,
                     "seeds": len(r.seeds),
-                    "start": number(r.start and r.start.value),
+                    "start": number(r.start.value if r.start else None),
                     "final": number(r.final.value),
                     **ends(r.final),
-                    "rise": number(r.rise and r.rise.value),
+                    "rise": number(r.rise.value if r.rise else None),
                     **ends(r.rise, "rise_"),
                     "interval": r.final.interval.method if r.final.interval else r.final.note,
                 }
@@ -99,7 +99,9 @@ class SweepSummary:
         from rich.table import Table
 
         console = Console()
-        tables = [(f"{self.metric} at step {self.final_step}", self.arm_table(), ARM_COLUMNS)]
+        tables: list[tuple[str, pd.DataFrame, tuple[str, ...]]] = [
+            (f"{self.metric} at step {self.final_step}", self.arm_table(), ARM_COLUMNS)
+        ]
         listed = self.contrast_table()
         for label in dict.fromkeys(r.contrast.label for r in self.contrasts):
             rows = listed[listed["contrast"] == label]

@@ -79,7 +79,7 @@ def sentence(row: Comparison, plan: Plan, what: str = "EM", opened: bool = True)
             text += f", by less than the margin of {_points(plan.margin, signed=False)}"
     elif verdict is Verdict.EQUIVALENT:
         margin = _points(plan.margin, signed=False)
-        p = format_p(row.equivalence and row.equivalence.p)
+        p = format_p(row.equivalence.p if row.equivalence else None)
         text = f"{what} of {names} is equivalent{where} within {margin} (TOST p {p})"
     elif verdict is Verdict.UNREACHABLE:
         text = (

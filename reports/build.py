@@ -30,15 +30,13 @@ from reports.section import Section
 from reports.sections import SECTIONS
 from reports.style import save, themed_svg
 
-LEARNING_METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}
-
 
 def write_learning_curves(run_dir: str | Path, out_dir: str | Path) -> list[Path]:
     """Learning curves of EM (greedy, and sampled where logged) of a sweep: SVG, PDF, PNG, CSV and caption each."""
     frames = load_sweep(run_dir)
     paths = []
-    for metric, label in LEARNING_METRICS.items():
-        if frames.metrics["metric"].str.startswith(metric + "/").any() or (frames.metrics["metric"] == metric).any():
+    for metric, label in learning.METRICS.items():
+        if frames.has(metric):
             paths += save(learning.draw(frames, metric, label), out_dir)
     return paths
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from analysis import convergence, correction, exact_match, parsing, robustness, slips
 from analysis.compare import compare, comparison_table
@@ -45,9 +46,9 @@ def verdicts(m: Material) -> Section:
 def exact_matches(m: Material) -> Section:
     section = Section("em", "Exact Match")
     section.text += [f.sentence for f in m.findings if not f.comparison.contrast.confirmatory]
-    for metric, label in (("eval/em", "Exact Match, greedy"), ("eval/em_sampled", "Exact Match, sampled")):
-        if m.frames.metrics["metric"].str.startswith(metric).any():
-            section.figure(lambda metric=metric, label=label: learning.draw(m.frames, metric, label, m.plan.level))
+    for metric, label in learning.METRICS.items():
+        if m.frames.has(metric):
+            section.figure(partial(learning.draw, m.frames, metric, label, m.plan.level))
     if m.frames.suites("eval/em_sampled/"):
         sampled = summarise(m.frames, replace(m.plan, metric="eval/em_sampled", axis=None))
         section.table(

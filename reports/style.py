@@ -52,6 +52,7 @@ _RC = {
     "figure.facecolor": PAPER,
     "axes.facecolor": PAPER,
     "legend.frameon": False,
+    "legend.loc": "upper right",  # never "best": it searches, slowly
     "path.simplify": False,
 }
 

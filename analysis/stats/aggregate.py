@@ -6,7 +6,7 @@ Score matrices have shape [seeds, suites].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -49,7 +49,7 @@ def _seed_rows(n: int, draws: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def bootstrap_seeds(
-    arms: list[ArrayLike],
+    arms: Sequence[ArrayLike],
     statistic: Callable[..., float],
     level: float = 0.95,
     draws: int = 2000,

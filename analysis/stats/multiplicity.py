@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     known = [i for i, p in enumerate(p_values) if p is not None]
     if not known:
         return [None] * len(p_values)
-    values = finite_vector([p_values[i] for i in known], "p-values")
+    values = finite_vector([p for p in p_values if p is not None], "p-values")
     if ((values < 0) | (values > 1)).any():
         raise DegenerateInput("a p-value is outside [0, 1]")
     # Not statsmodels' multipletests: it runs a full garbage collection on every call.
@@ -29,7 +29,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return out
 
 
-CORRECTIONS = {"holm": holm, "none": list}
+CORRECTIONS: dict[str, Callable[[Sequence[float | None]], list[float | None]]] = {"holm": holm, "none": list}
 """Corrections a pre-registration may name."""
 
 

@@ -59,6 +59,10 @@ class Test:
     smallest_p: float | None = None
     note: str = ""
 
+    def rejects(self, alpha: float) -> bool:
+        """p ≤ α; a test that could not be made never rejects."""
+        return self.p is not None and self.p <= alpha
+
 
 def finite_vector(values: ArrayLike, what: str, at_least: int = 1) -> np.ndarray:
     """float64 vector of `values`; raises DegenerateInput when too short or not finite."""

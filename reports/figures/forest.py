@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from analysis.compare import Comparison, comparison_table, format_p
@@ -71,14 +72,14 @@ def _extent(row: Comparison) -> list[float]:
     return values
 
 
-def _line(axis: object, y: int, row: Comparison, alpha: float) -> None:
+def _line(axis: Axes, y: int, row: Comparison, alpha: float) -> None:
     survives = row.p_adjusted is not None and row.p_adjusted <= alpha
     interval = row.difference.interval
     if interval:
         axis.plot([interval.low, interval.high], [y, y], color=COLOURS[0], linewidth=1.6, solid_capstyle="butt")
     face = COLOURS[0] if survives else "#ffffff"
     marker = "D" if row.group == OVERALL else "o"
-    axis.plot([row.difference.value], [y], marker, color=COLOURS[0], markerfacecolor=face, markersize=6)
+    axis.plot([row.difference.value or 0.0], [y], marker, color=COLOURS[0], markerfacecolor=face, markersize=6)
     text = f"p {format_p(row.p_adjusted)}" + (" *" if survives else "")
     axis.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
                   va="center", fontsize=8, annotation_clip=False)  # fmt: skip

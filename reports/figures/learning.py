@@ -14,6 +14,9 @@ from analysis.stats.permutation import mean_interval
 from analysis.summary import OVERALL
 from reports.style import Caption, Figure, house_style, looks
 
+METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}
+"""What learning curves are drawn of, where it was logged."""
+
 
 def curve_data(frames: Frames, metric: str, level: float = 0.95) -> pd.DataFrame:
     """suite, arm, step, seeds, mean, low, high: seed mean and pointwise t interval (ends absent with one seed).
@@ -48,7 +51,8 @@ def draw(frames: Frames, metric: str = "eval/em", label: str = "Exact Match", le
     columns = min(2, len(suites))
     n_rows = math.ceil(len(suites) / columns)
     top = float(np.nanmax(data[["mean", "high"]].to_numpy(dtype=float)))
-    raw_top = float(frames.metrics.loc[frames.metrics["metric"].str.startswith(metric), "value"].max())
+    mine = (frames.metrics["metric"] == metric) | frames.metrics["metric"].str.startswith(metric + "/")
+    raw_top = float(frames.metrics.loc[mine, "value"].max())
     look = looks(list(frames.arms))
     with house_style():
         canvas = Canvas(figsize=(3.4 * columns + 0.4, 2.4 * n_rows + 0.5), layout="constrained")

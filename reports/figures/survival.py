@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,12 @@ def draw(frames: Frames, curves: Mapping[str, Survival], name: str, title: str, 
 
 def _numbers_at_risk(axis: Axes, curves: Mapping[str, Survival], marks: np.ndarray) -> None:
     """A small table under the axis, its columns at the marks; distances in points, so no layout can cut it off."""
-    place = {"xycoords": axis.get_xaxis_transform(), "textcoords": "offset points", "fontsize": 7, "va": "center"}
+    place: dict[str, Any] = {
+        "xycoords": axis.get_xaxis_transform(),
+        "textcoords": "offset points",
+        "fontsize": 7,
+        "va": "center",
+    }
     axis.annotate("at risk", (0, 0), xytext=(-8, -40), ha="right", annotation_clip=False, **place)
     for i, (arm, curve) in enumerate(curves.items()):
         y = -51 - 10 * i
