@@ -23,6 +23,8 @@ from analysis.stats.series import MIN_LENGTH, LaggedCorrelation, cliffs, lagged_
 
 PARSE_RATE = "train/parse_ok_rate"
 EM = "train/em"
+MIN_MALFORMED = 30
+"""Fewer episodes with a malformed turn carry no regression: its clustered errors would look far too small."""
 INSTABILITY = {"reward spread": "train/reward_std", "gradient norm": "update/grad_norm"}
 
 
@@ -97,13 +99,17 @@ def complexity(data: Episodes, level: float = 0.95) -> tuple[Fit, Fit]:
     """(EM ~ failure rate × hops, by least squares clustered by run; turn failure ~ hops, GEE logit by question).
 
     The first asks whether malformed turns cost more on questions of more hops: its term `failure x hops`.
-    Episodes of unknown hops are left out. A fit without coefficients says why in its note.
+    Episodes of unknown hops are left out. A fit without coefficients says why in its note. Raises DegenerateInput when
+    no hops are known or fewer than MIN_MALFORMED episodes have a malformed turn.
     """
     frame = data.episodes[(data.episodes["hops"] >= 0) & (data.episodes["n_turns"] > 0)]
     if frame.empty:
         raise DegenerateInput("no episode says how many hops its question has")
     failure = 1 - frame["n_ok"].to_numpy() / frame["n_turns"].to_numpy()
     hops = frame["hops"].to_numpy(dtype=float)
+    malformed = int((failure > 0).sum())
+    if malformed < MIN_MALFORMED:
+        raise DegenerateInput(f"only {malformed} episodes have a malformed turn: too few to relate them to hops")
     columns = {"failure": failure, "hops": hops, "failure x hops": failure * hops}
     em_fit = cluster_ols(frame["em"].to_numpy(dtype=float), columns, frame["trial"].cat.codes.to_numpy(), level)
     failed = (failure > 0).astype(float)

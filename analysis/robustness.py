@@ -35,7 +35,7 @@ def seed_table(data: Episodes) -> pd.DataFrame:
     """
     frame = perturbed(data)
     if set(frame["perturbation"]) <= {UNPERTURBED}:
-        raise DegenerateInput(f"no split begins with {PROMPT}: nothing was evaluated under another prompt")
+        raise DegenerateInput(f"nothing was evaluated under another prompt (no split is named {PROMPT}…)")
     by_suite = frame.groupby(["arm", "seed", "perturbation", "suite"], observed=True)[
         ["em", "lenient", "complied"]
     ].mean()

@@ -193,9 +193,15 @@ def seed_values(frames: Frames, metric: str, arm: str, step: int) -> pd.Series:
     return series[np.isfinite(series)]
 
 
-def summarise(frames: Frames, plan: Plan | None = None) -> SweepSummary:
-    """See the module's text. Raises ValueError when no trial finished or the metric was never logged."""
+def summarise(frames: Frames, plan: Plan | None = None, metric: str | None = None) -> SweepSummary:
+    """See the module's text. On another `metric` than the plan's the same pairs are contrasted, all exploratory.
+
+    Raises ValueError when no trial finished or the metric was never logged.
+    """
     plan = plan if plan is not None else read_plan(frames.config.get("analysis"))
+    pairs = contrasts(frames, plan)
+    if metric is not None and metric != plan.metric:
+        plan, pairs = replace(plan, metric=metric), [replace(c, confirmatory=False) for c in pairs]
     prefix = plan.metric + "/"
     suites = frames.suites(prefix)
     step = final_step(frames, plan.metric)
@@ -231,7 +237,7 @@ def summarise(frames: Frames, plan: Plan | None = None) -> SweepSummary:
         (suite, label): seed_values(frames, metric, label, step) for suite, metric in names for label in frames.arms
     }
     # The mean over suites is no further hypothesis: it takes no part in the correction.
-    rows = compare(finals, contrasts(frames, plan), plan, uncorrected={OVERALL}, margin=plan.margin)
+    rows = compare(finals, pairs, plan, uncorrected={OVERALL}, margin=plan.margin)
     left_out = tuple((str(r.trial), str(r.status), str(r.reason)) for r in frames.left_out.itertuples())
     return SweepSummary(
         frames.name,
@@ -250,8 +256,4 @@ def summarise_sweep(run_dir: str | Path, metric: str | None = None) -> SweepSumm
     """Read a sweep's directory and summarise it, on the plan's metric or another (then nothing is confirmatory)."""
     from analysis.load import load_sweep
 
-    frames = load_sweep(run_dir)
-    plan = read_plan(frames.config.get("analysis"))
-    if metric is not None and metric != plan.metric:
-        plan = replace(plan, metric=metric, axis=None)
-    return summarise(frames, plan)
+    return summarise(load_sweep(run_dir), metric=metric)

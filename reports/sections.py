@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from analysis import convergence, correction, exact_match, parsing, robustness, slips
 from analysis.compare import compare, comparison_table
-from analysis.episodes import PROMPT
 from analysis.stats.results import DegenerateInput
 from analysis.summary import summarise
 from analysis.verdict import findings
@@ -50,7 +48,7 @@ def exact_matches(m: Material) -> Section:
         if m.frames.has(metric):
             section.figure(partial(learning.draw, m.frames, metric, label, m.plan.level))
     if m.frames.suites("eval/em_sampled/"):
-        sampled = summarise(m.frames, replace(m.plan, metric="eval/em_sampled", axis=None))
+        sampled = summarise(m.frames, m.plan, "eval/em_sampled")
         section.table(
             "contrasts_sampled",
             "Contrasts, sampled answers",
@@ -267,7 +265,7 @@ def prompts(m: Material) -> Section:
             crossed = robustness.cross_table(m.everything, m.frames, axis).reset_index()
             section.table("prompt_cross", "Trained under, evaluated under", crossed, f"Mean EM; trained under: {axis}.")
     except DegenerateInput as reason:
-        section.text.append(f"{reason}; splits named {PROMPT}… would be shown here.")
+        section.text.append(f"{str(reason)[0].upper()}{str(reason)[1:]}.")
     with contextlib.suppress(DegenerateInput):  # most sweeps do not vary the penalty
         section.figures.append(penalty.draw(m.frames, spreads, m.plan.level))
     return section

@@ -132,6 +132,9 @@ def test_complexity_has_an_interaction_term(evaluated):
     em, odds = parsing.complexity(data)
     assert np.isfinite(em["failure x hops"].se)
     assert odds["hops"].value > 0  # more hops, more turns that can be malformed
+    few = data.of((data.episodes["n_ok"] == data.episodes["n_turns"]) | (np.arange(len(data.episodes)) < 10))
+    with pytest.raises(DegenerateInput, match="too few"):
+        parsing.complexity(few)
     unknown = dataclasses.replace(data, episodes=data.episodes.assign(hops=-1))
     with pytest.raises(DegenerateInput, match="hops"):
         parsing.complexity(unknown)

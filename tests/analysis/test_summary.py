@@ -111,6 +111,14 @@ def test_only_the_promised_contrast_is_confirmatory():
     assert not any(c.confirmatory for c in contrasts(made_frames(), read_plan(None)))
 
 
+def test_another_metric_contrasts_the_same_pairs_and_confirms_nothing():
+    frames = made_frames()
+    frames.metrics["metric"] = frames.metrics["metric"].str.replace("eval/em", "eval/em_sampled")
+    rows = summarise(frames, metric="eval/em_sampled").contrasts
+    assert {(r.contrast.treatment, r.contrast.baseline) for r in rows} == {("gsspo", "grpo"), ("gspo", "grpo")}
+    assert not any(r.contrast.confirmatory for r in rows)
+
+
 def test_a_plan_that_makes_no_sense_is_refused():
     with pytest.raises(PlanError, match="primary"):
         read_plan({"margin": 0.1})
