@@ -33,6 +33,7 @@ METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"
 RESULT = "result.json"
 EPISODES = "episodes"
+_CRC = b',"crc":"'
 TIMING = "time/"
 """Metrics under this prefix measure wall time."""
 
@@ -243,17 +244,20 @@ def content(directory: str | Path) -> bytes:
 def seal(body: Mapping[str, Any]) -> str:
     """Canonical JSON of a body with its checksum as the last key."""
     text = _canonical({k: v for k, v in body.items() if k != "crc"})
-    return f'{text[:-1]},"crc":"{zlib.crc32(text.encode()):08x}"}}'
+    return f'{text[:-1]}{_CRC.decode()}{zlib.crc32(text.encode()):08x}"}}'
 
 
 def unseal(line: bytes) -> dict[str, Any] | None:
     """The body (with its crc) of a sealed line, None if it is not sound."""
+    body, mark, rest = line.removesuffix(b"\n").rpartition(_CRC)
+    # The checksum is of the bytes as they stand: JSON reads 1E-5 and 1e-5, or a hex digit of either case, as the same.
+    if not mark or rest != b'%08x"}' % zlib.crc32(body + b"}"):
+        return None
     try:
         record = json.loads(line)
-        text = _canonical({k: v for k, v in record.items() if k != "crc"})
-        return record if record["crc"] == f"{zlib.crc32(text.encode()):08x}" else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
+    return record if isinstance(record, dict) else None
 
 
 def decode(values: Mapping[str, Any]) -> dict[str, float]:

@@ -88,6 +88,7 @@ def test_a_crash_of_ray_is_told_without_a_traceback_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the machine runs out of memory: Ray's own loop raises (seen with ray 2.60)."""
+
     def fit(self: TuneRun) -> None:
         raise RuntimeError("Caught unexpected exception: 1 worker(s) were killed due to the node running low on memory")
 
