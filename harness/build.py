@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import torch
 
-from harness.config import TrialConfig, code_version, digest
+from harness.config import TrialConfig, code_version, digest, trial_key
 from harness.config.model import EndpointBackend, LocalBackend, SimulatedBackend
 from harness.data import DataFolder, subset
 from harness.engines.base import Engine
@@ -21,6 +21,7 @@ from harness.operators.backends.simulated import SimulatedLLM, SimulatedRates
 from harness.operators.base import LLMBackend
 from harness.operators.bm25 import BM25Retriever
 from harness.operators.world_knowledge import WorldKnowledge
+from harness.policy.export import export_policy
 from harness.policy.load import LoraSettings, Policy, load_policy, with_lora
 from harness.policy.warm_start import warm_start
 from harness.prompts.chat import ChatFormat
@@ -177,3 +178,28 @@ def start_policy(config: TrialConfig, base: Policy, environment: Environment, da
             key=digest(depends_on)[:16],
         )
     return with_lora(start, lora, config.seed) if lora else start
+
+
+def saves_at(config: TrialConfig, step: int) -> bool:
+    """Whether the policy after `step` updates is to be kept."""
+    match config.save.when:
+        case "none":
+            return False
+        case "final":
+            return step == config.steps
+        case "every":
+            return step == config.steps or step % config.eval_every == 0
+
+
+def save_policy(config: TrialConfig, policy: Policy, step: int, folder: Path) -> None:
+    """Export the policy after `step` updates into `folder`."""
+    resolved, code = config.model_dump(mode="json"), code_version()
+    c = config.policy
+    export_policy(
+        policy,
+        folder,
+        merged=config.save.merged,
+        base=c.path if c.kind == "hub" and c.init == "start" and c.warm_start == "none" else None,
+        bases=cache_folder(),
+        provenance={"trial_key": trial_key(resolved, code), "step": step, "code": code, "config": resolved},
+    )

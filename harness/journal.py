@@ -3,6 +3,7 @@
     <trial>/metrics.jsonl   {"n": line, "step": s, "values": {name: number}, "ts": ms, "crc": hex}
     <trial>/events.jsonl    {"n": line, "kind": k, "fields": {...}, "ts": ms, "crc": hex}
     <trial>/episodes/       step-000012-eval.parquet: one file a (step, split), see `episodes.py`
+    <trial>/policies/       step-000030: a trained policy as a folder, see `policy/export.py`
     <trial>/result.json     {"status": "finished" | "failed", "key": …, "final": {…}, "error": …, "ts": ms, "crc": hex}
 
 `n` counts lines from 0, so a lost line shows; `crc` is the CRC-32 of the line's canonical JSON without `crc`; `ts` is
@@ -19,6 +20,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +35,7 @@ METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"
 RESULT = "result.json"
 EPISODES = "episodes"
+POLICIES = "policies"
 _CRC = b',"crc":"'
 TIMING = "time/"
 """Metrics under this prefix measure wall time."""
@@ -104,6 +107,20 @@ class Journal:
         """Write the episodes of a (step, split) as one Parquet file, atomically, replacing an earlier one."""
         write_episodes(self.directory / EPISODES, step, split, trajectories, self._held_out)
 
+    def policy(self, step: int, write: Callable[[Path], None]) -> None:
+        """Keep a policy: `write` fills a folder, which then takes its name whole, in place of an earlier one."""
+        folder = policy_path(self.directory, step)
+        staging = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        try:
+            write(staging)
+            shutil.rmtree(folder, ignore_errors=True)
+            staging.replace(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        sync_directory(folder.parent)
+
     def finish(self, key: str, final: Mapping[str, float]) -> None:
         """Mark the trial finished. Nothing is written after."""
         self._end({"status": "finished", "key": key, "final": {k: _encode(v) for k, v in sorted(final.items())}})
@@ -168,6 +185,11 @@ class LineLog:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
+
+
+def policy_path(directory: str | Path, step: int) -> Path:
+    """Where the policy after `step` updates is kept."""
+    return Path(directory) / POLICIES / f"step-{step:06d}"
 
 
 def restart(directory: str | Path) -> None:

@@ -9,7 +9,9 @@ Results go to a sink; what the sink does with them (journal, tests) is not known
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,6 +35,9 @@ class TrialSink(Protocol):
     def event(self, kind: str, **fields: Any) -> None: ...
 
     def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None: ...
+
+    def policy(self, step: int, write: Callable[[Path], None]) -> None:
+        """Keep a policy: `write` fills the folder it is given."""
 
 
 def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
@@ -93,6 +98,8 @@ def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
             sink.episodes(step, "eval", done.greedy)
             if done.sampled:
                 sink.episodes(step, "eval_sampled", done.sampled)
+        if build.saves_at(config, step):
+            sink.policy(step, partial(build.save_policy, config, policy, step))
         sink.metrics(step, values)
     return final
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Memory:
     def __init__(self) -> None:
         self.values: list[dict[str, float]] = []
         self.played: dict[tuple[int, str], list[Trajectory]] = {}
+        self.kept: list[int] = []
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.values.append({"step": step} | {k: v for k, v in values.items() if not k.startswith("time/")})
@@ -37,6 +38,9 @@ class Memory:
 
     def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None:
         self.played[step, split] = list(trajectories)
+
+    def policy(self, step: int, write: Callable[[Path], None]) -> None:
+        self.kept.append(step)
 
 
 def config(tmp_path: Path, seed: int, *overrides: str) -> TrialConfig:

@@ -231,6 +231,15 @@ class Update(Section):
     """bfloat16 autocast in forward and backward."""
 
 
+class Save(Section):
+    """Which policies a trial leaves behind as folders for transformers, PEFT and vLLM."""
+
+    when: Literal["none", "final", "every"]
+    """final: the trained one; every: one at each evaluation."""
+    merged: bool
+    """With LoRA: a model with the adapter folded in beside the adapter, not the adapter alone."""
+
+
 class TrialConfig(Section):
     """Everything that determines one training run, together with the code."""
 
@@ -247,6 +256,7 @@ class TrialConfig(Section):
     objective: Objective
     rollout: Rollout
     update: Update
+    save: Save
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

@@ -1,0 +1,157 @@
+"""Trained policies as standard folders: what `transformers`, PEFT and vLLM load without this harness.
+
+    <folder>/                 full training, or LoRA with `merged`: config.json, model*.safetensors, the tokenizer
+    <folder>/adapter/         LoRA with `merged`: the adapter beside the merged model, in PEFT's format
+    <folder>/                 LoRA without `merged`: the adapter itself, and the tokenizer
+    <folder>/provenance.json  the trial's configuration, its key and the step: what an evaluation links to
+
+An adapter names the model it sits on. That is the hub's name (or the user's folder) where training began from one as it
+is; otherwise (the tiny policy, a converted GGUF, a warm start) the start is kept beside, once for equal weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.policy.load import Policy, PolicyError
+from harness.policy.weights import plain_state_dict
+from harness.prompts.chat import ChatFormat
+
+PROVENANCE = "provenance.json"
+ADAPTER = "adapter"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""`ChatFormat` in the words of transformers and vLLM, for tokenizers that bring none of their own."""
+
+
+def export_policy(
+    policy: Policy, folder: Path, *, merged: bool, base: str | None, bases: Path, provenance: Mapping[str, Any]
+) -> None:
+    """Write `policy` into `folder`, which is made. The model in memory is not changed.
+
+    `merged`: write a model with adapters folded in, beside the adapter (without effect where there is none). `base`:
+    what the adapter sits on, None where that has to be kept in `bases`. Raises OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lora = hasattr(policy.model, "peft_config")
+    if merged or not lora:
+        _write_model(policy, plain_state_dict(policy.model), folder)
+    if lora:
+        _write_adapter(policy, folder / ADAPTER if merged else folder, base or str(_keep_base(policy, bases)))
+    _write_tokenizer(policy.chat, folder)
+    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder holds a transformers model or a PEFT adapter."""
+    return (folder / "config.json").is_file() or is_adapter(folder)
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def load_export(folder: Path, dtype: torch.dtype) -> Policy:
+    """A policy from a model folder or an adapter's folder. Raises PolicyError when it, or an adapter's base, is not
+    readable."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        source = str(folder)
+        if is_adapter(folder):
+            from peft import PeftModel
+
+            source = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+            bare: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+            model: Any = PeftModel.from_pretrained(bare, str(folder))
+        else:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder) if _has_tokenizer(folder) else source)
+        return Policy(model, ChatFormat(tokenizer))
+    except (OSError, ValueError, KeyError) as error:  # transformers says "no such model" with any of them
+        raise PolicyError(f"cannot load the policy in {folder}: {error}") from error
+
+
+def read_provenance(folder: Path) -> dict[str, Any] | None:
+    """What `export_policy` noted, None for a folder that another program made. Raises PolicyError on a damaged file."""
+    for place in (folder, folder.parent):
+        if (place / PROVENANCE).is_file() and (place == folder or folder.name == ADAPTER):
+            try:
+                noted = json.loads((place / PROVENANCE).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise PolicyError(f"{place / PROVENANCE} is not readable: {error}") from error
+            return noted if isinstance(noted, dict) else None
+    return None
+
+
+def _has_tokenizer(folder: Path) -> bool:
+    return (folder / "tokenizer_config.json").is_file()
+
+
+def _plain(model: nn.Module) -> Any:
+    return model.get_base_model() if hasattr(model, "peft_config") else model  # type: ignore[operator]
+
+
+def _write_model(policy: Policy, weights: dict[str, Tensor], folder: Path) -> None:
+    from huggingface_hub import save_torch_state_dict
+    from transformers import GenerationConfig
+
+    config = _plain(policy.model).config
+    if config.tie_word_embeddings:
+        weights = {name: weight for name, weight in weights.items() if name != "lm_head.weight"}
+    save_torch_state_dict({n: w.contiguous().cpu() for n, w in weights.items()}, folder)
+    config.save_pretrained(folder)
+    tokenizer = policy.chat.tokenizer
+    # so that `generate` and a server end a turn where the policy does
+    GenerationConfig(eos_token_id=policy.chat.end_of_turn, pad_token_id=tokenizer.pad_token_id).save_pretrained(folder)
+
+
+def _write_adapter(policy: Policy, folder: Path, base: str) -> None:
+    # "auto" would ask the hub whether the vocabulary was resized: it never is
+    policy.model.save_pretrained(str(folder), save_embedding_layers=False)  # type: ignore[operator]
+    path = folder / "adapter_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_tokenizer(chat: ChatFormat, folder: Path) -> None:
+    chat.tokenizer.save_pretrained(folder)
+    if not getattr(chat.tokenizer, "chat_template", None):
+        (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
+def _keep_base(policy: Policy, bases: Path) -> Path:
+    """The folder of the model under the adapters, found by a hash of its weights; made on first use, atomically."""
+    weights = {
+        name.replace(".base_layer.", "."): weight.detach()
+        for name, weight in _plain(policy.model).state_dict().items()
+        if ".lora_" not in name
+    }
+    total = hashlib.blake2b(digest_size=8)
+    for name in sorted(weights):
+        total.update(name.encode())
+        total.update(weights[name].contiguous().cpu().view(torch.uint8).numpy().tobytes())
+    folder = bases / f"base-{total.hexdigest()}"
+    if folder.exists():
+        return folder
+    bases.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=bases, prefix=".base-"))
+    _write_model(policy, weights, staging)
+    _write_tokenizer(policy.chat, staging)
+    try:
+        os.replace(staging, folder)
+    except OSError:  # another trial was first
+        shutil.rmtree(staging)
+    return folder
