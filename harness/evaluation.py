@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine
 from harness.rollout import Environment, rollout
 from harness.signatures import episode_metrics
@@ -28,23 +29,28 @@ class Evaluation:
 
 
 def evaluate(
-    engine: Engine, environment: Environment, suites: Mapping[str, Sequence[Question]], samples: int, temperature: float
+    engine: Engine,
+    environment: Environment,
+    suites: Mapping[str, Sequence[Question]],
+    samples: int,
+    temperature: float,
+    workers: Collective = ALONE,
 ) -> Evaluation:
     """Play every question once greedily and `samples` times at `temperature`.
 
     `eval/em/<suite>`, `eval/f1/<suite>` and `eval/lenient/<suite>` are greedy, `eval/em_sampled/<suite>` means over
     samples; `eval/em` and `eval/em_sampled` are means over suites, each suite counting the same. Others are over all
-    episodes.
+    episodes. Several `workers` divide the questions, and each is given the whole result.
     """
     questions = [q for asked in suites.values() for q in asked]
     seeds = [EVALUATION_SEED + i for i in range(len(questions))]
-    greedy = _play(engine, environment, questions, seeds, 0.0)
+    greedy = _play(engine, environment, questions, seeds, 0.0, workers)
     metrics = {f"eval/{k}": v for k, v in episode_metrics(greedy).items()}
     sampled: list[Trajectory] = []
     if samples:
         repeated = [q for q in questions for _ in range(samples)]
         seeds = [EVALUATION_SEED + i for i in range(len(repeated))]
-        sampled = _play(engine, environment, repeated, seeds, temperature)
+        sampled = _play(engine, environment, repeated, seeds, temperature, workers)
         metrics |= {f"eval_sampled/{k}": v for k, v in episode_metrics(sampled).items()}
     for name, episodes in (("em", greedy), ("em_sampled", sampled), ("f1", greedy), ("lenient", greedy)):
         if not episodes:
@@ -60,10 +66,16 @@ def evaluate(
 
 
 def _play(
-    engine: Engine, environment: Environment, questions: Sequence[Question], seeds: Sequence[int], temperature: float
+    engine: Engine,
+    environment: Environment,
+    questions: Sequence[Question],
+    seeds: Sequence[int],
+    temperature: float,
+    workers: Collective,
 ) -> list[Trajectory]:
+    mine = share(workers, list(zip(questions, seeds, strict=True)))
     played: list[Trajectory] = []
-    for i in range(0, len(questions), EPISODES_AT_ONCE):
-        part = slice(i, i + EPISODES_AT_ONCE)
-        played += rollout(engine, environment, questions[part], seeds[part], temperature)
-    return played
+    for i in range(0, len(mine), EPISODES_AT_ONCE):
+        part = mine[i : i + EPISODES_AT_ONCE]
+        played += rollout(engine, environment, [q for q, _ in part], [seed for _, seed in part], temperature)
+    return reunite(workers, played)

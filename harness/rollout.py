@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.operators.base import CallContext
 from harness.operators.toolbox import Caller
@@ -105,12 +106,19 @@ def rollout_groups(
     group_size: int,
     seed: Sequence[int],
     temperature: float,
+    workers: Collective = ALONE,
 ) -> list[Group]:
-    """`group_size` episodes of each question, each with a random stream of its own, all derived from `seed`."""
-    repeated = [q for q in questions for _ in range(group_size)]
-    states = np.random.SeedSequence(list(seed)).generate_state(len(repeated), np.uint64)
-    played = rollout(engine, environment, repeated, [int(s >> np.uint64(8)) for s in states], temperature)
-    return [Group(q, tuple(played[i * group_size : (i + 1) * group_size])) for i, q in enumerate(questions)]
+    """`group_size` episodes of each question, each with a random stream of its own, all derived from `seed`.
+
+    Each of several `workers` plays its share of the groups and is given them all; who plays changes no stream.
+    """
+    states = np.random.SeedSequence(list(seed)).generate_state(len(questions) * group_size, np.uint64)
+    seeds = np.array([int(s >> np.uint64(8)) for s in states]).reshape(len(questions), group_size)
+    mine = share(workers, range(len(questions)))
+    repeated = [questions[i] for i in mine for _ in range(group_size)]
+    played = rollout(engine, environment, repeated, [int(s) for i in mine for s in seeds[i]], temperature)
+    groups = [Group(questions[i], tuple(played[n * group_size : (n + 1) * group_size])) for n, i in enumerate(mine)]
+    return reunite(workers, groups)
 
 
 async def _play(engine: Engine, environment: Environment, episodes: Sequence[_Episode], temperature: float) -> None:

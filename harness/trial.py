@@ -16,15 +16,18 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from harness import build
 from harness.config import TrialConfig
+from harness.distributed.collective import ALONE, Collective
+from harness.distributed.sharding import shard
 from harness.evaluation import evaluate
-from harness.policy.load import reference_of
+from harness.policy.load import Policy, reference_of
 from harness.rollout import rollout_groups
 from harness.signatures import RunningSignatures, episode_metrics, group_metrics
 from harness.types import Question, Trajectory
-from harness.update import policy_update
+from harness.update import Reference, UpdateSettings, policy_update
 
 
 class TrialSink(Protocol):
@@ -40,10 +43,12 @@ class TrialSink(Protocol):
         """Keep a policy: `write` fills the folder it is given."""
 
 
-def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
+def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE) -> dict[str, float]:
     """Train by `config`, evaluating before the first step, every `eval_every` steps and at the end.
 
     Returns the last evaluation's metrics. Metrics of step s describe the policy after s updates of the batch.
+    Several `workers` each call this with the same configuration: they share episodes and weights, and all come to the
+    same numbers; one of them should keep what its sink is given.
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -54,6 +59,7 @@ def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
     engine = build.engine(config, policy)
     settings = build.update_settings(config)
     clip = build.clip(config)
+    model, reference = _model_and_reference(policy, settings, workers)
     optimizer = torch.optim.AdamW(
         policy.trainable,
         lr=config.update.learning_rate,
@@ -61,7 +67,6 @@ def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
         weight_decay=config.update.weight_decay,
         fused=True,
     )
-    reference = reference_of(policy, settings.temperature, settings.autocast) if settings.kl_weight > 0 else None
     questions = question_order(data.train, config.seed)
     running = RunningSignatures()
     final: dict[str, float] = {}
@@ -71,10 +76,16 @@ def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
         if step > 0:
             asked = [next(questions) for _ in range(config.rollout.prompts_per_step)]
             groups = rollout_groups(
-                engine, environment, asked, config.rollout.group_size, (config.seed, step), config.rollout.temperature
+                engine,
+                environment,
+                asked,
+                config.rollout.group_size,
+                (config.seed, step),
+                config.rollout.temperature,
+                workers,
             )
             rolled = time.perf_counter()
-            result = policy_update(policy.model, optimizer, groups, clip, settings, reference)
+            result = policy_update(model, optimizer, groups, clip, settings, reference, workers)
             clip = result.clip
             engine.load_weights(policy.model)
             trajectories = [t for g in groups for t in g.trajectories]
@@ -92,7 +103,9 @@ def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
         values["time/step_s"] = time.perf_counter() - begun
         if step % config.eval_every == 0 or step == config.steps:
             begun = time.perf_counter()
-            done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature)
+            done = evaluate(
+                engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature, workers
+            )
             final = done.metrics
             values |= final | {"time/eval_s": time.perf_counter() - begun}
             sink.episodes(step, "eval", done.greedy)
@@ -102,6 +115,17 @@ def run_trial(config: TrialConfig, sink: TrialSink) -> dict[str, float]:
             sink.policy(step, partial(build.save_policy, config, policy, step))
         sink.metrics(step, values)
     return final
+
+
+def _model_and_reference(
+    policy: Policy, settings: UpdateSettings, workers: Collective
+) -> tuple[nn.Module, Reference | None]:
+    """The policy's model as the update runs it, and the policy the KL term keeps it near."""
+    if workers.size > 1:
+        return shard(policy, settings.temperature, settings.autocast, with_reference=settings.kl_weight > 0)
+    if settings.kl_weight > 0:
+        return policy.model, reference_of(policy, settings.temperature, settings.autocast)
+    return policy.model, None
 
 
 def question_order(questions: Sequence[Question], seed: int) -> Any:

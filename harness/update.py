@@ -1,24 +1,28 @@
 """One rollout batch in, several optimizer updates out: minibatches, objective, KL, clipping.
 
 The trainer knows no objective by name: it asks `harness.objectives` for a segmentation, weights and a band. Every
-average is taken over the whole minibatch before it is split, so the gradient does not depend on the micro-batches.
+average is taken over the whole minibatch before it is split, so the gradient does not depend on the micro-batches, nor
+on how many workers share them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.distributed.collective import ALONE, Collective, rounds, totals
+from harness.distributed.sharding import logprobs
+from harness.distributed.tensors import whole
 from harness.objectives.advantages import group_relative
 from harness.objectives.batch import segment_batch
 from harness.objectives.clip import Clip
 from harness.objectives.loss import ObjectiveOutput, kl_k3, policy_objective, summarize
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
-from harness.policy.forward import MicroBatch, micro_batches, policy_logprobs
+from harness.policy.forward import MicroBatch, micro_batches
 from harness.types import Group, Trajectory
 
 Reference = Callable[[MicroBatch], Tensor]
@@ -55,10 +59,12 @@ def policy_update(
     clip: Clip,
     settings: UpdateSettings,
     reference: Reference | None = None,
+    workers: Collective = ALONE,
 ) -> UpdateResult:
     """Train `model` in place on the groups of one rollout batch, `updates_per_batch` optimizer steps.
 
     `reference` serves the KL term (k3, token level) and is needed when `kl_weight` is positive. Raises ValueError then.
+    With several `workers`, all are given all groups and a `Sharded` model, and all get the same result.
     """
     if settings.kl_weight > 0 and reference is None:
         raise ValueError("a positive kl_weight needs a reference policy")
@@ -66,7 +72,7 @@ def policy_update(
     records: list[dict[str, float]] = []
     for chunk in np.array_split(np.arange(len(groups)), settings.updates_per_batch):
         minibatch = [groups[i] for i in chunk]
-        produced, record = _one_update(model, optimizer, minibatch, clip, settings, reference)
+        produced, record = _one_update(model, optimizer, minibatch, clip, settings, reference, workers)
         outputs += produced
         records.append(record)
     stats = {f"update/{k}": float(v) for k, v in summarize(outputs).items()} if outputs else {}
@@ -89,6 +95,7 @@ def _one_update(
     clip: Clip,
     settings: UpdateSettings,
     reference: Reference | None,
+    workers: Collective,
 ) -> tuple[list[ObjectiveOutput], dict[str, float]]:
     trajectories = [t for g in groups for t in g.trajectories]
     rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
@@ -101,28 +108,36 @@ def _one_update(
     active = [i for i in range(len(trajectories)) if settings.kl_weight > 0 or advantage[i] != 0]
     optimizer.zero_grad(set_to_none=True)
     outputs: list[ObjectiveOutput] = []
-    loss, kl, entropy, gap, n_tokens = 0.0, 0.0, 0.0, 0.0, 0
-    for batch in micro_batches([trajectories[i] for i in active], settings.tokens_per_microbatch):
+    loss, kl, entropy, gap, n_tokens = 0.0, 0.0, 0.0, 0.0, 0.0
+    batches = micro_batches([trajectories[i] for i in active], settings.tokens_per_microbatch)
+    for batch, counts in rounds(workers, batches):
         selection = segmentation.select([active[i] for i in batch.indices])
         old = _sampled_logprobs([trajectories[active[i]] for i in batch.indices])
-        logp, token_entropy = policy_logprobs(model, batch, settings.temperature, settings.autocast)
+        # the reference first: its activations are gone before the policy's are kept for the backward pass
+        ref_logp = reference(batch) if settings.kl_weight > 0 and reference is not None else None
+        logp, token_entropy = logprobs(model, batch, settings.temperature, settings.autocast)
         old = old.to(logp)
         output = policy_objective(
             logp, old, advantage[selection.trajectories], selection.segmentation, weights[selection.segments], clip.band
         )
         total = output.loss
-        if settings.kl_weight > 0 and reference is not None:
-            k3 = kl_k3(logp, reference(batch))
+        if ref_logp is not None:
+            k3 = kl_k3(logp, ref_logp)
             total = total + settings.kl_weight * (kl_weights[selection.tokens].to(logp) * k3).sum()
-            kl += float(k3.detach().sum())
-        total.backward()
-        outputs.append(output)
+            kl += float(k3.detach().sum()) if counts else 0.0
+        (total if counts else 0 * total).backward()
+        if not counts:
+            continue
+        outputs.append(replace(output, loss=output.loss.detach()))
         loss += float(total.detach())
         entropy += float(token_entropy.sum())
         gap = max(gap, float((logp.detach() - old).abs().max()))
         n_tokens += len(logp)
+    loss, kl, entropy, n_tokens = totals(workers, (loss, kl, entropy, n_tokens))
+    gap = max(workers.gather(gap))
+    outputs = [o for part in workers.gather(outputs) for o in part]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)) if n_tokens else 0.0
+    norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))) if n_tokens else 0.0
     record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
     if n_tokens:
         optimizer.step()

@@ -1,0 +1,1 @@
+"""One trial over several processes: who does what (`collective`), sharded weights (`sharding`)."""

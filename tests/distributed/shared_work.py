@@ -1,0 +1,112 @@
+"""The same work for one process and for several: `python -m tests.distributed.shared_work RANK SIZE FOLDER` is one of
+several, and writes what it came to to FOLDER/RANK.pt.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.config import load_trial
+from harness.distributed.collective import Collective, ProcessGroup
+from harness.distributed.sharding import shard
+from harness.distributed.tensors import whole_dict
+from harness.objectives.clip import FixedClip
+from harness.objectives.presets import PRESETS
+from harness.policy.load import LoraSettings, Policy, reference_of, with_lora
+from harness.policy.tiny import new_model
+from harness.policy.weights import plain_state_dict
+from harness.trial import run_trial
+from harness.types import Trajectory
+from harness.update import UpdateSettings, policy_update
+from tests.episodes import chat, group
+
+SETTINGS = UpdateSettings("subsequence", "N1", 0.0, 1, 150, 1e9, 1.0, False, 0)
+UPDATES: dict[str, dict[str, Any]] = {
+    **{preset: {"preset": preset} for preset in PRESETS},
+    "one micro-batch": {"tokens_per_microbatch": 100_000},  # the second worker has nothing to do
+    "kl": {"kl_weight": 0.1},
+    "lora": {"lora": True, "kl_weight": 0.1},
+    "clipped gradient, two updates": {"max_grad_norm": 0.01, "updates_per_batch": 2},
+    "no signal": {"mixed": False},
+}
+TRIAL = (
+    "steps=2", "eval_every=2", "data.eval_questions=3", "data.eval_suites=[world_single]", "data.eval_samples=0",
+    "data.train_suites=[world_single]", "rollout.prompts_per_step=3", "rollout.group_size=4",
+    "update.updates_per_batch=2", "objective.kl_weight=0.01",
+)  # fmt: skip
+
+
+def update(
+    workers: Collective, preset: str = "gsspo", lora: bool = False, mixed: bool = True, **settings: Any
+) -> dict[str, Any]:
+    """Metrics and weight changes of plain gradient steps of rate 1, in float64."""
+    axes = PRESETS[preset]
+    chosen = replace(SETTINGS, ratio_unit=axes.ratio_unit, reduction=axes.reduction, **settings)
+    policy = Policy(new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2).double(), chat())
+    if lora:
+        policy = with_lora(policy, LoraSettings(4, 8.0, 0.0), seed=0)
+        for name, parameter in policy.model.named_parameters():
+            if "lora_B" in name:  # zero at first: A would have no gradient
+                torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
+    model, reference = policy.model, reference_of(policy, 1.0, False)
+    if workers.size > 1:
+        model, reference = shard(policy, 1.0, False, with_reference=chosen.kl_weight > 0)
+    before = {n: p.detach().clone() for n, p in whole_dict(dict(policy.model.named_parameters())).items()}
+    optimizer = torch.optim.SGD(policy.trainable, lr=1.0)
+    groups = [group(i, mixed=mixed and i != 1) for i in range(4)]
+    result = policy_update(model, optimizer, groups, FixedClip(0.2, 0.2), chosen, reference, workers)
+    after = whole_dict(dict(policy.model.named_parameters()))
+    return {
+        "metrics": result.metrics,
+        "moved": {n: p.detach() - before[n] for n, p in after.items()},
+        "engine": {n: w.clone() for n, w in plain_state_dict(policy.model).items()},
+        "held": sum(getattr(p, "_local_tensor", p).numel() for p in policy.model.parameters()),
+    }
+
+
+class Memory:
+    """A sink that keeps metrics and the tokens of training episodes."""
+
+    def __init__(self) -> None:
+        self.values: list[dict[str, float]] = []
+        self.tokens: dict[int, list[list[int]]] = {}
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.values.append({k: v for k, v in values.items() if not k.startswith("time/")})
+
+    def event(self, kind: str, **fields: Any) -> None: ...
+
+    def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None:
+        if split == "train":
+            self.tokens[step] = [t.token_ids.tolist() for t in trajectories]
+
+
+def trial(workers: Collective) -> dict[str, Any]:
+    """Two steps of the embedded tier."""
+    memory = Memory()
+    run_trial(load_trial("tiny", TRIAL), memory, workers)
+    return {"values": memory.values, "tokens": memory.tokens}
+
+
+def everything(workers: Collective) -> dict[str, Any]:
+    return {name: update(workers, **case) for name, case in UPDATES.items()} | {"trial": trial(workers)}
+
+
+def main(rank: int, size: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size, timeout=timedelta(seconds=120)
+    )
+    torch.save(everything(ProcessGroup()), folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
