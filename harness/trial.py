@@ -21,7 +21,7 @@ from torch import nn
 from harness import build
 from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective
-from harness.distributed.sharding import shard
+from harness.distributed.sharding import shard, unsharded
 from harness.evaluation import evaluate
 from harness.policy.load import Policy, reference_of
 from harness.rollout import rollout_groups
@@ -112,7 +112,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
             if done.sampled:
                 sink.episodes(step, "eval_sampled", done.sampled)
         if build.saves_at(config, step):
-            sink.policy(step, partial(build.save_policy, config, policy, step))
+            sink.policy(step, partial(build.save_policy, config, unsharded(policy), step))
         sink.metrics(step, values)
     return final
 

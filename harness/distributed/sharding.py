@@ -16,7 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 
+from harness.distributed.tensors import whole_dict
 from harness.policy.forward import MicroBatch, backbone_and_head, policy_logprobs
 from harness.policy.load import Policy
 
@@ -28,8 +30,6 @@ class Sharded(nn.Module):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        from torch.distributed.fsdp import FSDPModule, fully_shard
-
         super().__init__()
         self.model = model
         decoder, _ = backbone_and_head(model)
@@ -70,3 +70,23 @@ def shard(
             return (frozen or sharded)(batch, temperature, autocast)[0]
 
     return sharded, reference if with_reference else None
+
+
+def unsharded(policy: Policy) -> Policy:
+    """A copy of a sharded policy with full weights on CPU, on every worker (all must ask); any other as it is."""
+    model: Any = policy.model
+    if not any(isinstance(module, FSDPModule) for module in model.modules()):
+        return policy
+    weights = {name: tensor.cpu() for name, tensor in whole_dict(model.state_dict()).items()}
+    lora = hasattr(model, "peft_config")
+    base: Any = model.get_base_model() if lora else model
+    with torch.device("meta"):
+        copied: Any = type(base)(base.config)
+        if lora:
+            from peft import get_peft_model
+
+            copied = get_peft_model(copied, model.peft_config["default"])
+    copied.load_state_dict(weights, assign=True)
+    if base.config.tie_word_embeddings:
+        (copied.get_base_model() if lora else copied).tie_weights()
+    return Policy(copied, policy.chat)

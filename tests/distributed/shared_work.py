@@ -5,7 +5,7 @@ several, and writes what it came to to FOLDER/RANK.pt.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 
 from harness.config import load_trial
 from harness.distributed.collective import Collective, ProcessGroup
-from harness.distributed.sharding import shard
+from harness.distributed.sharding import shard, unsharded
 from harness.distributed.tensors import whole_dict
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
@@ -67,6 +67,7 @@ def update(
         "metrics": result.metrics,
         "moved": {n: p.detach() - before[n] for n, p in after.items()},
         "engine": {n: w.clone() for n, w in plain_state_dict(policy.model).items()},
+        "exported": {n: w.detach().clone() for n, w in unsharded(policy).model.state_dict().items()},
         "held": sum(getattr(p, "_local_tensor", p).numel() for p in policy.model.parameters()),
     }
 
@@ -86,6 +87,8 @@ class Memory:
     def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None:
         if split == "train":
             self.tokens[step] = [t.token_ids.tolist() for t in trajectories]
+
+    def policy(self, step: int, write: Callable[[Path], None]) -> None: ...
 
 
 def trial(workers: Collective) -> dict[str, Any]:

@@ -43,8 +43,10 @@ def test_two_workers_give_the_loss_and_the_gradient_of_one(both: list[dict[str, 
         assert worker["metrics"] == pytest.approx(alone["metrics"], rel=1e-9, abs=1e-9)
         for name, delta in alone["moved"].items():
             torch.testing.assert_close(worker["moved"][name], delta, atol=1e-10, rtol=0)
-        for name, weight in alone["engine"].items():
-            torch.testing.assert_close(worker["engine"][name], weight, atol=1e-10, rtol=0)
+        for way in ("engine", "exported"):  # what the engine is given, and what is kept on disk
+            assert worker[way].keys() == alone[way].keys()
+            for name, weight in alone[way].items():
+                torch.testing.assert_close(worker[way][name], weight, atol=1e-10, rtol=0)
 
 
 def test_each_worker_holds_half_of_the_weights(both: list[dict[str, Any]]) -> None:
