@@ -16,6 +16,8 @@ from analysis.frames import Frames, arms_of, metrics_frame, setting, trials_fram
 from analysis.load import LoadError, count_questions, in_order, varying_axes
 
 PARENT = "mlflow.parentRunId"
+VIEWS = ("final/", "best/", "signature/", "failure/", "system/")
+"""Metrics that the tracker makes of a journal's, or beside them."""
 _STATUS = {"FINISHED": "done", "FAILED": "failed"}
 
 
@@ -128,10 +130,10 @@ def _declared(sweep: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _history(client: Any, run: Any) -> list[dict[str, Any]]:
-    """Every metric of a run but the `final/` copies, one value a step (the latest, where a step was written twice)."""
+    """Every metric of a run's journal, one value a step (the latest, where a step was written twice)."""
     rows = []
     for key in sorted(run.data.metrics):
-        if key.startswith("final/"):
+        if key.startswith(VIEWS):
             continue
         steps: dict[int, tuple[int, float]] = {}
         for point in client.get_metric_history(run.info.run_id, key):

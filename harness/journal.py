@@ -2,6 +2,7 @@
 
     <trial>/metrics.jsonl   {"n": line, "step": s, "values": {name: number}, "ts": ms, "crc": hex}
     <trial>/events.jsonl    {"n": line, "kind": k, "fields": {...}, "ts": ms, "crc": hex}
+    <trial>/system.jsonl    {"n": line, "values": {name: number}, "ts": ms, "crc": hex}, see `driver/usage.py`
     <trial>/episodes/       step-000012-eval.parquet: one file a (step, split), see `episodes.py`
     <trial>/policies/       step-000030: a trained policy as a folder, see `policy/export.py`
     <trial>/result.json     {"status": "finished" | "failed", "key": …, "final": {…}, "error": …, "ts": ms, "crc": hex}
@@ -34,6 +35,7 @@ from harness.types import Question, Trajectory
 METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"
 RESULT = "result.json"
+SYSTEM = "system.jsonl"
 EPISODES = "episodes"
 POLICIES = "policies"
 _CRC = b',"crc":"'
@@ -195,7 +197,7 @@ def policy_path(directory: str | Path, step: int) -> Path:
 def restart(directory: str | Path) -> None:
     """Forget an unfinished trial's journal, so that it can be run from its start; other files are kept."""
     root = Path(directory)
-    for name in (RESULT, METRICS, EVENTS):
+    for name in (RESULT, METRICS, EVENTS, SYSTEM):
         (root / name).unlink(missing_ok=True)
     for path in (root / EPISODES).glob("*.parquet*"):
         path.unlink()

@@ -61,6 +61,8 @@ class Tracking(Section):
     """MLflow store; null: SQLite in the output folder."""
     experiment: str | None = None
     """null: the sweep's name."""
+    traces_per_step: Annotated[int, Field(ge=0)] = 1
+    """Episodes of each (step, split) shown as traces beside one of every kind of failure; 0: no traces."""
 
 
 class SweepFile(Section):

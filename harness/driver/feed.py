@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from harness.driver.layout import INFO, RunFolder, stamp
-from harness.tracking import Tracker
+from harness.tracking import Tracker, TrialViews
 
 PERIOD_S = 2.0
 LONGEST_PAUSE_S = 60.0
@@ -15,10 +15,10 @@ LONGEST_PAUSE_S = 60.0
 class Feeder:
     """Follows a sweep's journals into MLflow. `trouble` says in one line why it cannot, empty while it can."""
 
-    def __init__(self, folder: RunFolder, uri: str, experiment: str) -> None:
+    def __init__(self, folder: RunFolder, uri: str, experiment: str, views: TrialViews | None = None) -> None:
         self.trouble = ""
         self.address = ""
-        self._folder, self._uri, self._experiment = folder, uri, experiment
+        self._folder, self._uri, self._experiment, self._views = folder, uri, experiment, views
         self._tracker: Tracker | None = None
         self._seen: dict[Path, int] = {}
         self._end: tuple[str, list[Path]] | None = None
@@ -53,7 +53,7 @@ class Feeder:
 
     def _write(self) -> None:
         if self._tracker is None:
-            self._tracker = Tracker(self._folder, self._uri, self._experiment)
+            self._tracker = Tracker(self._folder, self._uri, self._experiment, self._views)
             self._tracker.forget_others()
             self.address = self._tracker.address
         for path in sorted(self._folder.trials.glob(f"*/{INFO}")):

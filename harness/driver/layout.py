@@ -58,6 +58,7 @@ class TrialInfo:
     seed: int
     code: str
     config: TrialConfig
+    preregistration: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +120,18 @@ def first_error(folder: Path) -> str:
     return lines[-1] if lines else "no message"
 
 
-def prepare_trial(folder: Path, spec: TrialSpec, code: str, labels: dict[str, str]) -> None:
-    """Make a trial's folder with its configuration, if it is not there."""
+def prepare_trial(folder: Path, spec: TrialSpec, code: str, labels: dict[str, str], preregistration: str = "") -> None:
+    """Make a trial's folder with its configuration, if it is not there.
+
+    `preregistration` (the hash of what was fixed beforehand) stays as it was when the trial began.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if attempts(folder):
+        preregistration = read_info(folder).preregistration
     config = spec.config.model_dump(mode="json")
     write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
     info = {"key": spec.key, "name": spec.name, "axes": spec.axes, "labels": labels, "seed": spec.seed, "code": code}
+    info |= {"preregistration": preregistration} if preregistration else {}
     write_atomically(folder / INFO, (json.dumps({**info, "config": config}, indent=1) + "\n").encode())
 
 

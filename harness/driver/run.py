@@ -35,6 +35,7 @@ from harness.driver.watch import Figures, Watch
 from harness.journal import Journal
 from harness.tracking import default_uri
 from reports.build import write_learning_curves
+from reports.trial import write_trial_views
 
 TRIAL = "harness.trial:run_trial"
 OUT = Path("runs")
@@ -95,11 +96,11 @@ def _run(
     if moved:
         say(console, f"the code has changed: {moved} earlier trials are now in {folder.root / 'superseded'}")
     for trial in trials:
-        prepare_trial(folder.trial(trial), trial, code, spec.labels)
+        prepare_trial(folder.trial(trial), trial, code, spec.labels, spec.preregistration)
     finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
     todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
     say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")
-    feeder = Feeder(folder, *_store(spec, options))
+    feeder = Feeder(folder, *_store(spec, options), write_trial_views)
     feeder.start()
     watch = Watch(todo, since)
     interrupted = False

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from harness.config import TrialConfig, code_version
 from harness.driver.layout import ATTEMPTS, OUTPUT, TrialInfo, locked, read_info
+from harness.driver.usage import measured
 from harness.journal import Journal, LineLog, restart
 from harness.types import Question
 
@@ -32,7 +33,8 @@ def run_one(folder: Path, function: str) -> None:
         log.sync()
         journal = Journal(folder, held_out=_held_out(info))
         try:
-            final = _load(function)(info.config, journal)
+            with measured(folder):
+                final = _load(function)(info.config, journal)
             journal.finish(info.key, final)
         except BaseException as error:
             traceback.print_exc()

@@ -18,7 +18,8 @@ from harness.config import code_version, expand, load_sweep
 from harness.driver.layout import RunFolder, prepare_trial, read_info, write_manifest
 from harness.driver.worker import run_one
 from harness.journal import METRICS, Journal, read_metrics
-from harness.tracking import Tracker, main, replay
+from harness.tracking import Tracker, replay
+from harness.tracking.__main__ import main
 
 SWEEP = """\
 name: demo

@@ -1,39 +1,48 @@
-"""MLflow as a view of the journals: one process writes it, any time again, and nothing depends on it.
+"""Runs in MLflow from journals.
 
 A sweep is a parent run, a trial a child run. Runs are found by tag (`sweep_key`, `trial_key`) before they are made;
-metrics carry the journal's time stamps, so writing the same journal twice changes nothing. A trial that was started
-again has a new first time stamp: its old run is deleted (recoverably) and a new one made, so that no curve is split.
-
-    python -m harness.tracking replay runs/granularity [--uri sqlite:///…]
+metrics carry the journal's time stamps and traces are named by where they come from, so writing the same journal twice
+changes nothing. A trial that was started again has a new first time stamp: its old run is deleted (recoverably) and a
+new one made, so that no curve is split.
 """
 
 from __future__ import annotations
 
-import argparse
-import functools
-import logging
-import os
-import subprocess
-import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from harness.config import canonical_json, digest
 from harness.driver.layout import ATTEMPTS, CONFIG, INFO, OUTPUT, RunFolder, TrialInfo, attempts, flatten, read_info
-from harness.journal import EPISODES, METRICS, decode, read_lines, read_result
+from harness.episodes import episode_path
+from harness.journal import EPISODES, METRICS, SYSTEM, decode, read_lines, read_result
+from harness.tracking import summary, traces
+from harness.tracking.store import (
+    PARAM_CHARS,
+    PARENT,
+    TAG_CHARS,
+    TAGS_A_BATCH,
+    code_tags,
+    connect,
+    default_uri,
+    delete_run,
+    log_metrics,
+    search_runs,
+    text,
+)
 
-PARENT = "mlflow.parentRunId"
-BATCH = 1000  # metrics a request, MLflow's limit
-TAGS_A_BATCH = 100
-TAG_CHARS, PARAM_CHARS = 8000, 6000
+SPLITS = ("train", "eval", "eval_sampled")
+VIEWS = "view"
+TRACED = "traced_lines"
+"""Tag of a run: how many of its journal's lines have their traces."""
 _STATUS = {"finished": "FINISHED", "failed": "FAILED"}
 
-
-def default_uri(out: Path) -> str:
-    """The store beside the sweeps' folders."""
-    return f"sqlite:///{(out / 'mlflow.db').resolve()}"
+TrialViews = Callable[[Path, Path], None]
+"""Writes what people look at (figures, pages) of the trial in the first folder into the second."""
 
 
 class Tracker:
@@ -42,14 +51,17 @@ class Tracker:
     Every method raises what MLflow raises when the store is not reachable; call again later, nothing is lost.
     """
 
-    def __init__(self, folder: RunFolder, uri: str, experiment: str) -> None:
+    def __init__(self, folder: RunFolder, uri: str, experiment: str, views: TrialViews | None = None) -> None:
         self.folder, self.uri = folder, uri
         self.manifest: dict[str, Any] = yaml.safe_load(folder.manifest.read_text(encoding="utf-8"))
-        self._client = _client(uri)
+        self._views = views
+        self._traces_per_step = int(self.manifest["tracking"].get("traces_per_step", 1))
+        self._client = connect(uri)
         self._experiment = self._find_experiment(experiment)
         self._parent = self._find_parent()
         self._known: dict[tuple[str, int], str] = {}  # (trial key, attempt) -> run id
-        self._sent: dict[str, int] = {}  # run id -> journal lines written
+        self._sent: dict[tuple[str, str], int] = {}  # (run id, file) -> journal lines written
+        self._traced: dict[str, int] = {}  # run id -> journal lines whose episodes are written
         self._closed: set[str] = set()
 
     @property
@@ -69,18 +81,20 @@ class Tracker:
         if run in self._closed:
             return
         result = read_result(trial)  # before the metrics: what it ends is then complete
-        records = read_lines(trial / METRICS).records
-        self._log_metrics(run, [(r["step"], decode(r["values"]), r["ts"]) for r in records[self._sent.get(run, 0) :]])
-        self._sent[run] = len(records)
+        lines = [(r["step"], decode(r["values"]), r["ts"]) for r in read_lines(trial / METRICS).records]
+        self._log_new(run, METRICS, lines)
+        measured = [(r["n"], decode(r["values"]), r["ts"]) for r in read_lines(trial / SYSTEM).records]
+        self._log_new(run, SYSTEM, measured)
+        self._trace_new(run, trial, info, started[-1], lines)
         if result is not None and result["key"] == info.key:
-            self._close(run, trial, result, records[-1]["step"] if records else 0)
+            self._close(run, trial, result, lines)
 
     def forget_others(self) -> None:
         """Delete the runs (recoverably) of trials that are no longer part of the sweep."""
         keys = {read_info(path.parent).key for path in self.folder.trials.glob(f"*/{INFO}")}
         for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
             if run.data.tags.get("trial_key") not in keys:
-                self._client.delete_run(run.info.run_id)
+                delete_run(self._client, self._experiment, run.info.run_id)
 
     def finish(self, status: str, reports: list[Path] | None = None) -> None:
         """End the sweep's run: FINISHED, FAILED or KILLED; trials that are still open were killed."""
@@ -113,12 +127,13 @@ class Tracker:
         constants = {f"c.{k}": v for k, v in flatten(m["base"]).items() if k not in {"seed", *m["parameters"]}}
         tags = {
             "mlflow.runName": m["name"],
-            "mlflow.note.content": m["hypothesis"],
+            "mlflow.note.content": _note(m),
+            "mlflow.source.name": "harness.sweep",
             "sweep_key": key,
             "hypothesis": m["hypothesis"],
             "preregistration": m["preregistration"],
             "analysis": m["analysis"],
-            **_code_tags(),
+            **code_tags(),
             **constants,
         }
         run = self._create(tags, None)
@@ -132,10 +147,11 @@ class Tracker:
         for run in self._search(f"tags.trial_key = '{info.key}' AND tags.`{PARENT}` = '{self._parent}'"):
             if run.data.tags.get("attempt") == str(attempt) and known is None:
                 known = str(run.info.run_id)
+                self._traced[known] = int(run.data.tags.get(TRACED, 0))
                 if run.info.status not in _STATUS.values():
                     self._client.update_run(known, status="RUNNING")
             else:
-                self._client.delete_run(run.info.run_id)
+                delete_run(self._client, self._experiment, run.info.run_id)
         if known is None:
             known = self._create_trial(info, trial, attempt)
         self._known[info.key, attempt] = known
@@ -147,18 +163,21 @@ class Tracker:
         config = info.config.model_dump(mode="json")
         tags = {
             "mlflow.runName": info.name,
+            "mlflow.source.name": "harness.sweep",
             PARENT: self._parent,
             "trial_key": info.key,
+            "arm": _arm(info),
             "attempt": attempt,
             "seed": info.seed,
             "code_version": info.code,
             "config_hash": digest({k: v for k, v in config.items() if k != "seed"}),
-            "preregistration": self.manifest["preregistration"],
-            **_code_tags(),
+            "hypothesis": self.manifest["hypothesis"],
+            "preregistration": info.preregistration or self.manifest["preregistration"],
+            **code_tags(),
         }
         run = self._create(tags, attempt)
         axes = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
-        params = [Param(name, _text(value)[:PARAM_CHARS]) for name, value in axes.items()]
+        params = [Param(name, text(value)[:PARAM_CHARS]) for name, value in axes.items()]
         self._client.log_batch(run, params=params)
         self._client.log_inputs(run, datasets=_datasets(info))
         self._client.log_artifact(run, str(trial / CONFIG))
@@ -167,68 +186,74 @@ class Tracker:
     def _create(self, tags: dict[str, Any], start: int | None) -> str:
         from mlflow.entities import RunTag
 
-        shown = [(name, _text(value)[:TAG_CHARS]) for name, value in tags.items()]
+        shown = [(name, text(value)[:TAG_CHARS]) for name, value in tags.items()]
         first, rest = dict(shown[:TAGS_A_BATCH]), shown[TAGS_A_BATCH:]
         run = self._client.create_run(self._experiment, start_time=start, tags=first).info.run_id
         for i in range(0, len(rest), TAGS_A_BATCH):
             self._client.log_batch(run, tags=[RunTag(n, v) for n, v in rest[i : i + TAGS_A_BATCH]])
         return str(run)
 
-    def _log_metrics(self, run: str, lines: list[tuple[int, dict[str, float], int]]) -> None:
-        from mlflow.entities import Metric
+    def _log_new(self, run: str, file: str, lines: list[summary.Line]) -> None:
+        log_metrics(self._client, run, lines[self._sent.get((run, file), 0) :])
+        self._sent[run, file] = len(lines)
 
-        metrics = [Metric(name, value, ts, step) for step, values, ts in lines for name, value in values.items()]
-        for i in range(0, len(metrics), BATCH):
-            self._client.log_batch(run, metrics=metrics[i : i + BATCH])
+    def _trace_new(self, run: str, trial: Path, info: TrialInfo, attempt: int, lines: list[summary.Line]) -> None:
+        """Episodes of the steps that were recorded since the last time."""
+        done = self._traced.get(run, 0)
+        if not self._traces_per_step or len(lines) <= done:
+            return
+        origin = traces.Origin(self._experiment, run, info.key, attempt, info.name, _arm(info), info.seed)
+        for step, _, ts in lines[done:]:
+            rows = []
+            for split in SPLITS:
+                try:
+                    rows += traces.sample(episode_path(trial / EPISODES, step, split), self._traces_per_step)
+                except (FileNotFoundError, pa.ArrowException):  # none made, or broken: whoever analyses it reports that
+                    continue
+            traces.write(self.uri, origin, rows, ts)
+        self._client.set_tag(run, TRACED, len(lines))
+        self._traced[run] = len(lines)
 
-    def _close(self, run: str, trial: Path, result: dict[str, Any], step: int) -> None:
+    def _close(self, run: str, trial: Path, result: dict[str, Any], lines: list[summary.Line]) -> None:
+        last, ts = lines[-1][0] if lines else 0, result["ts"]
+        told = summary.signatures(lines) | summary.failures(trial / EPISODES)
         if result["status"] == "finished":
-            final = {f"final/{name.removeprefix('eval/')}": value for name, value in result["final"].items()}
-            self._log_metrics(run, [(step, final, result["ts"])])
+            told |= {f"final/{name.removeprefix('eval/')}": value for name, value in result["final"].items()}
         else:
             self._client.set_tag(run, "error", result["error"][-TAG_CHARS:])
+        best = summary.best(lines)
+        log_metrics(self._client, run, [(last, told, ts), *([best] if best else [])])
         for name in (OUTPUT, ATTEMPTS):
             if (trial / name).exists():
                 self._client.log_artifact(run, str(trial / name))
         if (trial / EPISODES).is_dir():
             self._client.log_artifacts(run, str(trial / EPISODES), EPISODES)
-        self._client.set_terminated(run, _STATUS[result["status"]], end_time=result["ts"])
+        if self._views is not None:
+            with tempfile.TemporaryDirectory() as out:
+                self._views(trial, Path(out))
+                self._client.log_artifacts(run, out, VIEWS)
+        self._client.set_terminated(run, _STATUS[result["status"]], end_time=ts)
         self._closed.add(run)
 
     def _search(self, query: str) -> list[Any]:
-        found, token = [], None
-        while True:
-            page = self._client.search_runs([self._experiment], query, max_results=500, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return found
+        return search_runs(self._client, self._experiment, query)
 
 
-def _client(uri: str) -> Any:
-    """A client that gives up on a dead server in seconds and tells nobody about itself."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    from mlflow.tracking import MlflowClient
-
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(uri)
+def _arm(info: TrialInfo) -> str:
+    return info.name.rpartition("seed")[0].rstrip("_") or "all"
 
 
-@functools.cache
-def _code_tags() -> dict[str, str]:
-    """Where the sources stand; empty outside a git checkout."""
-    root = Path(__file__).resolve().parents[1]
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return {}
-    return {"mlflow.source.git.commit": head.stdout.strip(), "git_dirty": str(bool(dirty.stdout.strip())).lower()}
+def _note(manifest: dict[str, Any]) -> str:
+    """What the sweep is about, shown on its page (Markdown)."""
+    lines = [f"**Hypothesis.** {manifest['hypothesis']}", ""]
+    analysis = manifest["analysis"]
+    if analysis:
+        p = analysis["primary"]
+        against = f"{text(p['contrast'][0])} against {text(p['contrast'][1])}"
+        limits = f"margin {analysis['margin']:g}, α = {analysis['alpha']:g}, correction {analysis['correction']}"
+        lines += [f"**Registered analysis.** `{p['metric']}` of {against} (`{p['axis']}`), {limits}.", ""]
+    seeds = ", ".join(str(seed) for seed in manifest["seeds"])
+    return "\n".join([*lines, f"Seeds {seeds}. Pre-registration `{manifest['preregistration'][:12]}`."])
 
 
 def _datasets(info: TrialInfo) -> list[Any]:
@@ -236,7 +261,10 @@ def _datasets(info: TrialInfo) -> list[Any]:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     data = info.config.data
-    uses = {"training": data.train_suites, "evaluation": data.eval_suites}
+    uses: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+        "training": ("train", data.train_suites, {}),
+        "evaluation": (data.eval_split, data.eval_suites, {"questions_per_suite": data.eval_questions}),
+    }
     return [
         DatasetInput(
             Dataset(
@@ -244,24 +272,21 @@ def _datasets(info: TrialInfo) -> list[Any]:
                 digest=digest([data.model_dump(mode="json"), use, info.code])[:16],
                 source_type="code" if data.source == "world" else "local",
                 source=canonical_json({"source": data.source, "path": data.path}),
+                profile=canonical_json({"split": split, "suites": list(suites), **more}),
             ),
             tags=[InputTag("mlflow.data.context", use)],
         )
-        for use, suites in uses.items()
+        for use, (split, suites, more) in uses.items()
     ]
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
-
-
-def replay(root: Path, uri: str | None = None) -> Tracker:
+def replay(root: Path, uri: str | None = None, views: TrialViews | None = None) -> Tracker:
     """Rebuild a sweep's runs from its journals. Raises OSError when the folder is no sweep's."""
     folder = RunFolder(root)
     manifest = yaml.safe_load(folder.manifest.read_text(encoding="utf-8"))
     wanted = manifest["tracking"]
     store = uri or wanted["uri"] or default_uri(root.parent)
-    tracker = Tracker(folder, store, wanted["experiment"] or manifest["name"])
+    tracker = Tracker(folder, store, wanted["experiment"] or manifest["name"], views)
     tracker.forget_others()
     for path in sorted(folder.trials.glob(f"*/{INFO}")):
         tracker.sync(path.parent)
@@ -270,23 +295,3 @@ def replay(root: Path, uri: str | None = None) -> Tracker:
     failed = any(result is not None and result["status"] == "failed" for result in ended)
     tracker.finish("KILLED" if open_trials else "FAILED" if failed else "FINISHED")
     return tracker
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m harness.tracking", description="MLflow from journals.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    again = commands.add_parser("replay", help="rebuild a sweep's MLflow runs from its journals")
-    again.add_argument("run_dir", type=Path, help="a sweep's folder, such as runs/granularity")
-    again.add_argument("--uri", help="MLflow store (default: the one the sweep was run with)")
-    options = parser.parse_args(arguments)
-    try:
-        tracker = replay(options.run_dir, options.uri)
-    except OSError as error:
-        print(f"{options.run_dir} is not a sweep's folder: {error}", file=sys.stderr)
-        return 2
-    print(f"{options.run_dir}: rebuilt in {tracker.uri}, run {tracker.address}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

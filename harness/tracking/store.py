@@ -1,0 +1,88 @@
+"""The connection to MLflow, and the few things that are asked of it in several places."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from harness.config import canonical_json
+
+PARENT = "mlflow.parentRunId"
+BATCH = 1000  # metrics a request, MLflow's limit
+TAGS_A_BATCH = 100
+TAG_CHARS, PARAM_CHARS = 8000, 6000
+TRACES_A_DELETION = 100
+
+
+def default_uri(out: Path) -> str:
+    """The store beside the sweeps' folders."""
+    return f"sqlite:///{(out / 'mlflow.db').resolve()}"
+
+
+def connect(uri: str) -> Any:
+    """A client that gives up on a dead server in seconds and tells nobody about itself."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    if uri.startswith("sqlite:///"):
+        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    from mlflow.tracking import MlflowClient
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(uri)
+
+
+def search_runs(client: Any, experiment: str, query: str) -> list[Any]:
+    """Every run that fits, however many pages they take."""
+    found, token = [], None
+    while True:
+        page = client.search_runs([experiment], query, max_results=500, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def delete_run(client: Any, experiment: str, run: str) -> None:
+    """Delete a run (recoverably) and its traces, which would be left without it."""
+    while True:
+        page = client.search_traces(
+            locations=[experiment],
+            filter_string=f"metadata.`mlflow.sourceRun` = '{run}'",
+            max_results=TRACES_A_DELETION,
+            include_spans=False,
+        )
+        if not page:
+            break
+        client.delete_traces(experiment, trace_ids=[trace.info.trace_id for trace in page])
+    client.delete_run(run)
+
+
+def log_metrics(client: Any, run: str, lines: list[tuple[int, dict[str, float], int]]) -> None:
+    """Write (step, values, time in ms) lines. Sending the same again changes nothing."""
+    from mlflow.entities import Metric
+
+    metrics = [Metric(name, value, ts, step) for step, values, ts in lines for name, value in values.items()]
+    for i in range(0, len(metrics), BATCH):
+        client.log_batch(run, metrics=metrics[i : i + BATCH])
+
+
+@functools.cache
+def code_tags() -> dict[str, str]:
+    """Where the sources stand; empty outside a git checkout."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"mlflow.source.git.commit": head.stdout.strip(), "git_dirty": str(bool(dirty.stdout.strip())).lower()}
+
+
+def text(value: Any) -> str:
+    return value if isinstance(value, str) else canonical_json(value)

@@ -1,0 +1,59 @@
+"""What is said of a trial that has ended, from its journal lines and episode files: pure reading, nothing written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Line = tuple[int, dict[str, float], int]
+"""(step, values, time in ms) of a metrics line."""
+
+EVALUATION = "eval/"
+SCORE = "eval/em"
+RATES = ("operator_loop", "warning_loop", "repeat_loop", "lazy", "wrong_order", "no_answer")
+"""`train/…` rates of episodes that foretell or explain a failure of training."""
+EVENTS = {"reward_variance_cliffs": "train/reward_variance_cliff", "grad_spikes": "update/grad_spike"}
+"""Numbers of steps at which something sudden happened."""
+
+
+def best(lines: Sequence[Line]) -> Line | None:
+    """The evaluation with the highest EM, the first of equals, as `best/…` metrics and `best/step`; None without any.
+
+    It is chosen by the very questions it is scored on, so it is optimistic: `final/…` is what arms are compared by.
+    """
+    scored = [line for line in lines if SCORE in line[1]]
+    if not scored:
+        return None
+    step, values, ts = max(scored, key=lambda line: (line[1][SCORE], -line[0]))
+    shown = {f"best/{name.removeprefix(EVALUATION)}": v for name, v in values.items() if name.startswith(EVALUATION)}
+    return step, {**shown, "best/step": float(step)}, ts
+
+
+def signatures(lines: Sequence[Line]) -> dict[str, float]:
+    """`signature/<rate>`: the highest that a rate of trouble was; `signature/<events>`: how often one happened."""
+    found: dict[str, float] = {}
+    for name in RATES:
+        seen = [values[f"train/{name}"] for _, values, _ in lines if f"train/{name}" in values]
+        found |= {f"signature/{name}": max(seen)} if seen else {}
+    for name, metric in EVENTS.items():
+        seen = [values[metric] for _, values, _ in lines if metric in values]
+        found |= {f"signature/{name}": sum(seen)} if seen else {}
+    return found
+
+
+def failures(folder: Path, split: str = "train") -> dict[str, float]:
+    """`failure/<kind>`: share of the split's episodes, all steps together, with that failure; kinds that occurred."""
+    counts: Counter[str] = Counter()
+    total = 0
+    for path in sorted(folder.glob(f"step-*-{split}.parquet")):
+        try:
+            column = pq.ParquetFile(path).read(columns=["failures"]).column(0).to_pylist()
+        except (OSError, pa.ArrowException):  # whoever reads the episodes reports a broken file
+            continue
+        total += len(column)
+        counts.update(kind for found in column for kind in set(found))
+    return {f"failure/{kind}": n / total for kind, n in sorted(counts.items())}

@@ -1,0 +1,113 @@
+"""What people look at of one trial: learning curves as SVG, and a page of its episodes.
+
+Unlike a sweep's report this concludes nothing; it is drawn while other trials run, so it is cheap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from harness.driver.layout import TrialInfo, read_info
+from harness.episodes import read_episodes
+from harness.journal import EPISODES, METRICS, decode, read_lines
+from harness.tracking.sampling import choose, troubles
+from reports.gallery import Specimen, to_html
+from reports.style import house_style, looks
+
+LAST_EVALUATION = 8
+"""Episodes of the last evaluation that the page shows beside those in trouble."""
+FILES = 20
+"""So many of the newest episode files are looked through."""
+PANELS: dict[str, dict[str, str]] = {
+    "Reward": {"training": "train/reward_mean", "evaluation": "eval/reward_mean"},
+    "Well-formed turns": {"training": "train/parse_ok_rate", "evaluation": "eval/parse_ok_rate"},
+    "Policy": {"entropy (nats)": "update/entropy", "clipped share": "update/clip_fraction"},
+}
+_FILE = re.compile(r"step-(\d+)-(\w+)\.parquet")
+
+
+def write_trial_views(trial: Path, out: Path) -> None:
+    """Write learning_curves.svg and episodes.html of a trial's folder, as far as there is something to show."""
+    lines = [(r["step"], decode(r["values"])) for r in read_lines(trial / METRICS).records]
+    if lines:
+        canvas = curves(lines)
+        with house_style():
+            canvas.savefig(out / "learning_curves.svg", metadata={"Date": None})
+    cards = [to_html(s) for s in episodes(trial, read_info(trial))]
+    if cards:
+        environment = Environment(
+            loader=FileSystemLoader(Path(__file__).with_name("templates")),
+            autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        )  # fmt: skip
+        page = environment.get_template("trial.html.j2").render(title=read_info(trial).name, cards=cards)
+        (out / "episodes.html").write_text(page, encoding="utf-8")
+
+
+def curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canvas:
+    """Four panels by training step: Exact Match by suite, then `PANELS`."""
+    suites = sorted({n.removeprefix("eval/em/") for _, v in lines for n in v if n.startswith("eval/em/")})
+    with house_style():
+        canvas = Canvas(figsize=(13, 3.1))
+        canvas.subplots_adjust(left=0.04, right=0.99, bottom=0.15, top=0.9, wspace=0.18)
+        axes = canvas.subplots(1, 1 + len(PANELS))
+        for suite in suites:
+            steps, values = _series(lines, f"eval/em/{suite}")
+            axes[0].plot(steps, values, linewidth=0.9, alpha=0.75, label=suite)
+        steps, values = _series(lines, "eval/em")
+        axes[0].plot(steps, values, color="black", linewidth=2.2, marker="o", markersize=3, label="all suites")
+        _finish(axes[0], "Exact Match on evaluation questions")
+        axes[0].set_ylim(0, 1)
+        for axis, (title, names) in zip(axes[1:], PANELS.items(), strict=True):
+            for (label, name), look in zip(names.items(), looks(list(names)).values(), strict=True):
+                steps, values = _series(lines, name)
+                axis.plot(steps, values, color=look.colour, linestyle=look.dash, linewidth=1.6, label=label)
+            _finish(axis, title)
+    return canvas
+
+
+def episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
+    """Of every split the first episode of each kind of trouble, from the newest step back; then the last evaluation."""
+    arm = info.name.rpartition("seed")[0].rstrip("_") or "all"
+    found: dict[tuple[str, str], Specimen] = {}
+    last: list[Specimen] = []
+    for step, split, rows in _files(trial / EPISODES):
+        kinds = [troubles(row) for row in rows]
+        for row, trouble in zip(rows, kinds, strict=True):
+            for kind in trouble:
+                found.setdefault((split, kind), Specimen(kind.replace("_", " "), arm, info.seed, step, split, row))
+        if split == "eval" and not last:
+            for i in choose([[] for _ in rows], LAST_EVALUATION):
+                last.append(Specimen("last evaluation", arm, info.seed, step, split, rows[i]))
+    troubled = {id(s.row): s for s in found.values()}  # an episode with two kinds of trouble is shown once
+    return [*troubled.values(), *(s for s in last if id(s.row) not in troubled)]
+
+
+def _files(folder: Path) -> Iterator[tuple[int, str, list[dict[str, Any]]]]:
+    """(step, split, rows) of the newest files, the newest step first; a broken file is left out."""
+    named = [(m, path) for path in folder.glob("*.parquet") if (m := _FILE.fullmatch(path.name))]
+    for match, path in sorted(named, key=lambda pair: (-int(pair[0][1]), pair[0][2]))[:FILES]:
+        try:
+            yield int(match[1]), match[2], read_episodes(path)
+        except (OSError, pa.ArrowException):
+            continue
+
+
+def _series(lines: Sequence[tuple[int, Mapping[str, float]]], name: str) -> tuple[list[int], list[float]]:
+    points = [(step, values[name]) for step, values in lines if name in values]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def _finish(axis: Axes, title: str) -> None:
+    axis.set_title(title)
+    axis.set_xlabel("training step")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axis.legend(loc="upper left", fontsize=6.5, ncols=2)
