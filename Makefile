@@ -1,14 +1,16 @@
-# Targets: setup, sweep, test, lint, ui, pins, clean. `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`.
+# Targets: setup, sweep, report, calibrate, test, lint, ui, pins, clean.
+# `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?= auto
 SWEEP ?= ablations/granularity.yaml
+DIR ?= runs/granularity
 ARGS ?=
 PORT ?= 5000
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 
-.PHONY: setup sweep test lint ui pins clean
+.PHONY: setup sweep report calibrate test lint ui pins clean
 
 setup: $(STAMP)
 
@@ -18,6 +20,12 @@ $(STAMP): constraints.txt pyproject.toml .ci/setup_env.py
 
 sweep: setup
 	$(RUN) -m harness.sweep $(SWEEP) $(ARGS)
+
+report: setup
+	$(RUN) -m reports.build $(DIR) $(ARGS)
+
+calibrate: setup
+	$(RUN) -m analysis.calibrate $(ARGS)
 
 test: setup
 	$(RUN) -m pytest $(ARGS)

@@ -15,7 +15,7 @@ from analysis.stats.curves import Reached, area, time_to_threshold
 from analysis.stats.permutation import best_interval, seed_permutation
 from analysis.stats.proportions import wilson
 from analysis.stats.results import DegenerateInput
-from analysis.stats.survival import logrank
+from analysis.stats.survival import logrank_permutation
 
 SUSTAINED = 2
 """A threshold counts as reached when this many evaluations in a row hold it."""
@@ -84,8 +84,8 @@ def times(frames: Frames, metric: str = "eval/em", threshold: float | None = Non
 def speed_table(found: Times, contrasts: Sequence[Contrast], level: float = 0.95) -> pd.DataFrame:
     """contrast, reached (of seeds), restricted-mean difference in steps with interval and p, log-rank p, note.
 
-    All runs share the horizon, so the restricted mean of an arm is the plain mean of min(time, horizon), and its test
-    is the exact seed permutation. (The usual z with Greenwood's variance rejects far too often with so few runs.)
+    All runs share the horizon, so the restricted mean of an arm is the plain mean of min(time, horizon). Both tests are
+    exact permutations of runs: the usual normal approximations reject too often with so few (see `calibrate`).
     """
     rows = []
     for c in contrasts:
@@ -95,7 +95,7 @@ def speed_table(found: Times, contrasts: Sequence[Contrast], level: float = 0.95
             ([r.time for r in found.reached[arm].values()], [r.reached for r in found.reached[arm].values()])
             for arm in (c.treatment, c.baseline)
         )
-        ranks = logrank(ta, ea, tb, eb)
+        ranks = logrank_permutation(ta, ea, tb, eb)
         steps, test = best_interval(ta, tb, level=level), seed_permutation(ta, tb)
         rows.append(
             {

@@ -1,12 +1,9 @@
 """Does the policy notice and repair what went wrong? Injected faults against fault-free twins, and natural slips.
 
-An exposure is an episode in which the policy read an injected fault and took a further turn; its twin is the same
-question, trial, step and sampling seed without injection, so that the two are alike up to the first fault and the
-difference in EM is the fault's effect.
+Words are those of `harness.detection`, which reads every faulted episode: exposed, detected, accepted, unaffected,
+recovered. An exposure is an episode whose first fault was exposed; its twin is the same question, trial, step and
+sampling seed without injection, so that the two are alike up to that fault and the difference in EM is its effect.
 
-    detected   the policy showed a sign that it noticed (`harness.detection`: doubt, another try, a review, …)
-    accepted   no sign, and it acted on what it read
-    recovered  the answer is right all the same
     effect     EM(fault) − EM(twin), a causal risk difference; seed by seed, then over seeds
 
 Recovery is timed in turns from the faulted call to the right answer; an episode that never recovers is censored at the
@@ -30,6 +27,7 @@ from analysis.stats.proportions import clustered_wilson
 from analysis.stats.regression import Fit, gee_logit
 from analysis.stats.results import DegenerateInput
 from analysis.stats.survival import Survival, kaplan_meier
+from harness.detection import FaultReading, Response, read_faults
 
 _PAIR = ["trial", "step", "suite", "question", "sample_seed"]
 
@@ -38,9 +36,9 @@ def exposures(data: Episodes, cap: int | None = None) -> pd.DataFrame:
     """One row a pair whose faulted episode was exposed.
 
     trial, arm, seed, suite, question, hops, fault (kind of the first), fault_turn, operator (that was faulted),
-    em_fault, em_twin, response (of `harness.detection`), detected, accepted, extra_calls (more than the twin made),
-    recovered, time (turns from the fault to the right answer, or the cap), next and next_twin (what the policy did in
-    the turn after). `cap`: turns an episode may have (default: the most seen). Reads the texts of exposed episodes.
+    em_fault, em_twin, detected, accepted, unaffected (one of them), extra_calls (more than the twin made), recovered,
+    time (turns from the fault to the right answer, or to the cap), next and next_twin (what the policy did in the turn
+    after). `cap`: turns an episode may have (default: the most seen). Reads the texts of exposed episodes.
     Raises DegenerateInput when an exposed episode has no twin, or there is none exposed.
     """
     faulted = data.split(FAULTED)
@@ -48,47 +46,48 @@ def exposures(data: Episodes, cap: int | None = None) -> pd.DataFrame:
     if twins.episodes.empty:
         twins = data.split(GREEDY)
     struck = faulted.of(faulted.episodes["faults"] > 0)
-    responses = _responses(struck)
-    exposed = struck.of(pd.notna(responses))
+    readings = _first_faults(struck)
+    hit = np.array([r is not None and r.exposed for r in readings], dtype=bool)
+    exposed = struck.of(hit)
     if exposed.episodes.empty:
         raise DegenerateInput("no episode was exposed to an injected fault")
+    found = [r for r in readings if r is not None and r.exposed]
     first = exposed.turns[exposed.turns["fault"].notna()].groupby("episode").first()
     frame = exposed.episodes.assign(
-        fault=first["fault"].astype(str), fault_turn=first["turn"], operator=first["result_of"].astype(str)
+        fault=[r.kind for r in found],
+        fault_turn=[r.turn for r in found],
+        operator=first["result_of"].astype(str),
+        recovered=[r.recovered for r in found],
+        waited=[-1 if r.turns_to_recovery is None else r.turns_to_recovery for r in found],
+        calls=_calls(exposed),
+        row=np.arange(len(found)),
     )
-    frame["response"] = responses[pd.notna(responses)]
-    frame["calls"] = _calls(exposed)
-    frame["row"] = np.arange(len(frame))
+    for response in Response:
+        frame[response.value] = [r.response is response for r in found]
     twin = twins.episodes.assign(calls=_calls(twins), row=np.arange(len(twins.episodes)))
     keys = [*_PAIR, "em", "calls", "row", "n_turns"]
     pairs = frame.merge(twin[keys], on=_PAIR, how="left", suffixes=("", "_twin"), validate="one_to_one")
     if pairs["em_twin"].isna().any():
         raise DegenerateInput(f"{int(pairs['em_twin'].isna().sum())} exposed episodes have no fault-free twin")
     most = cap if cap is not None else int(max(pairs["n_turns"].max(), pairs["n_turns_twin"].max()))
-    right = pairs["em"] == 1
-    out = pairs[["trial", "arm", "seed", "suite", "question", "hops", "fault", "fault_turn", "operator"]].copy()
+    kept = ["trial", "arm", "seed", "suite", "question", "hops", "fault", "fault_turn", "operator", "recovered"]
+    out = pairs[[*kept, *(r.value for r in Response)]].copy()
     out["em_fault"], out["em_twin"] = pairs["em"].astype(float), pairs["em_twin"].astype(float)
-    out["response"] = pairs["response"]
-    out["detected"], out["accepted"] = pairs["response"] == "detected", pairs["response"] == "accepted"
     out["extra_calls"] = pairs["calls"] - pairs["calls_twin"]
-    out["recovered"] = right
-    last = pairs["n_turns"] - 1
-    out["time"] = np.where(right, last - pairs["fault_turn"], most - 1 - pairs["fault_turn"]).clip(min=1)
+    out["time"] = np.where(pairs["recovered"], pairs["waited"], most - 1 - pairs["fault_turn"]).clip(min=1)
     out["next"] = _action_at(exposed, pairs["row"], pairs["fault_turn"] + 1)
     out["next_twin"] = _action_at(twins, pairs["row_twin"], pairs["fault_turn"] + 1)
     return out
 
 
-def _responses(data: Episodes) -> np.ndarray:
-    """What became of the first fault of each episode; None where the policy never got to react to it."""
-    from harness.detection import read_faults
-
-    out = np.full(len(data.episodes), None, dtype=object)
+def _first_faults(data: Episodes) -> list[FaultReading | None]:
+    """What `harness.detection` says of the first fault of each episode."""
+    out: list[FaultReading | None] = [None] * len(data.episodes)
     for (trial, step, split), rows in data.episodes.groupby(["trial", "step", "split"], observed=True):
         found = read_rows(data.source[str(trial), int(step), str(split)], rows["index"].tolist())
         for position, row in zip(rows.index, found, strict=True):
-            reading = read_faults(trajectory(row))[0]
-            out[position] = reading.response.value if reading.response else None
+            readings = read_faults(trajectory(row))
+            out[position] = readings[0] if readings else None
     return out
 
 
@@ -107,7 +106,7 @@ def _action_at(data: Episodes, rows: pd.Series, turn: pd.Series) -> np.ndarray:
 
 
 def table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
-    """`by`…, exposures, questions, seeds, detected, accepted, recovered, em_twin, effect, hurt (with intervals).
+    """`by`…, exposures, questions, seeds, detected, accepted, unaffected, recovered, em_twin, effect, hurt.
 
     `recovered`: design-effect Wilson with questions as clusters. `effect`: mean over seeds with t interval. `hurt`:
     share of exposures whose twin was right and which ended wrong.
@@ -124,8 +123,7 @@ def table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: float = 0.95
                 "exposures": len(group),
                 "questions": len(cells),
                 "seeds": group["seed"].nunique(),
-                "detected": float(group["detected"].mean()),
-                "accepted": float(group["accepted"].mean()),
+                **{r.value: float(group[r.value].mean()) for r in Response},
                 "recovered": number(recovered.value),
                 **ends(recovered),
                 "em_twin": float(group["em_twin"].mean()),
@@ -135,7 +133,8 @@ def table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: float = 0.95
             }
         )
     columns = (
-        "exposures questions seeds detected accepted recovered low high em_twin effect effect_low effect_high hurt"
+        "exposures questions seeds detected accepted unaffected recovered low high em_twin effect effect_low "
+        "effect_high hurt"
     )
     return pd.DataFrame(rows, columns=[*by, *columns.split()])
 

@@ -19,7 +19,8 @@ from analysis.frames import Frames
 from analysis.stats.proportions import clustered_wilson, rule_of_three
 from analysis.stats.regression import Fit, cluster_ols, gee_logit
 from analysis.stats.results import DegenerateInput
-from analysis.stats.series import MIN_LENGTH, LaggedCorrelation, cliffs, lagged_spearman, spikes
+from analysis.stats.series import MIN_LENGTH, LaggedCorrelation, lagged_spearman
+from harness.signatures import RunningSignatures
 
 PARSE_RATE = "train/parse_ok_rate"
 EM = "train/em"
@@ -168,38 +169,61 @@ def link_table(links: dict[str, LaggedCorrelation | str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", "trace", "runs", "lag", "rho", "p", "note"])
 
 
+EVENTS = {"reward-variance cliff": "train/reward_variance_cliff", "gradient spike": "update/grad_spike"}
+"""Events by the name of the flag that `harness.signatures` gives them."""
+
+
+def events(frames: Frames) -> dict[str, pd.DataFrame]:
+    """trial → its training steps with columns failure (share of malformed turns) and one flag a name of EVENTS.
+
+    The flags are those of `harness.signatures.RunningSignatures`, computed again from the logged traces, so that runs
+    recorded before it existed count too. A gradient norm that is missing is taken as not finite: a spike.
+    """
+    variance, norm = "train/reward_variance", "update/grad_norm_max"
+    names = [PARSE_RATE, variance, norm]
+    rows = frames.metrics[frames.metrics["metric"].isin(names)]
+    out = {}
+    for trial, group in rows.groupby("trial"):
+        wide = group.pivot(index="step", columns="metric", values="value").reindex(columns=names)
+        wide = wide[np.isfinite(wide[PARSE_RATE]) & np.isfinite(wide[variance])]
+        if wide.empty or wide[norm].isna().all():
+            continue
+        state, flags = RunningSignatures(), []
+        for v, g in zip(wide[variance], wide[norm], strict=True):
+            state, found = state.observe(float(v), float(g))
+            flags.append({event: bool(found[flag]) for event, flag in EVENTS.items()})
+        out[str(trial)] = pd.DataFrame(flags, index=wide.index).assign(failure=1 - wide[PARSE_RATE])
+    return out
+
+
 def instability(frames: Frames, before: int = 3) -> pd.DataFrame:
-    """arm, event, runs, events, failure_before, failure_else: reward-variance cliffs and gradient spikes.
+    """arm, event, runs, events, failure_before, failure_else: reward-variance cliffs and gradient spikes (`events`).
 
     `failure_before` is the mean share of malformed turns in the `before` steps that lead to an event, `failure_else`
     in all other steps; means over runs that had events, empty when none had. Descriptive: the test is in
     `link_to_learning`.
     """
     rows = []
-    detectors = {"reward-spread cliff": ("train/reward_std", cliffs), "gradient spike": ("update/grad_norm", spikes)}
+    found = events(frames)
     for arm in frames.arms:
-        trials = list(frames.trials[(frames.trials["arm"] == arm) & frames.trials["included"]]["trial"])
-        for event, (metric, detect) in detectors.items():
-            pairs = traces(frames, PARSE_RATE, metric)
-            ahead, elsewhere, count, runs = [], [], 0, 0
-            for trial in trials:
-                if trial not in pairs:
-                    continue
-                runs += 1
-                failure = 1 - pairs[trial][PARSE_RATE].to_numpy()
-                at = np.flatnonzero(detect(pairs[trial][metric]))
+        trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["included"]]["trial"]
+        runs = [found[t] for t in trials if t in found]
+        for event in EVENTS:
+            ahead, elsewhere, count = [], [], 0
+            for run in runs:
+                at = np.flatnonzero(run[event])
                 count += at.size
-                lead = np.zeros(failure.size, dtype=bool)
+                lead = np.zeros(len(run), dtype=bool)
                 for t in at:
                     lead[max(0, t - before) : t] = True
                 if lead.any() and not lead.all():
-                    ahead.append(failure[lead].mean())
-                    elsewhere.append(failure[~lead].mean())
+                    ahead.append(run["failure"][lead].mean())
+                    elsewhere.append(run["failure"][~lead].mean())
             rows.append(
                 {
                     "arm": arm,
                     "event": event,
-                    "runs": runs,
+                    "runs": len(runs),
                     "events": count,
                     "failure_before": number(float(np.mean(ahead)) if ahead else None),
                     "failure_else": number(float(np.mean(elsewhere)) if elsewhere else None),

@@ -5,6 +5,7 @@
       margin: 0.03        # differences below it count as equivalent, in the metric's unit
       alpha: 0.05
       correction: holm    # over suites; or none
+      threshold: 0.5      # optional: runs are timed to the step from which the metric holds it
 
 `<metric>/<suite>` is tested on every suite. The contrast named there is confirmatory; everything else a report shows
 is exploratory.
@@ -35,6 +36,7 @@ class Plan:
     margin: float | None = None
     alpha: float = 0.05
     correction: str = "holm"
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.correction not in CORRECTIONS:
@@ -43,6 +45,8 @@ class Plan:
             raise PlanError(f"analysis.alpha {self.alpha}: must lie between 0 and 1")
         if self.margin is not None and self.margin <= 0:
             raise PlanError(f"analysis.margin {self.margin}: must be positive")
+        if self.threshold is not None and self.threshold <= 0:
+            raise PlanError(f"analysis.threshold {self.threshold}: must be positive")
 
     @property
     def correction_name(self) -> str:
@@ -70,6 +74,7 @@ def read_plan(section: Mapping[str, Any] | None) -> Plan:
             margin=section.get("margin"),
             alpha=section.get("alpha", 0.05),
             correction=section.get("correction", "holm"),
+            threshold=section.get("threshold"),
         )
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, PlanError):

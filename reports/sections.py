@@ -217,13 +217,15 @@ def speed(m: Material) -> Section:
         p_adjusted="drop",
     )
     try:
-        times = convergence.times(frames, plan.metric)
+        times = convergence.times(frames, plan.metric, plan.threshold)
         section.table(
             "speed",
             "Steps to a threshold",
             convergence.speed_table(times, m.contrasts, plan.level),
-            f"Threshold {times.threshold:.3f}, held for {convergence.SUSTAINED} evaluations; it was set after the fact "
-            "(half-way between the start and the best arm), so this is exploratory.",
+            f"Threshold {times.threshold:.3f}, held for {convergence.SUSTAINED} evaluations, "
+            f"{'fixed before the sweep' if times.fixed else 'set after the fact (half-way from start to best arm)'}; "
+            f"runs that never hold it count with the last step, {times.horizon:g}. Steps: difference of restricted "
+            "means; p and log-rank p: exact seed permutation; exploratory.",
             steps="number",
             low="number",
         )

@@ -101,26 +101,3 @@ def lagged_spearman(
     least = max(1 / (draws + 1), float(np.prod([1 / t.shape[0] for t in tables])))
     note = f"{flat} of {len(runs)} runs have a constant trace (ρ = 0)" if flat else ""
     return LaggedCorrelation(tuple(lags), mean, per_run, Test(observed, p, method, smallest_p=least, note=note))
-
-
-def cliffs(values: ArrayLike, window: int = 5, drop: float = 0.5) -> np.ndarray:
-    """Steps at which a trace falls below `drop` × the median of the `window` values before it. Bool, shape [T].
-
-    Used on reward variance: a cliff means groups stop disagreeing and the gradient vanishes.
-    """
-    x = finite_vector(values, "trace")
-    out = np.zeros(x.size, dtype=bool)
-    for t in range(window, x.size):
-        reference = np.median(x[t - window : t])
-        out[t] = reference > 0 and x[t] < drop * reference
-    return out
-
-
-def spikes(values: ArrayLike, window: int = 5, factor: float = 3.0) -> np.ndarray:
-    """Steps at which a trace exceeds `factor` × the median of the `window` values before it. Bool, shape [T]."""
-    x = finite_vector(values, "trace")
-    out = np.zeros(x.size, dtype=bool)
-    for t in range(window, x.size):
-        reference = np.median(x[t - window : t])
-        out[t] = reference > 0 and x[t] > factor * reference
-    return out

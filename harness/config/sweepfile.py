@@ -10,7 +10,7 @@ seeds: [0, 1, 2, 3, 4]                      # or a number n: 0 … n-1
 exclude: [{objective.preset: grpo, ...}]    # cells to leave out
 resources: {cpus_per_trial: 1}
 analysis: {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset},
-           margin: 0.03, alpha: 0.05, correction: holm}
+           margin: 0.03, alpha: 0.05, correction: holm, threshold: 0.5}
 tracking: {uri: sqlite:///runs/mlflow.db, experiment: granularity}
 """
 
@@ -54,6 +54,8 @@ class Analysis(Section):
     """Equivalence margin, in units of the metric."""
     alpha: Annotated[Fraction, Field(gt=0, lt=1)]
     correction: Literal["holm", "none"] = "holm"
+    threshold: Positive | None = None
+    """Value of the metric that runs are timed to; null: a report chooses one after the fact and says so."""
 
 
 class Tracking(Section):

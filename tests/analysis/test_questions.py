@@ -18,6 +18,7 @@ from analysis.plan import contrasts, read_plan
 from analysis.replay import trajectory
 from analysis.stats.results import DegenerateInput
 from analysis.stats.series import LaggedCorrelation
+from harness.signatures import RunningSignatures
 from harness.types import OperatorFailure
 from tests.analysis.synthetic_episodes import answer, call, episode, malformed, random_episodes, write
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames, write_sweep
@@ -182,18 +183,38 @@ def test_traces_that_are_too_short_are_said_to_be():
 
 def test_instability_counts_cliffs_and_what_came_before():
     def make(rng, n):
-        spread = np.full(n, 0.5)
-        spread[20] = 0.05
+        variance, norm = np.full(n, 0.5), np.ones(n)
+        variance[20], norm[25] = 0.05, np.nan
         ok = np.full(n, 0.95)
         ok[17:20] = 0.5
-        return {"train/parse_ok_rate": ok, "train/reward_std": spread, "update/grad_norm": np.ones(n)}
+        return {"train/parse_ok_rate": ok, "train/reward_variance": variance, "update/grad_norm_max": norm}
 
-    table = parsing.instability(with_traces(made_frames(ARMS, seeds=(0, 1)), make)).set_index(["arm", "event"])
-    row = table.loc[("grpo", "reward-spread cliff")]
+    frames = with_traces(made_frames(ARMS, seeds=(0, 1)), make)
+    table = parsing.instability(frames).set_index(["arm", "event"])
+    row = table.loc[("grpo", "reward-variance cliff")]
     assert row["events"] == 2
     assert row["failure_before"] == pytest.approx(0.5)
     assert row["failure_else"] == pytest.approx(0.05)
-    assert table.loc[("grpo", "gradient spike"), "failure_before"] == ""
+    assert table.loc[("grpo", "gradient spike"), "events"] == 2
+    assert table.loc[("grpo", "gradient spike"), "failure_before"] == pytest.approx(0.05)
+    quiet = parsing.instability(with_traces(made_frames(ARMS, seeds=(0,)), lambda rng, n: {}))
+    assert (quiet["runs"] == 0).all()
+    assert (quiet["failure_before"] == "").all()
+
+
+def test_events_are_those_that_training_itself_flags():
+    rng = np.random.default_rng(0)
+    variance, norm = np.exp(rng.normal(0, 1.2, 60)), np.exp(rng.normal(0, 1.2, 60))
+    state, flagged = RunningSignatures(), []
+    for v, g in zip(variance, norm, strict=True):
+        state, flags = state.observe(v, g)
+        flagged.append(flags)
+    make = {"train/parse_ok_rate": np.ones(60), "train/reward_variance": variance, "update/grad_norm_max": norm}
+    found = parsing.events(with_traces(made_frames(ARMS, seeds=(0,)), lambda rng, n: make))["grpo_seed0"]
+    for event, flag in parsing.EVENTS.items():
+        assert found[event].tolist() == [bool(f[flag]) for f in flagged]
+    assert found["gradient spike"].any()
+    assert found["reward-variance cliff"].any()
 
 
 def faulted_pairs(root, frames):
@@ -334,6 +355,7 @@ def test_areas_and_times_follow_the_effects(plan):
     assert table["p_logrank"] < 0.01
     assert table["steps"] < 0
     assert not convergence.times(frames).fixed
+    assert read_plan({**ANALYSIS, "threshold": 0.35}).threshold == 0.35
 
 
 def test_a_threshold_nobody_reaches_is_no_test(plan):

@@ -20,8 +20,15 @@ from analysis.stats.aggregate import (
 from analysis.stats.curves import area, time_to_threshold
 from analysis.stats.regression import cluster_ols, gee_logit
 from analysis.stats.results import DegenerateInput
-from analysis.stats.series import cliffs, lagged_spearman, spikes
-from analysis.stats.survival import kaplan_meier, logrank, restricted_mean, restricted_mean_difference
+from analysis.stats.series import lagged_spearman
+from analysis.stats.survival import (
+    kaplan_meier,
+    logrank,
+    logrank_permutation,
+    logrank_scores,
+    restricted_mean,
+    restricted_mean_difference,
+)
 
 times = st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=40)
 
@@ -142,11 +149,27 @@ def test_traces_that_cannot_correlate():
         lagged_spearman([])
 
 
-def test_cliffs_and_spikes_are_found_where_they_are():
-    trace = np.array([1.0] * 8 + [0.2] + [1.0] * 5 + [5.0] + [1.0] * 3)
-    assert np.flatnonzero(cliffs(trace)).tolist() == [8]
-    assert np.flatnonzero(spikes(trace)).tolist() == [14]
-    assert not cliffs(np.zeros(10)).any()
+def test_the_log_rank_scores_sum_to_the_numerator_of_the_log_rank_test():
+    rng = np.random.default_rng(4)
+    t, e = rng.integers(1, 9, 14).astype(float), rng.random(14) < 0.7
+    scores = logrank_scores(t, e)
+    observed_minus_expected = 0.0
+    for u in np.unique(t[e]):
+        n, na = (t >= u).sum(), (t[:7] >= u).sum()
+        observed_minus_expected += (e[:7] & (t[:7] == u)).sum() - (e & (t == u)).sum() * na / n
+    assert scores[:7].sum() == pytest.approx(observed_minus_expected)
+    assert scores.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_the_exact_log_rank_counts_the_rearrangements_of_runs():
+    early, late = [5, 10, 5, 10, 5], [30, 25, 30, 20, 30]
+    test = logrank_permutation(early, [True] * 5, late, [False, True, False, True, False])
+    assert test.p == pytest.approx(2 / 252)
+    assert "252" in test.method
+    nobody = logrank_permutation([9, 9], [False] * 2, [9, 9], [False] * 2)
+    assert (nobody.p, nobody.note) == (1.0, "no event in either arm")
+    together = logrank_permutation([5, 5], [True] * 2, [5, 5], [True] * 2)
+    assert (together.p, together.note) == (1.0, "all events come at the same time")
 
 
 def test_clustered_least_squares_recovers_a_slope_and_widens_with_clusters():
