@@ -2,7 +2,7 @@
 
 Everything that a study asks about an episode is here, token ids and log-probs apart (of these, counts and the sum).
 Rows keep the order in which the episodes were given; `split` names what they were made for, such as `train`, `eval`
-(greedy) or `eval_sampled`. The bytes depend only on the episodes, except for `latency_s`.
+(greedy) or `eval_sampled`. The bytes depend only on the episodes, except for the columns of `TIMING`: see `untimed`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from harness.types import OperatorResult, Question, Span, Trajectory, Turn
 
 _TEXTS = pa.list_(pa.string())
 
+TIMING = ("generate_s", "operate_s", "latency_s")
+"""Columns of a turn that measure time."""
+
 TURN = pa.struct(
     [
         ("text", pa.string()),  # what the policy wrote, as decoded
@@ -31,6 +34,8 @@ TURN = pa.struct(
         ("tokens", pa.int32()),  # sampled tokens
         ("action_start", pa.int32()),  # index of the first token of the action half
         ("logprob_sum", pa.float64()),  # nats, under the sampling policy
+        ("generate_s", pa.float64()),  # the engine's time for the batch the turn was sampled in
+        ("operate_s", pa.float64()),  # from the call to the observation; latency_s is what the operator LLM took of it
         ("observation", pa.string()),  # what the policy read next; null after the last turn
         ("observation_tokens", pa.int32()),
         ("result_of", pa.string()),  # operator that made the observation, WarningOp included
@@ -117,6 +122,13 @@ def read_episodes(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
+def untimed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without anything that measures time: equal for equal episodes."""
+    return [
+        {**row, "turns": [{k: v for k, v in turn.items() if k not in TIMING} for turn in row["turns"]]} for row in rows
+    ]
+
+
 def _row(episode: Trajectory) -> dict[str, Any]:
     question, reward = episode.question, episode.reward
     calls = list(episode.calls)
@@ -158,6 +170,8 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "tokens": len(turn.tokens),
         "action_start": turn.action_start,
         "logprob_sum": sum(turn.logprobs),
+        "generate_s": turn.generate_s,
+        "operate_s": turn.operate_s,
         "observation_tokens": len(turn.observation_tokens),
         **(_result(turn.result) if turn.result else {}),
     }

@@ -8,6 +8,7 @@ from an operator is encoded once and appended as observation tokens. The environ
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -135,11 +136,15 @@ async def _play(engine: Engine, environment: Environment, episodes: Sequence[_Ep
             )
             for e in active
         ]
+        begun = time.perf_counter()
         generations = engine.generate(requests, params)
-        await asyncio.gather(*(_take_turn(e, g, environment) for e, g in zip(active, generations, strict=True)))
+        seconds = time.perf_counter() - begun
+        await asyncio.gather(
+            *(_take_turn(e, g, environment, seconds) for e, g in zip(active, generations, strict=True))
+        )
 
 
-async def _take_turn(episode: _Episode, generation: Generation, environment: Environment) -> None:
+async def _take_turn(episode: _Episode, generation: Generation, environment: Environment, generate_s: float) -> None:
     """Parse what was sampled, act on it, and leave the episode stopped or ready for its next turn."""
     chat, budgets = environment.chat, environment.budgets
     text = chat.text(generation.tokens)
@@ -149,7 +154,9 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
     )
     if over_budget:
         parsed = with_failure(parsed, ParseFailure.OVER_BUDGET)
+    begun = time.perf_counter()
     result = await _act(episode, parsed, environment)
+    operate_s = time.perf_counter() - begun
     episode.context += generation.tokens
     observation: tuple[int, ...] = ()
     if result is None:
@@ -170,6 +177,8 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
             chat.token_at(generation.tokens, action_start_char(parsed)),
             observation,
             result,
+            generate_s,
+            operate_s,
         )
     )
     episode.context += observation

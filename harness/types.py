@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -181,7 +181,9 @@ class Turn:
 
     `tokens` are exactly the sampled token ids, end-of-turn token included; `logprobs` their log-probabilities under
     the sampling policy (natural log, same length). `action_start` is the index of the first token of the action
-    half (`len(tokens)` if there is none). `observation_tokens` is empty after the last turn.
+    half (`len(tokens)` if there is none). `observation_tokens` is empty after the last turn. `generate_s` is how long
+    the engine took for the batch that the turn was sampled in, `operate_s` how long its operator took (seconds);
+    neither is part of what makes two turns equal.
     """
 
     tokens: tuple[int, ...]
@@ -190,6 +192,8 @@ class Turn:
     action_start: int
     observation_tokens: tuple[int, ...] = ()
     result: OperatorResult | None = None
+    generate_s: float = field(default=0.0, compare=False)
+    operate_s: float = field(default=0.0, compare=False)
 
     def __post_init__(self) -> None:
         if not self.tokens:

@@ -62,9 +62,9 @@ def make(origin: Origin, row: Mapping[str, Any], ts: int) -> tuple[Any, list[Any
 
     place = [origin.experiment, origin.trial_key, origin.attempt, row["step"], row["split"], row["index"]]
     trace_id = digest(place)[:32]
-    duration = round(sum((t.get("generate_s") or 0.0) + (t["latency_s"] or 0.0) for t in row["turns"]) * 1e9)
+    duration = sum(part.ns for part in _parts(row))
     start = ts * 1_000_000 - duration
-    spans = [Span.from_dict(span) for span in _spans(trace_id, row, start, start + duration)]
+    spans = [Span.from_dict(span) for span in _spans(trace_id, row, start)]
     kinds = troubles(row)
     info = TraceInfo(
         trace_id=f"tr-{trace_id}",
@@ -97,98 +97,112 @@ def make(origin: Origin, row: Mapping[str, Any], ts: int) -> tuple[Any, list[Any
     return info, spans
 
 
-def _spans(trace_id: str, row: Mapping[str, Any], start: int, end: int) -> Iterator[dict[str, Any]]:
-    turns = row["turns"]
-    root = _span_id(trace_id, 0)
-    policy_tokens = sum(t["tokens"] for t in turns)
-    read = row["tokens_seen"] - policy_tokens - sum(t["observation_tokens"] or 0 for t in turns)  # the prompt's tokens
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One thing that happened in an episode. `event`: something special about it, as (name, attributes)."""
+
+    name: str
+    kind: str
+    ns: int
+    inputs: Any
+    outputs: Any
+    attributes: Mapping[str, Any]
+    error: str = ""
+    event: tuple[str, Mapping[str, Any]] | None = None
+
+
+def _spans(trace_id: str, row: Mapping[str, Any], start: int) -> Iterator[dict[str, Any]]:
+    """The root and its parts one after the other, as MLflow's `Span.to_dict` writes them (ids in base64)."""
+    parts = list(_parts(row))
     said = {"question": row["question"], "gold": row["gold"]}
     outcome = {name: row[name] for name in ("answer", "stop", "reward", "reward_outcome", "reward_format", "em", "f1")}
-    attributes = {"turns": len(turns), "tokens": policy_tokens, "tokens_seen": row["tokens_seen"], "hops": row["hops"]}
-    yield _span(trace_id, root, None, "agent", "AGENT", (start, end), said, outcome, attributes)
-    at, n, heard = start, 0, row["question"]
+    shown = {
+        "turns": len(row["turns"]),
+        "tokens": row["tokens"],
+        "tokens_seen": row["tokens_seen"],
+        "hops": row["hops"],
+    }
+    agent = _Part("agent", "AGENT", sum(part.ns for part in parts), said, outcome, shown)
+    at = start
+    for n, part in enumerate([agent, *parts]):
+        attributes = {
+            "mlflow.traceRequestId": f"tr-{trace_id}",
+            "mlflow.spanType": part.kind,
+            "mlflow.spanInputs": part.inputs,
+            "mlflow.spanOutputs": part.outputs,
+            **part.attributes,
+        }
+        end = at + part.ns
+        events = [part.event] if part.event else []
+        yield {
+            "trace_id": _base64(trace_id),
+            "span_id": _span_id(trace_id, n),
+            "parent_span_id": _span_id(trace_id, 0) if n else "",
+            "name": part.name,
+            "start_time_unix_nano": at,
+            "end_time_unix_nano": end,
+            "status": {"code": "STATUS_CODE_ERROR" if part.error else "STATUS_CODE_OK", "message": part.error},
+            "attributes": {k: json.dumps(v, ensure_ascii=False) for k, v in attributes.items()},
+            "events": [{"name": name, "time_unix_nano": end, "attributes": dict(more)} for name, more in events],
+        }
+        at = end if n else start
+
+
+def _parts(row: Mapping[str, Any]) -> Iterator[_Part]:
+    """generate, parse and, where something was called, the operator: turn after turn."""
+    turns, heard = row["turns"], row["question"]
+    read = row["tokens_seen"] - row["tokens"] - sum(t["observation_tokens"] or 0 for t in turns)  # the prompt
     for number, turn in enumerate(turns, 1):
-
-        def child(name: str, kind: str, seconds: float, *content: Any, turn_number: int = number) -> dict[str, Any]:
-            nonlocal at, n
-            begun, at, n = at, min(end, at + round(seconds * 1e9)), n + 1
-            inputs, outputs, shown, error, events = content
-            return _span(
-                trace_id, _span_id(trace_id, n), root, name, kind, (begun, at), inputs, outputs,
-                {"turn": turn_number, **shown}, error, events,
-            )  # fmt: skip
-
         usage = {"input_tokens": read, "output_tokens": turn["tokens"], "total_tokens": read + turn["tokens"]}
-        yield child(
-            "generate", "CHAT_MODEL", turn.get("generate_s") or 0.0,
-            {"messages": [{"role": "user", "content": heard}]},
+        yield _Part(
+            "generate",
+            "CHAT_MODEL",
+            _nanoseconds(turn, "generate_s"),
+            {"messages": [{"role": "user", "content": heard}]},  # what is new to it: the rest stands above
             {"messages": [{"role": "assistant", "content": turn["text"]}]},
-            {"mlflow.chat.tokenUsage": usage, "logprob_sum": turn["logprob_sum"]}, None, [],
-        )  # fmt: skip
+            {"turn": number, "mlflow.chat.tokenUsage": usage, "logprob_sum": turn["logprob_sum"]},
+        )
         parsed = {k: turn[k] for k in ("think", "action", "operator", "action_text", "answer_text", "failures")}
-        yield child("parse", "PARSER", 0.0, {"text": turn["text"]}, parsed, {}, ", ".join(turn["failures"]) or None, [])
+        yield _Part("parse", "PARSER", 0, {"text": turn["text"]}, parsed, {"turn": number}, ", ".join(turn["failures"]))
         if turn["result_of"] is not None:
-            yield child(turn["result_of"], _kind(turn), turn["latency_s"] or 0.0, *_operator(turn, at))
+            yield _operator(turn, number)
         read += turn["tokens"] + (turn["observation_tokens"] or 0)
         heard = turn["observation"]
 
 
-def _kind(turn: Mapping[str, Any]) -> str:
-    return "RETRIEVER" if turn["result_of"] == "Search" else "GUARDRAIL" if turn["action"] is None else "TOOL"
-
-
-def _operator(turn: Mapping[str, Any], at: int) -> tuple[Any, ...]:
-    """Inputs, outputs, attributes, error and events of an operator's span."""
-    shown: dict[str, Any] = {"cached": turn["cached"], "retries": turn["retries"]}
+def _operator(turn: Mapping[str, Any], number: int) -> _Part:
+    """The call of an operator, or the warning in its place; a fault injected into its result is an event."""
+    shown: dict[str, Any] = {"turn": number, **{name: turn[name] for name in ("cached", "retries", "latency_s")}}
     used, written = turn["prompt_tokens"] or 0, turn["completion_tokens"] or 0
     if used or written:
         shown["mlflow.chat.tokenUsage"] = {
-            "input_tokens": used, "output_tokens": written, "total_tokens": used + written,
-        }  # fmt: skip
+            "input_tokens": used,
+            "output_tokens": written,
+            "total_tokens": used + written,
+        }
     if turn["cost_usd"]:
         shown["mlflow.llm.cost"] = {"total_cost": turn["cost_usd"]}
-    events = []
+    event = None
     if turn["fault"]:
         fault = {"kind": turn["fault"], "call": turn["fault_call"] or 0, "true_result": turn["fault_true_text"] or ""}
         shown |= {f"fault.{name}": value for name, value in fault.items()}
-        events.append({"name": "fault injected", "time_unix_nano": at, "attributes": fault})
-    failure = turn["operator_failure"]
-    inputs = {"input": turn["action_text"]} if turn["action"] else {"failures": turn["failures"]}
-    return inputs, {"observation": turn["observation"]}, shown, failure, events
+        event = ("fault injected", fault)
+    called = turn["action"] is not None
+    return _Part(
+        turn["result_of"],
+        ("RETRIEVER" if turn["result_of"] == "Search" else "TOOL") if called else "GUARDRAIL",
+        _nanoseconds(turn, "operate_s"),
+        {"input": turn["action_text"]} if called else {"failures": turn["failures"]},
+        {"observation": turn["observation"]},
+        shown,
+        turn["operator_failure"] or "",
+        event,
+    )
 
 
-def _span(
-    trace_id: str,
-    span_id: str,
-    parent: str | None,
-    name: str,
-    kind: str,
-    time_ns: tuple[int, int],
-    inputs: Any,
-    outputs: Any,
-    attributes: Mapping[str, Any],
-    error: str | None = None,
-    events: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
-    """A span as MLflow's `Span.to_dict` writes it: ids in base64, every attribute as JSON."""
-    shown = {
-        "mlflow.traceRequestId": f"tr-{trace_id}",
-        "mlflow.spanType": kind,
-        "mlflow.spanInputs": inputs,
-        "mlflow.spanOutputs": outputs,
-        **attributes,
-    }
-    return {
-        "trace_id": _base64(trace_id),
-        "span_id": _base64(span_id),
-        "parent_span_id": _base64(parent) if parent else "",
-        "name": name,
-        "start_time_unix_nano": time_ns[0],
-        "end_time_unix_nano": time_ns[1],
-        "status": {"code": "STATUS_CODE_ERROR" if error else "STATUS_CODE_OK", "message": error or ""},
-        "attributes": {k: json.dumps(v, ensure_ascii=False) for k, v in shown.items()},
-        "events": list(events),
-    }
+def _nanoseconds(turn: Mapping[str, Any], name: str) -> int:
+    """A measured time of a turn; 0 in files from before it was measured."""
+    return round((turn.get(name) or 0.0) * 1e9)
 
 
 def recovery(row: Mapping[str, Any]) -> tuple[bool, str] | None:
@@ -232,7 +246,7 @@ def _feedback(name: str, value: bool, why: str, source: Any, ts: int) -> Any:
 
 
 def _span_id(trace_id: str, n: int) -> str:
-    return digest([trace_id, n])[:16]
+    return _base64(digest([trace_id, n])[:16])
 
 
 def _base64(hexadecimal: str) -> str:

@@ -63,6 +63,7 @@ def test_an_episode_is_read_back_whole(tmp_path):
     assert turns[0] == {
         "text": CALL, "think": "<think>look</think>", "failures": [], "action": "tool", "operator": "Search",
         "action_text": "Ghana", "answer_text": None, "tokens": 2, "action_start": 1, "logprob_sum": -0.75,
+        "generate_s": 0.0, "operate_s": 0.0,
         "observation": "[1] Ghana", "observation_tokens": 3, "result_of": "Search", "operator_failure": "empty",
         "prompt_tokens": 11, "completion_tokens": 5, "latency_s": 0.25, "cost_usd": 0.001, "cached": True, "retries": 2,
         "fault": "cut", "fault_call": 0, "fault_true_text": "[1] Ghana: Accra",
