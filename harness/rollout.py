@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,16 +86,18 @@ def rollout(
     questions: Sequence[Question],
     seeds: Sequence[int],
     temperature: float,
+    watch: Callable[[int, Turn], None] | None = None,
 ) -> list[Trajectory]:
     """One episode for each (question, seed) pair, in order. Equal pairs give equal episodes, whatever the batch.
 
-    `temperature` 0 is greedy. The same question may occur many times: its prompt is read once.
+    `temperature` 0 is greedy. The same question may occur many times: its prompt is read once. `watch` is told of every
+    turn as it ends, with the episode's index.
     """
     episodes = []
     for i, (question, seed) in enumerate(zip(questions, seeds, strict=True)):
         prompt = environment.chat.prompt(environment.system_prompt, question.text)
         episodes.append(_Episode(i, question, seed, prompt, list(prompt)))
-    asyncio.run(_play(engine, environment, episodes, temperature))
+    asyncio.run(_play(engine, environment, episodes, temperature, watch))
     engine.release([e.index for e in episodes])
     return [_trajectory(e, environment) for e in episodes]
 
@@ -122,7 +124,13 @@ def rollout_groups(
     return reunite(workers, groups)
 
 
-async def _play(engine: Engine, environment: Environment, episodes: Sequence[_Episode], temperature: float) -> None:
+async def _play(
+    engine: Engine,
+    environment: Environment,
+    episodes: Sequence[_Episode],
+    temperature: float,
+    watch: Callable[[int, Turn], None] | None,
+) -> None:
     budgets = environment.budgets
     params = SamplingParams(temperature, budgets.max_turn_tokens, environment.chat.end_of_turn)
     while active := [e for e in episodes if e.stop is None]:
@@ -142,6 +150,9 @@ async def _play(engine: Engine, environment: Environment, episodes: Sequence[_Ep
         await asyncio.gather(
             *(_take_turn(e, g, environment, seconds) for e, g in zip(active, generations, strict=True))
         )
+        if watch is not None:
+            for e in active:
+                watch(e.index, e.turns[-1])
 
 
 async def _take_turn(episode: _Episode, generation: Generation, environment: Environment, generate_s: float) -> None:

@@ -15,7 +15,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-_OUTSIDE = frozenset({"config", "profiles", "driver", "tracking", "sweep.py", "evaluate.py", "ask.py", "tracking.py"})
+_OUTSIDE = frozenset(
+    {"config", "profiles", "driver", "tracking", "evaluating", "baselines", "sweep.py", "evaluate.py", "ask.py"}
+)
 _ASSETS = frozenset({".safetensors", ".json", ".gz", ".txt", ".npz"})
 _HARNESS = Path(__file__).resolve().parents[1]
 

@@ -23,12 +23,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.policy.folders import ADAPTER, PROVENANCE, is_adapter
 from harness.policy.load import Policy, PolicyError
 from harness.policy.weights import plain_state_dict
 from harness.prompts.chat import ChatFormat
 
-PROVENANCE = "provenance.json"
-ADAPTER = "adapter"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -54,15 +53,6 @@ def export_policy(
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
 
 
-def is_model_folder(folder: Path) -> bool:
-    """Whether a folder holds a transformers model or a PEFT adapter."""
-    return (folder / "config.json").is_file() or is_adapter(folder)
-
-
-def is_adapter(folder: Path) -> bool:
-    return (folder / "adapter_config.json").is_file()
-
-
 def load_export(folder: Path, dtype: torch.dtype) -> Policy:
     """A policy from a model folder or an adapter's folder. Raises PolicyError when it, or an adapter's base, is not
     readable."""
@@ -82,18 +72,6 @@ def load_export(folder: Path, dtype: torch.dtype) -> Policy:
         return Policy(model, ChatFormat(tokenizer))
     except (OSError, ValueError, KeyError) as error:  # transformers says "no such model" with any of them
         raise PolicyError(f"cannot load the policy in {folder}: {error}") from error
-
-
-def read_provenance(folder: Path) -> dict[str, Any] | None:
-    """What `export_policy` noted, None for a folder that another program made. Raises PolicyError on a damaged file."""
-    for place in (folder, folder.parent):
-        if (place / PROVENANCE).is_file() and (place == folder or folder.name == ADAPTER):
-            try:
-                noted = json.loads((place / PROVENANCE).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise PolicyError(f"{place / PROVENANCE} is not readable: {error}") from error
-            return noted if isinstance(noted, dict) else None
-    return None
 
 
 def _has_tokenizer(folder: Path) -> bool:

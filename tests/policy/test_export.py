@@ -1,10 +1,7 @@
-"""Exports are standard folders: transformers, PEFT and vLLM load them and compute what the trained policy computes."""
+"""Exports are standard folders: transformers and PEFT load them and compute what the trained policy computes."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from harness.build import save_policy, saves_at
 from harness.config import load_trial, trial_key
 from harness.journal import Journal, policy_path
-from harness.policy.export import export_policy, is_adapter, load_export, read_provenance
-from harness.policy.load import TINY_ASSETS, LoraSettings, Policy, PolicyError, load_policy, with_lora
-
-QUESTION = "What is the capital of Chad?"
-READY = Path(os.environ.get("VLLM_PYTHON", "/nonexistent"))
-"""The Python of an environment with vLLM: it may be another one than this."""
-
-
-def trained(lora: bool) -> Policy:
-    """A tiny policy whose weights (or adapter) are no longer those it started with."""
-    policy = load_policy("tiny", None, init="start", dtype=torch.float32, seed=0, cache=Path("unused"))
-    if lora:
-        policy = with_lora(policy, LoraSettings(4, 8.0, 0.0), seed=0)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in policy.trainable:
-            parameter += 0.02 * torch.randn_like(parameter)
-    return policy
-
-
-def export(policy: Policy, home: Path, *, merged: bool, base: str | None = None) -> Path:
-    folder = home / "export"
-    export_policy(policy, folder, merged=merged, base=base, bases=home / "bases", provenance={"step": 3})
-    return folder
+from harness.policy.export import export_policy, load_export
+from harness.policy.folders import is_adapter, read_provenance
+from harness.policy.load import TINY_ASSETS, LoraSettings, Policy, PolicyError, with_lora
+from tests.policy.trained_policies import QUESTION, export, trained
 
 
 @torch.no_grad()
@@ -152,36 +129,3 @@ def test_provenance_names_the_trial_that_made_the_policy(tmp_path: Path) -> None
     assert noted["config"] == config.model_dump(mode="json")
     assert noted["trial_key"] == trial_key(noted["config"], noted["code"])
     assert read_provenance(TINY_ASSETS) is None
-
-
-VLLM = """
-import json, sys
-from vllm import LLM, SamplingParams
-from vllm.lora.request import LoRARequest
-model, adapter, prompt, end = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
-llm = LLM(model, dtype="float32", enforce_eager=True, max_model_len=512, enable_lora=bool(adapter), max_lora_rank=8)
-lora = LoRARequest("policy", 1, adapter) if adapter else None
-params = SamplingParams(temperature=0.0, max_tokens=24, stop_token_ids=[end])
-out = llm.generate({"prompt_token_ids": prompt}, params, lora_request=lora)
-print("TOKENS", json.dumps(list(out[0].outputs[0].token_ids)))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["full", "merged", "adapter"])
-@pytest.mark.skipif(not READY.exists(), reason="VLLM_PYTHON names no Python with vLLM")
-def test_vllm_loads_an_export_and_says_the_same_greedily(tmp_path: Path, form: str) -> None:
-    policy = trained(lora=form != "full")
-    folder = export(policy, tmp_path, merged=True, base=str(TINY_ASSETS))
-    model, adapter = (TINY_ASSETS, folder / "adapter") if form == "adapter" else (folder, "")
-    prompt = list(policy.chat.prompt("Operators: Search", QUESTION))
-    result = subprocess.run(
-        [READY, "-c", VLLM, model, adapter, json.dumps(prompt), str(policy.chat.end_of_turn)],
-        capture_output=True, text=True, timeout=280, env={**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("TOKENS ")]
-    said = json.loads(line.removeprefix("TOKENS "))
-    plain = load_export(folder, torch.float32)
-    expected = plain.model.generate(torch.tensor([prompt]), max_new_tokens=24, do_sample=False)[0, len(prompt) :]
-    assert said == expected.tolist()

@@ -1,0 +1,102 @@
+"""Workflows that are fixed before execution: operator calls whose inputs name the question and earlier results.
+
+    {question}      the question
+    {2}             the result of the second call, without its label (`Answer: `)
+    {1:solutions}   every answer in the first call's result, each in a <solution> element
+
+Whatever a call returns, the next one is made as planned, and the last one's result is the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+_PLACE = re.compile(r"\{(question|\d+(?::solutions)?)\}")
+_LINE = re.compile(r"^\s*(?:\d+\s*[.):]\s*)?(\w+)\s*:\s*(\S.*)$")
+_LABEL = re.compile(r"^(?:Answer|Feedback|Query): ")
+_CANDIDATE = re.compile(r"\[Answer \d+\] ")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One planned call: the operator and its input with places to fill."""
+
+    operator: str
+    template: str
+
+    def needs(self) -> set[int]:
+        """Numbers of the calls (from 1) whose results the input names."""
+        return {int(place.partition(":")[0]) for place in _PLACE.findall(self.template) if place != "question"}
+
+    def fill(self, question: str, results: Sequence[str]) -> str:
+        """The input, given the results so far."""
+
+        def put(match: re.Match[str]) -> str:
+            name, _, form = match[1].partition(":")
+            if name == "question":
+                return question
+            result = results[int(name) - 1]
+            return "".join(f"<solution>{c}</solution>" for c in candidates(result)) if form else body(result)
+
+        return _PLACE.sub(put, self.template)
+
+
+PLANS: Mapping[str, tuple[Call, ...]] = {
+    "revise": (
+        Call("AnswerGenerate", "{question}"),
+        Call("Review", "<question>{question}</question><solution>{1}</solution>"),
+        Call("Revise", "<question>{question}</question><solution>{1}</solution><feedback>{2}</feedback>"),
+    ),
+    "ensemble": (
+        Call("MultiAnswerGenerate", "{question}"),
+        Call("ScEnsemble", "<query>{question}</query>{1:solutions}"),
+    ),
+    "search": (
+        Call("Search", "{question}"),
+        Call(
+            "Custom",
+            "<task>Question: {question} Passages: {1}</task>"
+            "<instruction>Answer the question by the passages, with the answer alone.</instruction>",
+        ),
+    ),
+}
+"""The same for every question, as a workflow found by search on a validation set is."""
+
+WRITTEN = "written"
+"""Name of the plan that the operator LLM writes for each question, before anything is executed."""
+
+
+def body(result: str) -> str:
+    """A result without its label."""
+    return _LABEL.sub("", result.strip())
+
+
+def candidates(result: str) -> list[str]:
+    """The answers of MultiAnswerGenerate's result, in order."""
+    return [part.strip() for part in _CANDIDATE.split(result)[1:] if part.strip()]
+
+
+def answer_of(result: str) -> str:
+    """The answer a result gives; `unknown` when the operator failed."""
+    label, found, answer = result.strip().partition("Answer: ")
+    return answer.strip() if found and not label and answer.strip() else UNKNOWN
+
+
+def read_plan(text: str, operators: Collection[str], most: int) -> tuple[Call, ...]:
+    """The calls that a written plan holds, one a line; lines that are no call of an operator there is are left out.
+
+    At most `most` calls. A call that names a result it cannot have yet ends the plan.
+    """
+    calls: list[Call] = []
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match is None or match[1] not in operators:
+            continue
+        call = Call(match[1], match[2].strip())
+        if len(calls) == most or not call.needs() <= set(range(1, len(calls) + 1)):
+            break
+        calls.append(call)
+    return tuple(calls)

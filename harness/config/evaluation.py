@@ -1,0 +1,78 @@
+"""What an evaluation is asked for beside a trial's own settings: which answerers, how many votes, where it is logged.
+
+On the command line both are `key=value`: the keys below are the evaluation's own, every other is a trial's
+(`data.eval_suites=[nq]`, `data.eval_samples=8`, `environment.pool=full`, …).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from harness.config.located import ConfigError, Location, Node, Problem, Source
+from harness.config.model import Count, ProfileName, Section
+from harness.config.sweepfile import Tracking
+from harness.config.tree import merge, nest, parse_overrides
+from harness.config.validate import build
+
+Method = Literal["agent", "direct", "cot", "self_consistency", "one_shot"]
+Plan = Literal["revise", "ensemble", "search", "written"]
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and len({repr(v) for v in value}) < len(value):
+        raise PydanticCustomError("repeated", "names a method twice")
+    return tuple(value) if isinstance(value, list) else value
+
+
+class EvaluationSettings(Section):
+    """The evaluation's own keys."""
+
+    method: Annotated[tuple[Method, ...], BeforeValidator(_listed), Field(min_length=1)] = ("agent",)
+    """agent: the policy, turn by turn; the others are baselines answered by the operator LLM. One, or a list."""
+    votes: Count = 5
+    """Samples of self_consistency."""
+    plan: Plan = "revise"
+    """Workflow of one_shot; written: the operator LLM writes one for each question."""
+    profile: ProfileName | None = None
+    """Data and environment for a model that no trial made."""
+    step: Annotated[int, Field(ge=0)] | None = None
+    """Which of a trial's kept policies; null: the last."""
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Of the intervals."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
+    tracking: Tracking = Tracking()
+
+
+Overrides = list[tuple[str, Node]]
+
+
+def read_settings(arguments: Sequence[str]) -> tuple[EvaluationSettings, Overrides, list[Problem]]:
+    """The evaluation's own settings and the overrides of trials' settings among `key=value` arguments.
+
+    With problems of own settings, the others stand: what they apply to can still be checked. Raises ConfigError when an
+    argument cannot be read at all.
+    """
+    nothing = Node({}, Location(Source("command line", ""), 1, 1))
+    own: dict[str, Node] = {}
+    rest: Overrides = []
+    for name, node in parse_overrides(arguments):
+        head = name.partition(".")[0]
+        if head in EvaluationSettings.model_fields:
+            own[head] = merge(own.get(head, nothing), nest(name.split("."), node))
+        else:
+            rest.append((name, node))
+    sound = nothing
+    problems: list[Problem] = []
+    for tree in own.values():
+        try:
+            build(EvaluationSettings, tree)
+            sound = merge(sound, tree)
+        except ConfigError as error:
+            problems += error.problems
+    return build(EvaluationSettings, sound), rest, problems

@@ -1,0 +1,118 @@
+"""Who answers: a target's policy through its engine, or a baseline through the operators. Both give trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from harness import build
+from harness.baselines.methods import BASELINES, Baseline, Settings
+from harness.baselines.plans import WRITTEN
+from harness.config import TrialConfig
+from harness.config.evaluation import EvaluationSettings, Method
+from harness.engines.base import Engine
+from harness.evaluating.targets import Target
+from harness.evaluation import EPISODES_AT_ONCE, EVALUATION_SEED, evaluate
+from harness.operators import resolve_pool
+from harness.policy.export import load_export
+from harness.policy.load import Policy, load_policy
+from harness.policy.scripts import Script, ScriptedEngine
+from harness.prompts.chat import ChatFormat
+from harness.rollout import Environment, rollout
+from harness.types import Question, Trajectory
+
+Suites = Mapping[str, Sequence[Question]]
+ROOM = 1_000_000
+"""Tokens and characters of a baseline's turns and observations: no model reads them, so nothing bounds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One episode a question played greedily, and `samples` a question sampled."""
+
+    greedy: tuple[Trajectory, ...]
+    sampled: tuple[Trajectory, ...]
+
+
+def load_policy_of(target: Target, data: build.TrialData) -> tuple[Policy, Environment]:
+    """A target's policy and the environment it plays in. Raises PolicyError."""
+    if target.folder is not None:
+        policy = load_export(target.folder, build.DTYPES[target.config.policy.dtype])
+        return policy, build.environment(target.config, policy.chat, data)
+    base = build.base_policy(target.config)
+    environment = build.environment(target.config, base.chat, data)
+    return build.start_policy(target.config, base, environment, data), environment
+
+
+def play_agent(target: Target, data: build.TrialData) -> Answers:
+    config = target.config
+    policy, environment = load_policy_of(target, data)
+    engine = build.engine(config, policy)
+    done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature)
+    return Answers(done.greedy, done.sampled)
+
+
+def play_baseline(
+    method: Method, config: TrialConfig, settings: EvaluationSettings, chat: ChatFormat, data: build.TrialData
+) -> Answers:
+    """Play a baseline on the evaluation questions of `data`, with the operator LLM, faults and seeds of `config`."""
+    how = settings_of(config, settings)
+    baseline = BASELINES[method]
+    environment = build.environment(environment_of(config, baseline, how), chat, data)
+    questions = [q for asked in data.evaluation.values() for q in asked]
+    repeated = [q for q in questions for _ in range(config.data.eval_samples)]
+    greedy = _play(environment, chat, questions, lambda q: baseline.script(q, how))
+    return Answers(tuple(greedy), tuple(_play(environment, chat, repeated, lambda q: baseline.script(q, how))))
+
+
+def settings_of(config: TrialConfig, settings: EvaluationSettings) -> Settings:
+    """What the baselines take from both configurations: a written plan may call what the policy may call."""
+    pool = resolve_pool(config.environment.pool)
+    return Settings(settings.votes, settings.plan, pool, config.environment.max_calls)
+
+
+def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> TrialConfig:
+    """The configuration with the operators and limits that a baseline takes, everything else as for the policy."""
+    calls = baseline.calls(how)
+    changed = {
+        "pool": baseline.pool(how),
+        "style": "compact",
+        "max_calls": calls,
+        "max_turns": calls + 1,
+        "max_turn_tokens": ROOM,
+        "max_response_tokens": ROOM,
+        "observation_chars": ROOM,
+    }
+    return config.model_copy(update={"environment": config.environment.model_copy(update=changed)})
+
+
+def any_chat(config: TrialConfig) -> ChatFormat:
+    """A tokenizer for the words of a baseline, which no model reads: the smallest there is."""
+    none = build.cache_folder()
+    return load_policy("tiny", None, init="start", dtype=torch.float32, seed=config.seed, cache=none).chat
+
+
+def cannot_play(method: Method, config: TrialConfig, settings: EvaluationSettings) -> str | None:
+    """Why a baseline means nothing with these operators, None if it does."""
+    if method != "one_shot" or config.environment.backend.kind != "simulated":
+        return None
+    if settings.plan == WRITTEN:
+        return "the simulated expert recalls facts and cannot write a plan: give environment.backend a model"
+    if settings.plan == "search":
+        return "the simulated expert reads no passages: give environment.backend a model, or plan=revise or ensemble"
+    return None
+
+
+def _play(
+    environment: Environment, chat: ChatFormat, questions: Sequence[Question], script: Callable[[Question], Script]
+) -> list[Trajectory]:
+    """The same seeds as `harness.evaluation.evaluate` gives its episodes: operators draw alike for every answerer."""
+    played: list[Trajectory] = []
+    for i in range(0, len(questions), EPISODES_AT_ONCE):
+        part = questions[i : i + EPISODES_AT_ONCE]
+        engine: Engine = ScriptedEngine(chat, [script(q) for q in part])
+        seeds = [EVALUATION_SEED + i + n for n in range(len(part))]
+        played += rollout(engine, environment, part, seeds, 0.0)
+    return played
