@@ -21,8 +21,8 @@ def stratified_mean(
     """Unweighted mean over strata of their mean scores, with Wilson's interval at the effective number of questions.
 
     The standard error is that of the strata's means, clustered (several samples of one question); the effective number
-    n' is that at which p(1 − p)/n' equals its square. One stratum of 0/1 scores gives Wilson's interval exactly; without
-    any spread every cluster counts as one question. Raises DegenerateInput for a score outside [0, 1].
+    n' is that at which p(1 − p)/n' equals its square. One stratum of 0/1 scores gives Wilson's interval; without any
+    spread every cluster counts as one question. Raises DegenerateInput for a score outside [0, 1].
     """
     x = finite_vector(values, "scores")
     if (x < 0).any() or (x > 1).any():
