@@ -1,4 +1,4 @@
-# Targets: setup, sweep, report, calibrate, test, lint, ui, pins, clean.
+# Targets: setup, sweep, report, calibrate, test, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
 # `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?= auto
@@ -10,7 +10,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 
-.PHONY: setup sweep report calibrate test lint ui pins clean
+VLLM := .venv-vllm
+
+.PHONY: setup sweep report calibrate test lint ui pins clean setup-vllm test-vllm
 
 setup: $(STAMP)
 
@@ -34,6 +36,15 @@ lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
+setup-vllm: $(VLLM)/.made
+
+$(VLLM)/.made: constraints.txt constraints-vllm.txt constraints-vllm-cuda.txt pyproject.toml .ci/setup_env.py .ci/setup_vllm.py
+	TORCH=$(TORCH) $(PYTHON) .ci/setup_vllm.py
+	@touch $@
+
+test-vllm: setup-vllm
+	$(VLLM)/bin/python -m pytest tests/engines/test_vllm_engine.py $(ARGS)
+
 ui: setup
 	@mkdir -p runs
 	MLFLOW_DISABLE_TELEMETRY=true $(RUN) -m mlflow server --host 127.0.0.1 --port $(PORT) \
@@ -43,4 +54,4 @@ pins: setup
 	$(RUN) .ci/freeze.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VLLM) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 
 from harness.config import TrialConfig, code_version, digest, trial_key
-from harness.config.model import EndpointBackend, LocalBackend, SimulatedBackend
+from harness.config.model import EndpointBackend, LocalBackend, SimulatedBackend, VllmEngine
 from harness.data import DataFolder, subset
 from harness.engines.base import Engine
 from harness.engines.builtin import BuiltinEngine
@@ -128,8 +128,23 @@ def environment(config: TrialConfig, chat: ChatFormat, data: TrialData) -> Envir
 
 
 def engine(config: TrialConfig, policy: Policy) -> Engine:
+    """The engine that samples, holding the policy's weights. Raises EngineError where vLLM is wanted and missing."""
+    c, dtype = config.engine, DTYPES[config.policy.dtype]
     capacity = PROMPT_TOKENS + config.environment.max_response_tokens
-    return BuiltinEngine(policy.model, capacity=capacity, dtype=DTYPES[config.policy.dtype])
+    if not isinstance(c, VllmEngine):
+        return BuiltinEngine(policy.model, capacity=capacity, dtype=dtype)
+    from harness.engines import vllm
+
+    return vllm.VllmEngine(
+        policy.model,
+        vllm.VllmSettings(
+            max_model_len=c.max_model_len or capacity,
+            gpu_memory_utilization=c.gpu_memory_utilization,
+            kv_cache_bytes=int(c.kv_cache_gib * 2**30) if c.kv_cache_gib else None,
+            tensor_parallel_size=c.tensor_parallel_size,
+            dtype=dtype,
+        ),
+    )
 
 
 def update_settings(config: TrialConfig) -> UpdateSettings:

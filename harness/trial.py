@@ -84,6 +84,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
                 config.rollout.temperature,
                 workers,
             )
+            engine.sleep()
             rolled = time.perf_counter()
             result = policy_update(model, optimizer, groups, clip, settings, reference, workers)
             clip = result.clip

@@ -67,6 +67,8 @@ class Speaker:
 
     def load_weights(self, model: object) -> None: ...
 
+    def sleep(self) -> None: ...
+
 
 def spelt(text: str, seed: int) -> tuple[int, ...]:
     """Tokens of `text`, by the tokenizer (seed 0) or cut at random places first, as a sampling policy may do."""

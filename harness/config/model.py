@@ -213,6 +213,30 @@ class Objective(Section):
         return filled
 
 
+class BuiltinEngine(Section):
+    """The harness's own decoder: small Qwen2 and Llama models on CPU."""
+
+    kind: Literal["builtin"]
+
+
+class VllmEngine(Section):
+    """vLLM (`make setup-vllm`); on CPU only for small trials and tests."""
+
+    kind: Literal["vllm"]
+    placement: Literal["colocated", "dedicated"] = "colocated"
+    """colocated: on the trial's GPU, asleep during updates; dedicated: `tensor_parallel_size` GPUs of its own."""
+    tensor_parallel_size: Count = 1
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a GPU for the engine's weights and cache together."""
+    kv_cache_gib: Positive | None = None
+    """Size of the cache; null: what the share leaves (GPU), 1 GiB (CPU)."""
+    max_model_len: Count | None = None
+    """Longest sequence in tokens, prompt and response; null: room for the longest prompt and response."""
+
+
+Engine = Annotated[BuiltinEngine | VllmEngine, Field(discriminator="kind")]
+
+
 class Rollout(Section):
     prompts_per_step: Count
     group_size: Annotated[int, Field(ge=2)]
@@ -254,12 +278,19 @@ class TrialConfig(Section):
     environment: Environment
     reward: RewardWeights
     objective: Objective
+    engine: Engine
+    """What samples the rollouts."""
     rollout: Rollout
     update: Update
     save: Save
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
+        longest = self.engine.max_model_len if isinstance(self.engine, VllmEngine) else None
+        if longest is not None and longest <= self.environment.max_response_tokens:
+            raise PydanticCustomError(
+                "model_len", "engine.max_model_len leaves no room for a prompt: environment.max_response_tokens fill it"
+            )
         if self.update.updates_per_batch > self.rollout.prompts_per_step:
             raise PydanticCustomError(
                 "updates", "update.updates_per_batch exceeds rollout.prompts_per_step: an update would have no prompt"

@@ -63,3 +63,7 @@ class Engine(Protocol):
     def load_weights(self, model: nn.Module) -> None:
         """Take over the current weights of a transformers (or PEFT) model. Cached keys and values are dropped."""
         ...
+
+    def sleep(self) -> None:
+        """Nothing is generated until the next `load_weights`: an engine that shares a GPU with the update frees it."""
+        ...

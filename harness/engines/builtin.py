@@ -59,6 +59,9 @@ class BuiltinEngine:
         self._decoder.load(plain_state_dict(model))
         self.release(list(self._order))
 
+    def sleep(self) -> None:
+        """Nothing to free: `release` has emptied the cache, and the weights are small."""
+
     def release(self, sequence_ids: Sequence[int]) -> None:
         for sid in sequence_ids:
             row = self._order.index(sid)

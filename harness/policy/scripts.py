@@ -192,6 +192,8 @@ class ScriptedEngine:
         self._chat, self._scripts = chat, scripts
         self._read: dict[int, int] = {}
 
+    def sleep(self) -> None: ...
+
     def load_weights(self, model: object) -> None:
         """A script has no weights."""
 

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
-from harness.distributed.tensors import whole, whole_dict
+from harness.distributed.tensors import each_whole, whole
 
 
-@torch.no_grad()
 def plain_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """State dict under the base model's own names; for a PEFT model each LoRA delta is added to a copy of its weight.
+    """State dict under the base model's own names; each LoRA delta of a PEFT model is added to a copy of its weight."""
+    return dict(plain_weights(model))
+
+
+def plain_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The same, one weight after the other: of the copies that LoRA needs, one exists at a time.
 
     Not `merge_adapter`/`unmerge_adapter`: adding and subtracting the delta in place every step lets rounding drift
     into the frozen weights. Weights that are sharded over workers come whole, on every worker; all must ask.
     """
     if not hasattr(model, "peft_config"):
-        return whole_dict({k: v.detach() for k, v in model.state_dict().items()})
+        yield from each_whole({name: w.detach() for name, w in model.state_dict().items()})
+        return
     from peft.tuners.lora import LoraLayer
 
     base: nn.Module = model.get_base_model()  # type: ignore[operator]
-    plain = {k: v.detach() for k, v in base.state_dict().items() if ".lora_" not in k}
-    weights = {k.replace(".base_layer.", "."): v for k, v in whole_dict(plain).items()}
-    for name, module in base.named_modules():
-        if isinstance(module, LoraLayer):
-            delta = sum(module.get_delta_weight(adapter) for adapter in module.active_adapters)
-            weight = weights[f"{name}.weight"]
-            weights[f"{name}.weight"] = weight + whole(delta).to(weight.dtype)
-    return weights
+    adapted = {f"{name}.weight": m for name, m in base.named_modules() if isinstance(m, LoraLayer)}
+    plain = {name: w.detach() for name, w in base.state_dict().items() if ".lora_" not in name}
+    for key, weight in each_whole(plain):
+        name = key.replace(".base_layer.", ".")
+        if name in adapted:
+            with torch.no_grad():
+                delta = sum(adapted[name].get_delta_weight(adapter) for adapter in adapted[name].active_adapters)
+                weight = weight + whole(delta).to(weight.dtype)
+        yield name, weight

