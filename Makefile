@@ -9,7 +9,6 @@ PORT ?= 5000
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
-
 VLLM := .venv-vllm
 
 .PHONY: setup sweep report calibrate test lint ui pins clean setup-vllm test-vllm

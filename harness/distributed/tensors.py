@@ -26,18 +26,16 @@ def each_whole(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """The same, one value after the other: only shared ones are kept until the end."""
     from torch.distributed.tensor import DTensor
 
-    def place(tensor: DTensor) -> int:
-        local = tensor.to_local()
-        return local.data_ptr() or id(local)  # an empty part has no address, and nothing to share
-
-    uses = Counter(place(t) for t in tensors.values() if isinstance(t, DTensor))
-    kept: dict[int, Tensor] = {}
+    # an empty part has no address, and nothing to share
+    places = {n: t.to_local().data_ptr() or n for n, t in tensors.items() if isinstance(t, DTensor)}
+    uses = Counter(places.values())
+    kept: dict[int | str, Tensor] = {}
     for name, tensor in tensors.items():
         if not isinstance(tensor, DTensor):
             yield name, tensor
             continue
-        key = place(tensor)
-        full = kept[key] if key in kept else tensor.full_tensor()
-        if uses[key] > 1:
-            kept[key] = full
+        place = places[name]
+        full = kept[place] if place in kept else tensor.full_tensor()
+        if uses[place] > 1:
+            kept[place] = full
         yield name, full

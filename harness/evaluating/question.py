@@ -137,3 +137,6 @@ class Heard:
 
     def load_weights(self, model: nn.Module) -> None:
         self.inner.load_weights(model)
+
+    def sleep(self) -> None:
+        self.inner.sleep()
