@@ -22,7 +22,7 @@ from harness.operators.base import LLMBackend
 from harness.operators.bm25 import BM25Retriever
 from harness.operators.world_knowledge import WorldKnowledge
 from harness.policy.export import export_policy
-from harness.policy.load import LoraSettings, Policy, load_policy, with_lora
+from harness.policy.load import LoraSettings, Policy, load_policy, recompute_activations, with_lora
 from harness.policy.warm_start import warm_start
 from harness.prompts.chat import ChatFormat
 from harness.prompts.system import system_prompt
@@ -192,7 +192,10 @@ def start_policy(config: TrialConfig, base: Policy, environment: Environment, da
             cache=cache_folder(),
             key=digest(depends_on)[:16],
         )
-    return with_lora(start, lora, config.seed) if lora else start
+    policy = with_lora(start, lora, config.seed) if lora else start
+    if config.update.gradient_checkpointing:
+        recompute_activations(policy)
+    return policy
 
 
 def saves_at(config: TrialConfig, step: int) -> bool:

@@ -1,9 +1,10 @@
 """Door: run a sweep.
 
-    python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--only GLOB] [--limit N] [--out runs]
+    python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--plan [--gpus 1x80GB]]
+                            [--only GLOB] [--limit N] [--out runs]
 
 The same command again goes on where the last one stopped. Exit status: 0 all finished, 1 a trial failed, 2 a
-configuration that cannot run, 130 stopped by the user.
+configuration that cannot run (or a plan that does not fit), 130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.config import ConfigError, load_sweep
+from harness.config import ConfigError, SweepSpec, load_sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,11 +25,15 @@ def main(arguments: list[str] | None = None) -> int:
         "overrides", nargs="*", metavar="key=value", help="change a setting, such as steps=5 or seeds=3"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the trials, their cost and what they could show")
+    parser.add_argument("--plan", action="store_true", help="show the memory a trial takes, and whether it fits")
+    parser.add_argument("--gpus", metavar="1x80GB", help="with --plan: the GPUs to fit (default: this machine's)")
     parser.add_argument("--only", metavar="GLOB", help="only trials whose name matches, such as 'gsspo*'")
     parser.add_argument("--limit", type=int, metavar="N", help="run at most N trials now")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of sweeps and of MLflow (default: runs)")
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of reports (default: reports)")
     options = parser.parse_intermixed_args(arguments)
+    if options.gpus and not options.plan:
+        parser.error("--gpus goes with --plan")
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")
     try:
@@ -36,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(error.render(), file=sys.stderr)
         return 2
+    if options.plan:
+        return _plan(spec, options.gpus)
     from harness.driver.run import Options, run_sweep  # heavy: after the configuration is known to be good
 
     return run_sweep(
@@ -49,6 +56,19 @@ def main(arguments: list[str] | None = None) -> int:
         ),
         Console(),
     )
+
+
+def _plan(spec: SweepSpec, described: str | None) -> int:
+    from harness.plan.gpus import detect_gpus, parse_gpus
+    from harness.plan.shapes import PlanError
+    from harness.plan.show import show_plan
+
+    try:
+        gpus = parse_gpus(described) if described else detect_gpus()
+        return 0 if show_plan(Console(), spec, gpus) else 2
+    except PlanError as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -253,6 +253,8 @@ class Update(Section):
     weight_decay: NonNegative
     autocast: bool
     """bfloat16 autocast in forward and backward."""
+    gradient_checkpointing: bool
+    """Keep only each layer's input for the backward pass and compute the rest again: less memory, a third more work."""
 
 
 class Save(Section):

@@ -16,9 +16,10 @@ tracking: {uri: sqlite:///runs/mlflow.db, experiment: granularity}
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from harness.config.model import Count, Fraction, NonNegative, Positive, ProfileName, Section
 
@@ -32,10 +33,36 @@ class Axis(Section):
 
 
 class Resources(Section):
+    """What a trial takes of the machine or cluster. One of several `workers` takes `…_per_worker`."""
+
+    workers: Count = 1
+    """Processes that train a trial together: weights sharded over them (FSDP2), episodes divided among them."""
     cpus_per_trial: Count = 1
-    """Also the number of threads of a trial, unless the file sets `threads`."""
+    """Also the number of threads of a trial, unless the file sets `threads`; likewise `cpus_per_worker`."""
     gpus_per_trial: NonNegative = 0.0
     """0 hides the GPUs from a trial; 0.5 lets two share one."""
+    cpus_per_worker: Count | None = None
+    gpus_per_worker: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        kind, other = ("trial", "worker") if self.workers == 1 else ("worker", "trial")
+        for what in ("cpus", "gpus"):
+            if f"{what}_per_{other}" in self.model_fields_set and getattr(self, f"{what}_per_{other}") is not None:
+                raise PydanticCustomError(
+                    "per_worker", f"resources.{what}_per_{other} with {self.workers} workers: set {what}_per_{kind}"
+                )
+        return self
+
+    @property
+    def cpus(self) -> int:
+        """Of one process."""
+        return self.cpus_per_trial if self.workers == 1 else self.cpus_per_worker or 1
+
+    @property
+    def gpus(self) -> float:
+        """Of one process."""
+        return self.gpus_per_trial if self.workers == 1 else self.gpus_per_worker or 0.0
 
 
 class Primary(Section):

