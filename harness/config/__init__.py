@@ -3,7 +3,7 @@
 from harness.config.identity import canonical_json, code_version, digest, trial_key
 from harness.config.located import ConfigError, Problem
 from harness.config.model import PRESETS, TrialConfig
-from harness.config.sweep import SweepSpec, TrialSpec, expand, load_sweep, load_trial
+from harness.config.sweep import SweepSpec, TrialSpec, expand, load_sweep, load_trial, short_names
 
 __all__ = [
     "PRESETS",
@@ -18,5 +18,6 @@ __all__ = [
     "expand",
     "load_sweep",
     "load_trial",
+    "short_names",
     "trial_key",
 ]

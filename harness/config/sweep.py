@@ -90,7 +90,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), checks: Sequence
     kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in file.exclude)]
     if problems := cells_differ(root, kept):
         raise ConfigError(problems)
-    return SweepSpec(Path(path), file, tuple(overrides), _labels(list(axes)), tuple(kept))
+    return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept))
 
 
 def expand(spec: SweepSpec, code: str | None = None) -> list[TrialSpec]:
@@ -126,7 +126,7 @@ def _flat(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value).replace('"', "")
 
 
-def _labels(names: list[str]) -> dict[str, str]:
+def short_names(names: list[str]) -> dict[str, str]:
     """The last part of each dotted name, longer where two would be the same."""
     labels: dict[str, str] = {}
     for name in names:

@@ -92,6 +92,8 @@ class Tracking(Section):
     """null: the sweep's name."""
     traces_per_step: Annotated[int, Field(ge=0)] = 1
     """Episodes of each (step, split) shown as traces beside one of every kind of failure; 0: no traces."""
+    register_policies: bool = False
+    """Register each trial's trained policy as a version of the model `<sweep>-<arm>`."""
 
 
 class SweepFile(Section):

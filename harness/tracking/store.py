@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import canonical_json
+from harness.tracking.registry import forget
 
 PARENT = "mlflow.parentRunId"
 BATCH = 1000  # metrics a request, MLflow's limit
@@ -49,7 +50,8 @@ def search_runs(client: Any, experiment: str, query: str) -> list[Any]:
 
 
 def delete_run(client: Any, experiment: str, run: str) -> None:
-    """Delete a run (recoverably) and its traces, which would be left without it."""
+    """Delete a run (recoverably), and what would be left without it: its traces, the models it registered."""
+    forget(client, run)
     while True:
         page = client.search_traces(
             locations=[experiment],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +13,10 @@ Line = tuple[int, dict[str, float], int]
 """(step, values, time in ms) of a metrics line."""
 
 EVALUATION = "eval/"
+KEPT = ("em", "em_sampled", "f1", "lenient", "reward_mean", "format_ok", "parse_ok_rate", "calls", "turns", "tokens")
+"""Of an evaluation's metrics those that `final/…` and `best/…` repeat, beside EM by benchmark: few, to be columns."""
+ONCE = 0
+"""Step of what is said once of a trial: MLflow draws metrics that have no later step as bars, one a trial."""
 SCORE = "eval/em"
 RATES = ("operator_loop", "warning_loop", "repeat_loop", "lazy", "wrong_order", "no_answer")
 """`train/…` rates of episodes that foretell or explain a failure of training."""
@@ -29,8 +33,13 @@ def best(lines: Sequence[Line]) -> Line | None:
     if not scored:
         return None
     step, values, ts = max(scored, key=lambda line: (line[1][SCORE], -line[0]))
-    shown = {f"best/{name.removeprefix(EVALUATION)}": v for name, v in values.items() if name.startswith(EVALUATION)}
-    return step, {**shown, "best/step": float(step)}, ts
+    return ONCE, {**evaluation("best", values), "best/step": float(step)}, ts
+
+
+def evaluation(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    """The kept metrics of an evaluation, EM by benchmark among them, under another prefix than `eval`."""
+    names = {n.removeprefix(EVALUATION): v for n, v in values.items() if n.startswith(EVALUATION)}
+    return {f"{prefix}/{n}": v for n, v in names.items() if n in KEPT or n.startswith("em/")}
 
 
 def signatures(lines: Sequence[Line]) -> dict[str, float]:

@@ -114,7 +114,7 @@ class _Part:
 def _spans(trace_id: str, row: Mapping[str, Any], start: int) -> Iterator[dict[str, Any]]:
     """The root and its parts one after the other, as MLflow's `Span.to_dict` writes them (ids in base64)."""
     parts = list(_parts(row))
-    said = {"question": row["question"], "gold": row["gold"]}
+    said = {"question": row["question"]}
     outcome = {name: row[name] for name in ("answer", "stop", "reward", "reward_outcome", "reward_format", "em", "f1")}
     shown = {
         "turns": len(row["turns"]),

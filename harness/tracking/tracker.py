@@ -16,17 +16,17 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from harness.config import canonical_json, digest
-from harness.driver.layout import ATTEMPTS, CONFIG, INFO, OUTPUT, RunFolder, TrialInfo, attempts, flatten, read_info
+from harness.config import digest, short_names
+from harness.driver.layout import ATTEMPTS, CONFIG, INFO, OUTPUT, RunFolder, TrialInfo, attempts, read_info
 from harness.episodes import episode_path
-from harness.journal import EPISODES, METRICS, SYSTEM, decode, read_lines, read_result
-from harness.tracking import summary, traces
+from harness.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_lines, read_result
+from harness.tracking import facts, summary, traces
+from harness.tracking.registry import register
 from harness.tracking.store import (
     PARAM_CHARS,
     PARENT,
     TAG_CHARS,
     TAGS_A_BATCH,
-    code_tags,
     connect,
     default_uri,
     delete_run,
@@ -34,6 +34,8 @@ from harness.tracking.store import (
     search_runs,
     text,
 )
+from harness.tracking.view import TAG as VIEW
+from harness.tracking.view import encode, view
 
 SPLITS = ("train", "eval", "eval_sampled")
 VIEWS = "view"
@@ -59,6 +61,9 @@ class Tracker:
         self._client = connect(uri)
         self._experiment = self._find_experiment(experiment)
         self._parent = self._find_parent()
+        axes = list(short_names(list(self.manifest["parameters"])).values())
+        shown = view(self._parent, axes, self.manifest["base"]["data"]["eval_suites"])
+        self._client.set_experiment_tag(self._experiment, VIEW + self._parent[:12], encode(shown))
         self._known: dict[tuple[str, int], str] = {}  # (trial key, attempt) -> run id
         self._sent: dict[tuple[str, str], int] = {}  # (run id, file) -> journal lines written
         self._traced: dict[str, int] = {}  # run id -> journal lines whose episodes are written
@@ -66,8 +71,8 @@ class Tracker:
 
     @property
     def address(self) -> str:
-        """Path of the sweep's run in MLflow's pages."""
-        return f"/#/experiments/{self._experiment}/runs/{self._parent}"
+        """Path of the sweep's trials in MLflow's pages, with their axes and results as columns."""
+        return f"/#/experiments/{self._experiment}/runs?viewStateShareKey={self._parent[:12]}"
 
     def sync(self, trial: Path) -> None:
         """Bring a trial's run up to its journal. Does nothing for a trial that has not begun."""
@@ -124,19 +129,7 @@ class Tracker:
             run = str(found[0].info.run_id)
             self._client.update_run(run, status="RUNNING")
             return run
-        constants = {f"c.{k}": v for k, v in flatten(m["base"]).items() if k not in {"seed", *m["parameters"]}}
-        tags = {
-            "mlflow.runName": m["name"],
-            "mlflow.note.content": _note(m),
-            "mlflow.source.name": "harness.sweep",
-            "sweep_key": key,
-            "hypothesis": m["hypothesis"],
-            "preregistration": m["preregistration"],
-            "analysis": m["analysis"],
-            **code_tags(),
-            **constants,
-        }
-        run = self._create(tags, None)
+        run = self._create(facts.sweep_tags(m, key), None)
         self._client.log_artifact(run, str(self.folder.manifest))
         return run
 
@@ -160,26 +153,11 @@ class Tracker:
     def _create_trial(self, info: TrialInfo, trial: Path, attempt: int) -> str:
         from mlflow.entities import Param
 
-        config = info.config.model_dump(mode="json")
-        tags = {
-            "mlflow.runName": info.name,
-            "mlflow.source.name": "harness.sweep",
-            PARENT: self._parent,
-            "trial_key": info.key,
-            "arm": _arm(info),
-            "attempt": attempt,
-            "seed": info.seed,
-            "code_version": info.code,
-            "config_hash": digest({k: v for k, v in config.items() if k != "seed"}),
-            "hypothesis": self.manifest["hypothesis"],
-            "preregistration": info.preregistration or self.manifest["preregistration"],
-            **code_tags(),
-        }
-        run = self._create(tags, attempt)
+        run = self._create(facts.trial_tags(info, self.manifest) | {PARENT: self._parent, "attempt": attempt}, attempt)
         axes = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
         params = [Param(name, text(value)[:PARAM_CHARS]) for name, value in axes.items()]
         self._client.log_batch(run, params=params)
-        self._client.log_inputs(run, datasets=_datasets(info))
+        self._client.log_inputs(run, datasets=facts.datasets(info))
         self._client.log_artifact(run, str(trial / CONFIG))
         return run
 
@@ -202,7 +180,7 @@ class Tracker:
         done = self._traced.get(run, 0)
         if not self._traces_per_step or len(lines) <= done:
             return
-        origin = traces.Origin(self._experiment, run, info.key, attempt, info.name, _arm(info), info.seed)
+        origin = traces.Origin(self._experiment, run, info.key, attempt, info.name, facts.arm(info), info.seed)
         for step, _, ts in lines[done:]:
             rows = []
             for split in SPLITS:
@@ -215,14 +193,14 @@ class Tracker:
         self._traced[run] = len(lines)
 
     def _close(self, run: str, trial: Path, result: dict[str, Any], lines: list[summary.Line]) -> None:
-        last, ts = lines[-1][0] if lines else 0, result["ts"]
+        ts = result["ts"]
         told = summary.signatures(lines) | summary.failures(trial / EPISODES)
         if result["status"] == "finished":
-            told |= {f"final/{name.removeprefix('eval/')}": value for name, value in result["final"].items()}
+            told |= summary.evaluation("final", result["final"])
         else:
             self._client.set_tag(run, "error", result["error"][-TAG_CHARS:])
         best = summary.best(lines)
-        log_metrics(self._client, run, [(last, told, ts), *([best] if best else [])])
+        log_metrics(self._client, run, [(summary.ONCE, told, ts), *([best] if best else [])])
         for name in (OUTPUT, ATTEMPTS):
             if (trial / name).exists():
                 self._client.log_artifact(run, str(trial / name))
@@ -232,52 +210,14 @@ class Tracker:
             with tempfile.TemporaryDirectory() as out:
                 self._views(trial, Path(out))
                 self._client.log_artifacts(run, out, VIEWS)
+        if self.manifest["tracking"].get("register_policies", False) and result["status"] == "finished":
+            name = f"{self.manifest['name']}-{facts.arm(read_info(trial))}"
+            register(self._client, run, trial / POLICIES, name, read_info(trial).seed, told.get("final/em"))
         self._client.set_terminated(run, _STATUS[result["status"]], end_time=ts)
         self._closed.add(run)
 
     def _search(self, query: str) -> list[Any]:
         return search_runs(self._client, self._experiment, query)
-
-
-def _arm(info: TrialInfo) -> str:
-    return info.name.rpartition("seed")[0].rstrip("_") or "all"
-
-
-def _note(manifest: dict[str, Any]) -> str:
-    """What the sweep is about, shown on its page (Markdown)."""
-    lines = [f"**Hypothesis.** {manifest['hypothesis']}", ""]
-    analysis = manifest["analysis"]
-    if analysis:
-        p = analysis["primary"]
-        against = f"{text(p['contrast'][0])} against {text(p['contrast'][1])}"
-        limits = f"margin {analysis['margin']:g}, α = {analysis['alpha']:g}, correction {analysis['correction']}"
-        lines += [f"**Registered analysis.** `{p['metric']}` of {against} (`{p['axis']}`), {limits}.", ""]
-    seeds = ", ".join(str(seed) for seed in manifest["seeds"])
-    return "\n".join([*lines, f"Seeds {seeds}. Pre-registration `{manifest['preregistration'][:12]}`."])
-
-
-def _datasets(info: TrialInfo) -> list[Any]:
-    """What the trial trains and is evaluated on. The offline world is part of the code: its version is the code's."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    data = info.config.data
-    uses: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
-        "training": ("train", data.train_suites, {}),
-        "evaluation": (data.eval_split, data.eval_suites, {"questions_per_suite": data.eval_questions}),
-    }
-    return [
-        DatasetInput(
-            Dataset(
-                name=f"{data.source}:{'+'.join(suites)}"[:500],
-                digest=digest([data.model_dump(mode="json"), use, info.code])[:16],
-                source_type="code" if data.source == "world" else "local",
-                source=canonical_json({"source": data.source, "path": data.path}),
-                profile=canonical_json({"split": split, "suites": list(suites), **more}),
-            ),
-            tags=[InputTag("mlflow.data.context", use)],
-        )
-        for use, (split, suites, more) in uses.items()
-    ]
 
 
 def replay(root: Path, uri: str | None = None, views: TrialViews | None = None) -> Tracker:

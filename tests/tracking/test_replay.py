@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 import math
 import shutil
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from harness.config import code_version, expand, load_sweep
 from harness.driver.layout import RunFolder, prepare_trial, read_info, write_manifest
 from harness.driver.worker import run_one
-from harness.journal import METRICS, Journal, read_metrics
+from harness.journal import METRICS, POLICIES, Journal, read_metrics
 from harness.tracking import Tracker, replay
 from harness.tracking.__main__ import main
 
@@ -39,7 +42,7 @@ def make(home: Path, *functions: str) -> RunFolder:
     folder = RunFolder(home / "runs" / "demo")
     write_manifest(folder, spec)
     for trial, function in itertools.zip_longest(expand(spec), functions):
-        prepare_trial(folder.trial(trial), trial, code_version(), spec.labels)
+        prepare_trial(folder.trial(trial), trial, code_version(), spec.labels, spec.preregistration)
         if function:
             try:
                 run_one(folder.trial(trial), f"tests.sweep.cheap_trials:{function}")
@@ -64,6 +67,7 @@ def empty_store(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(made, empty_store, tmp_path) -> RunFolder:
     shutil.copytree(made.root, tmp_path / "runs" / "demo")
+    (tmp_path / "demo.yaml").write_text(SWEEP)
     shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     return RunFolder(tmp_path / "runs" / "demo")
 
@@ -72,7 +76,14 @@ def seen(folder: RunFolder) -> dict:
     """Everything a reader of MLflow sees of the sweep, without MLflow's own identifiers."""
     client = MlflowClient(f"sqlite:///{folder.root.parent / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("demo").experiment_id
-    shown = {}
+    shown: dict = {}
+    traced = Counter()
+    for trace in client.search_traces(locations=[experiment], max_results=500):
+        tags = {k: v for k, v in trace.info.tags.items() if not k.startswith("mlflow.")}
+        verdicts = sorted(a.name for a in trace.info.assessments)
+        mark = (trace.info.request_time, *sorted(tags.items()), *verdicts, *(span.name for span in trace.data.spans))
+        traced[trace.info.trace_metadata["mlflow.sourceRun"], mark] += 1
+    assert set(traced.values()) <= {1}, "an episode has two traces"
     for run in client.search_runs([experiment]):
         name, counts = run.info.run_name, Counter(r.info.run_name for r in client.search_runs([experiment]))
         assert counts[name] == 1, f"{name} is there {counts[name]} times"
@@ -81,6 +92,7 @@ def seen(folder: RunFolder) -> dict:
             "times": (run.info.start_time if name != "demo" else 0, run.info.end_time if name != "demo" else 0),
             "params": run.data.params,
             "tags": {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"},
+            "traces": sorted(mark for owner, mark in traced if owner == run.info.run_id),
             "inputs": sorted(d.dataset.digest for d in run.inputs.dataset_inputs),
             "artifacts": sorted(a.path for a in client.list_artifacts(run.info.run_id)),
             "metrics": {
@@ -104,6 +116,89 @@ def test_a_replay_says_what_the_journals_say(folder):
         assert metrics[name] == [(step, ts, values[name]) for step, values, ts in rows]
     assert metrics["final/em"][0][2] == rows[-1][1]["eval/em"]
     assert shown["gsspo_seed3"]["times"][0] <= rows[0][2]
+
+
+def test_a_replay_shows_the_episodes_of_every_step_as_traces(folder):
+    replay(folder.root)
+    shown = seen(folder)["gsspo_seed3"]["traces"]
+    [trial] = folder.trials.glob("gsspo*")
+    assert len(shown) == 3  # one suite, one evaluation a step
+    assert [mark[0] for mark in shown] == [ts for *_, ts in read_metrics(trial)]
+    assert {dict(mark[1:10])["failures"] for mark in shown} == {"turn_budget"}
+    assert all({"em", "format", "gold", "agent", "generate", "parse"} <= set(mark[10:]) for mark in shown)
+
+
+def test_the_number_of_traces_is_a_setting(folder):
+    manifest = yaml.safe_load(folder.manifest.read_text())
+    manifest["tracking"]["traces_per_step"] = 0
+    folder.manifest.write_text(yaml.safe_dump(manifest))
+    replay(folder.root)
+    assert seen(folder)["gsspo_seed3"]["traces"] == []
+
+
+def test_trained_policies_are_registered_once_on_request(folder):
+    [trial] = folder.trials.glob("gsspo*")
+    for step in (1, 2):
+        (trial / POLICIES / f"step-{step:06d}").mkdir(parents=True)
+        (trial / POLICIES / f"step-{step:06d}" / "config.json").write_text(f'{{"step": {step}}}')
+    client = MlflowClient(replay(folder.root).uri)
+    assert client.search_registered_models() == []
+    manifest = yaml.safe_load(folder.manifest.read_text())
+    manifest["tracking"]["register_policies"] = True
+    folder.manifest.write_text(yaml.safe_dump(manifest))
+    for _ in range(2):
+        replay(folder.root)
+        [version] = client.search_model_versions("name = 'demo-gsspo'")
+    assert client.get_run(version.run_id).info.run_name == "gsspo_seed3"
+    assert version.tags == {"seed": "3", "step": "2", "final_em": version.tags["final_em"]}
+    kept = client.download_artifacts(version.run_id, "policy/config.json")
+    assert Path(kept).read_text() == '{"step": 2}'
+    assert version.source.endswith("/policy")
+    run_one(trial, "tests.sweep.cheap_trials:learns")
+    replay(folder.root)
+    [again] = client.search_model_versions("name = 'demo-gsspo'")  # the old run's version went with it
+    assert again.run_id != version.run_id
+
+
+def test_the_pages_open_on_the_trials_with_their_axes(folder):
+    tracker = replay(folder.root)
+    client = MlflowClient(tracker.uri)
+    key = tracker.address.rpartition("=")[2]
+    kept = client.get_experiment_by_name("demo").tags[f"mlflow.sharedViewState.{key}"]
+    state = json.loads(zlib.decompress(base64.b64decode(kept.removeprefix("deflate;"))))
+    assert state["selectedColumns"][:3] == ["params.`preset`", "params.`seed`", "metrics.`final/em`"]
+    found = {r.info.run_name for r in client.search_runs(["1"], state["searchFilter"])}
+    assert found == {"gsspo_seed3", "gspo_seed3"}
+    metrics = set(seen(folder)["gsspo_seed3"]["metrics"])
+    charts = [chart["metricKey"] for chart in state["compareRunCharts"]]
+    assert {"eval/em", "final/em", "eval/em/world_single"} <= set(charts) & metrics
+
+
+def test_each_run_says_what_was_promised_and_what_it_ran_on(folder):
+    replay(folder.root)
+    shown = seen(folder)
+    promise = yaml.safe_load(folder.manifest.read_text())["preregistration"]
+    for name in ("demo", "gsspo_seed3"):
+        tags = shown[name]["tags"]
+        assert (tags["preregistration"], tags["hypothesis"]) == (promise, "h")
+        assert len(tags["mlflow.source.git.commit"]) == 40
+    assert shown["gsspo_seed3"]["params"] == {"preset": "gsspo", "seed": "3"}
+    assert len(shown["gsspo_seed3"]["inputs"]) == 2
+    assert {"best/em", "best/step", "final/em/world_single"} <= set(shown["gsspo_seed3"]["metrics"])
+    assert "**Hypothesis.** h" in shown["demo"]["tags"]["mlflow.note.content"]
+    [trial] = folder.trials.glob("gsspo*")
+    assert read_info(trial).preregistration == promise
+
+
+def test_a_trial_keeps_the_promise_it_began_under(folder):
+    spec = load_sweep(folder.root.parents[1] / "demo.yaml")
+    [trial] = folder.trials.glob("gsspo*")
+    promise = read_info(trial).preregistration
+    prepare_trial(trial, expand(spec)[0], code_version(), spec.labels, "another")
+    assert read_info(trial).preregistration == promise
+    shutil.rmtree(trial)
+    prepare_trial(trial, expand(spec)[0], code_version(), spec.labels, "another")
+    assert read_info(trial).preregistration == "another"
 
 
 def test_replaying_twice_changes_nothing(folder):

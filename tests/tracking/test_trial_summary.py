@@ -23,7 +23,7 @@ def test_the_best_evaluation_is_the_first_of_the_highest():
         (2, {"eval/em": 0.4, "eval/em/a": 0.3, "train/em": 0.5}, 12),
         (4, {"eval/em": 0.4, "eval/em/a": 0.5}, 14),
     ]
-    assert summary.best(lines) == (2, {"best/em": 0.4, "best/em/a": 0.3, "best/step": 2.0}, 12)
+    assert summary.best(lines) == (0, {"best/em": 0.4, "best/em/a": 0.3, "best/step": 2.0}, 12)
     assert summary.best(lines[1:2]) is None
 
 

@@ -1,0 +1,85 @@
+"""What runs say about themselves that is no result: tags, description, datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.config import canonical_json, digest
+from harness.driver.layout import TrialInfo, flatten
+from harness.tracking.store import code_tags, text
+
+_COMMON = {"mlflow.source.name": "harness.sweep", "mlflow.source.type": "LOCAL"}
+
+
+def sweep_tags(manifest: dict[str, Any], key: str) -> dict[str, Any]:
+    """Of a sweep's run; settings that no trial varies are `c.…`."""
+    varied = {"seed", *manifest["parameters"]}
+    return {
+        **_COMMON,
+        "mlflow.runName": manifest["name"],
+        "mlflow.note.content": note(manifest),
+        "sweep_key": key,
+        "hypothesis": manifest["hypothesis"],
+        "preregistration": manifest["preregistration"],
+        "analysis": manifest["analysis"],
+        **code_tags(),
+        **{f"c.{name}": value for name, value in flatten(manifest["base"]).items() if name not in varied},
+    }
+
+
+def trial_tags(info: TrialInfo, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Of a trial's run."""
+    config = info.config.model_dump(mode="json")
+    return {
+        **_COMMON,
+        "mlflow.runName": info.name,
+        "trial_key": info.key,
+        "arm": arm(info),
+        "seed": info.seed,
+        "code_version": info.code,
+        "config_hash": digest({k: v for k, v in config.items() if k != "seed"}),
+        "hypothesis": manifest["hypothesis"],
+        "preregistration": info.preregistration or manifest["preregistration"],
+        **code_tags(),
+    }
+
+
+def arm(info: TrialInfo) -> str:
+    return info.name.rpartition("seed")[0].rstrip("_") or "all"
+
+
+def note(manifest: dict[str, Any]) -> str:
+    """What the sweep is about, shown on its page (Markdown)."""
+    lines = [f"**Hypothesis.** {manifest['hypothesis']}", ""]
+    analysis = manifest["analysis"]
+    if analysis:
+        p = analysis["primary"]
+        against = f"{text(p['contrast'][0])} against {text(p['contrast'][1])}"
+        limits = f"margin {analysis['margin']:g}, α = {analysis['alpha']:g}, correction {analysis['correction']}"
+        lines += [f"**Registered analysis.** `{p['metric']}` of {against} (`{p['axis']}`), {limits}.", ""]
+    seeds = ", ".join(str(seed) for seed in manifest["seeds"])
+    return "\n".join([*lines, f"Seeds {seeds}. Pre-registration `{manifest['preregistration'][:12]}`."])
+
+
+def datasets(info: TrialInfo) -> list[Any]:
+    """What the trial trains and is evaluated on. The offline world is part of the code: its version is the code's."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    data = info.config.data
+    uses: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
+        "training": ("train", data.train_suites, {}),
+        "evaluation": (data.eval_split, data.eval_suites, {"questions_per_suite": data.eval_questions}),
+    }
+    return [
+        DatasetInput(
+            Dataset(
+                name=f"{data.source}/{split}",
+                digest=digest([data.model_dump(mode="json"), use, info.code])[:16],
+                source_type="code" if data.source == "world" else "local",
+                source=canonical_json({"source": data.source, "path": data.path}),
+                profile=canonical_json({"split": split, "suites": list(suites), **more}),
+            ),
+            tags=[InputTag("mlflow.data.context", use)],
+        )
+        for use, (split, suites, more) in uses.items()
+    ]
