@@ -30,8 +30,8 @@ from harness.rollout import Environment, rollout
 from harness.types import OperatorResult, Question
 from harness.world import load_world
 
-NOBODY_KNOWS = Question("asked", "\N{REPLACEMENT CHARACTER}", ("\N{REPLACEMENT CHARACTER}",), "asked")
-"""Stands for a question without a known answer where the types want one. Its words occur in no text."""
+NOBODY_KNOWS = Question("asked", "questionthatnobodyasked", ("answerthatnobodyknows",), "asked")
+"""Stands for a question without a known answer where the types want one. Its word occurs in no text."""
 
 
 def ask(

@@ -12,7 +12,7 @@ from rich.text import Text
 from harness.protocol.observation import WHAT_WAS_WRONG
 from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
 
-LABEL = 13
+LABEL = 20  # the longest operator's name fits
 _THINK, _CALL, _READ, _ANSWER = "italic cyan", "yellow", "white", "bold green"
 _GOOD, _BAD, _FAINT = "green", "red", "dim"
 
