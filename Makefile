@@ -42,7 +42,7 @@ $(VLLM)/.made: constraints.txt constraints-vllm.txt constraints-vllm-cuda.txt py
 	@touch $@
 
 test-vllm: setup-vllm
-	$(VLLM)/bin/python -m pytest tests/engines/test_vllm_engine.py $(ARGS)
+	$(VLLM)/bin/python -m pytest tests/engines/test_vllm_engine.py tests/policy/test_export_vllm.py $(ARGS)
 
 ui: setup
 	@mkdir -p runs

@@ -17,7 +17,7 @@ from harness.evaluating.targets import Target
 from harness.evaluation import EPISODES_AT_ONCE, EVALUATION_SEED, evaluate
 from harness.operators import resolve_pool
 from harness.policy.export import load_export
-from harness.policy.load import Policy, load_policy
+from harness.policy.load import Policy, PolicyError, load_policy
 from harness.policy.scripts import Script, ScriptedEngine
 from harness.prompts.chat import ChatFormat
 from harness.rollout import Environment, rollout
@@ -46,10 +46,20 @@ def load_policy_of(target: Target, data: build.TrialData) -> tuple[Policy, Envir
     return build.start_policy(target.config, base, environment, data), environment
 
 
+def engine_of(config: TrialConfig, policy: Policy) -> Engine:
+    """The engine that runs the policy. Raises PolicyError where there is none for such a model."""
+    from harness.engines.vllm import EngineError
+
+    try:
+        return build.engine(config, policy)
+    except (EngineError, ValueError) as error:
+        raise PolicyError(str(error)) from error
+
+
 def play_agent(target: Target, data: build.TrialData) -> Answers:
     config = target.config
     policy, environment = load_policy_of(target, data)
-    engine = build.engine(config, policy)
+    engine = engine_of(config, policy)
     done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature)
     return Answers(done.greedy, done.sampled)
 
@@ -96,7 +106,13 @@ def any_chat(config: TrialConfig) -> ChatFormat:
 
 def cannot_play(method: Method, config: TrialConfig, settings: EvaluationSettings) -> str | None:
     """Why a baseline means nothing with these operators, None if it does."""
-    if method != "one_shot" or config.environment.backend.kind != "simulated":
+    if config.environment.backend.kind != "simulated":
+        return None
+    if config.data.source == "files":
+        return (
+            "the simulated expert knows of real questions nothing but their answers: give environment.backend a model"
+        )
+    if method != "one_shot":
         return None
     if settings.plan == WRITTEN:
         return "the simulated expert recalls facts and cannot write a plan: give environment.backend a model"

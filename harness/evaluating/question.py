@@ -17,7 +17,7 @@ from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings
 from harness.data import DataError
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
-from harness.evaluating.play import any_chat, cannot_play, environment_of, load_policy_of, settings_of
+from harness.evaluating.play import any_chat, cannot_play, engine_of, environment_of, load_policy_of, settings_of
 from harness.evaluating.show import Show
 from harness.evaluating.targets import Target
 from harness.evaluation import EVALUATION_SEED
@@ -58,7 +58,7 @@ def ask(
         question = asked_question(text, gold, known)
         if method == "agent":
             policy, environment = load_policy_of(target, data)
-            engine: Engine = build.engine(config, policy)
+            engine: Engine = engine_of(config, policy)
         else:
             how, chat = settings_of(config, settings), any_chat(config)
             environment = build.environment(environment_of(config, BASELINES[method], how), chat, data)

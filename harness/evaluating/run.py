@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,9 +26,17 @@ from harness.evaluating.table import print_contrasts, print_scores
 from harness.evaluating.targets import Target
 from harness.policy.load import PolicyError
 from harness.tracking.store import default_uri
+from harness.types import OperatorFailure
 
 DONE, FAILED, REFUSED = 0, 1, 2
 """Exit statuses."""
+SERVICE_FAILURES = frozenset(OperatorFailure) - {
+    OperatorFailure.MISSING_INPUT,
+    OperatorFailure.UNKNOWN_OPERATOR,
+    OperatorFailure.EMPTY,
+    OperatorFailure.PROGRAM_ERROR,
+}
+"""Failures that are not the answerer's own."""
 
 
 def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out: Path | None, console: Console) -> int:
@@ -64,7 +73,7 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
         print_contrasts(console, contrasts, settings.level)
     _say(console, "")
     _say(console, "intervals are over questions: they speak of these policies, not of the algorithms behind them")
-    for line in _unequal_operators(answerers, settings):
+    for line in (*_unequal_operators(answerers, settings), *_failed_calls(answers)):
         _say(console, line)
     _say(console, f"scores, episodes: {folder}")
     _log(settings, answerers, scores, places, folder, home, started, console)
@@ -130,6 +139,18 @@ def _unequal_operators(answerers: Sequence[Answerer], settings: EvaluationSettin
         if extra:
             lines[f"{a.method} calls {', '.join(sorted(extra))}, which the policy's pool does not have"] = None
     return list(lines)
+
+
+def _failed_calls(answers: Mapping[str, Answers]) -> list[str]:
+    """A line for each answerer some of whose operator calls failed for want of the service behind them."""
+    lines = []
+    for label, given in answers.items():
+        results = [c for e in (*given.greedy, *given.sampled) for c in e.calls if c.fault is None]
+        failed = Counter(c.failure.value for c in results if c.failure in SERVICE_FAILURES)
+        if failed:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in failed.most_common())
+            lines.append(f"{label}: {failed.total()} of {len(results)} operator results were failures ({kinds})")
+    return lines
 
 
 def _home(targets: Sequence[Target]) -> Path:

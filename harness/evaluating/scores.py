@@ -77,17 +77,19 @@ def contrast(
 
 
 def metrics(scores: Sequence[Score]) -> dict[str, float]:
-    """Under the names of a trial's own evaluation: `eval/em`, `eval/em/<suite>`, `eval/em_sampled/<suite>`, …"""
+    """Under the names of a trial's own evaluation (`eval/em`, `eval/em/<suite>`, `eval/em_sampled/<suite>`, …), with
+    interval ends as `eval/em_low/<suite>`; by hops as `eval_hops/em/<hops>`, so that hops are not taken for suites."""
     values: dict[str, float] = {}
     for s in scores:
         sampled = "_sampled" if s.mode == SAMPLED else ""
-        place = {"all": "", "suite": f"/{s.name}", "hops": f"/hops_{s.name}"}[s.scope]
+        root = "eval_hops" if s.scope == "hops" else "eval"
+        place = "" if s.scope == "all" else f"/{s.name}"
         for name in ("em", "f1", "lenient"):
             estimate: Estimate = getattr(s, name)
-            values[f"eval/{name}{sampled}{place}"] = float(estimate.value or 0.0)
+            values[f"{root}/{name}{sampled}{place}"] = float(estimate.value or 0.0)
             if name == "em" and estimate.interval is not None:
-                values[f"eval/em{sampled}_low{place}"] = estimate.interval.low
-                values[f"eval/em{sampled}_high{place}"] = estimate.interval.high
+                values[f"{root}/em{sampled}_low{place}"] = estimate.interval.low
+                values[f"{root}/em{sampled}_high{place}"] = estimate.interval.high
         if s.scope == "all":
             values |= {
                 f"eval{sampled}/reward_mean": s.reward,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from analysis.load import load_sweep
 from harness.evaluate import main
@@ -84,7 +85,7 @@ def test_the_run_in_mlflow_is_its_own_and_linked_to_the_training_run(trained: Tr
     (scores,) = rows(kept(trained) / "scores.csv", answerer="agent", mode="greedy", scope="all")
     assert agent.data.metrics["eval/em"] == float(scores["em"])
     assert agent.data.metrics["eval/em_high"] == float(scores["em_high"])
-    assert {"eval/f1/world_chain", "eval/lenient/hops_2", "eval/em_sampled/world_single"} <= set(agent.data.metrics)
+    assert {"eval/f1/world_chain", "eval_hops/lenient/2", "eval/em_sampled/world_single"} <= set(agent.data.metrics)
     assert (agent.data.params["method"], agent.data.params["evaluated_step"]) == ("agent", "2")
     assert {"scores.csv", "episodes"} <= {f.path for f in client.list_artifacts(agent.info.run_id)}
 
@@ -131,6 +132,7 @@ def test_faults_and_pools_of_the_command_line_reach_every_answerer(tmp_path: Pat
         (["tiny", "method=one_shot", "plan=written"], "cannot write a plan"),
         (["tiny", "method=one_shot", "plan=search"], "reads no passages"),
         ([str(TINY_ASSETS), "method=agent"], "profile=tiny"),
+        (["tiny", "method=cot", "data.source=files", "data.path=tests"], "nothing but their answers"),
     ],
 )
 def test_what_cannot_be_evaluated_exits_with_2_and_no_traceback(words: list[str], said: str, capsys) -> None:
@@ -146,3 +148,28 @@ def test_a_model_that_is_not_there_is_one_line_and_status_1(tmp_path: Path, caps
     (tmp_path / "model" / "config.json").write_text("{}")
     assert main([str(tmp_path / "model"), "profile=tiny", "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("evaluation stopped: cannot load the policy in")
+
+
+def test_a_model_whose_architecture_no_engine_runs_is_one_line_and_status_1(tmp_path: Path, capsys) -> None:
+    model = tmp_path / "model"
+    AutoTokenizer.from_pretrained(TINY_ASSETS).save_pretrained(model)
+    GPT2LMHeadModel(GPT2Config(vocab_size=2048, n_embd=8, n_layer=1, n_head=1)).save_pretrained(model)
+    assert main([str(model), "profile=tiny", "--out", str(tmp_path)]) == 1
+    assert re.fullmatch(r"evaluation stopped: the built-in engine runs .*'gpt2'.*\n", capsys.readouterr().err)
+
+
+def test_a_dead_operator_service_is_said_and_scores_nothing(tmp_path: Path, capsys) -> None:
+    dead = "environment.backend={kind: openai, base_url: 'http://127.0.0.1:9/v1', model: m}"
+    words = [
+        "tiny",
+        "method=cot",
+        dead,
+        "data.eval_suites=[world_single]",
+        "data.eval_questions=1",
+        "data.eval_samples=0",
+    ]
+    assert main([*words, "--out", str(tmp_path), "tracking.uri=http://127.0.0.1:9"]) == 0
+    out, _ = capsys.readouterr()
+    assert "cot: 1 of 1 operator results were failures" in out
+    (folder,) = (tmp_path / "evaluations").iterdir()
+    assert [r["em"] for r in rows(folder / "episodes.csv")] == ["0.0"]
