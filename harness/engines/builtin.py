@@ -19,8 +19,8 @@ from harness.policy.weights import plain_state_dict
 
 GROWTH = 128
 """The cache grows by this many positions, so that memory follows what episodes need, not what they might."""
-PREFILL_TOKENS = 8192
-"""Padded tokens of one prefill call: bounds the memory of its activations."""
+PREFILL_TOKENS = 2048
+"""Padded tokens of one prefill call: bounds the memory of its activations, and keeps them near the processor."""
 
 
 def uniforms(seeds: Sequence[int], n: int) -> Tensor:

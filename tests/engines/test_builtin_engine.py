@@ -45,8 +45,12 @@ def prompts(n: int, seed: int = 0) -> list[list[int]]:
     return [rng.integers(4, VOCAB, rng.integers(3, 30)).tolist() for _ in range(n)]
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("kind", ["qwen2", "llama"])
-def test_logprobs_over_several_turns_with_rows_ending_at_different_times_equal_transformers(kind: str) -> None:
+def test_logprobs_over_several_turns_with_rows_ending_at_different_times_equal_transformers(
+    kind: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.engines.decoder.CACHE_BYTES", 0 if packed else 1 << 40)
     policy = model(kind)
     engine = BuiltinEngine(policy, capacity=200)
     contexts = dict(enumerate(prompts(9)))
