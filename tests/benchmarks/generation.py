@@ -2,8 +2,8 @@
 
 Two cases, both of many turns, where every turn's context is the whole episode so far:
 - tiny: the shipped policy plays real episodes of the offline world (turns end when it says so);
-- smollm2: random float32 weights of SmolLM2-135M's shape, 16 episodes in groups of 4 over prompts of 192 tokens, 3 turns
-  of exactly 32 new tokens with observations of 128 between them: the lengths at which SmolLM2 plays on real questions.
+- smollm2: random float32 weights of SmolLM2-135M's shape, 16 episodes in groups of 4 over prompts of 192 tokens, 3
+  turns of 32 new tokens with observations of 128 between them: the lengths at which SmolLM2 plays on real questions.
 
 `generate` gets the contexts as one left-padded batch a turn, samples at temperature 1 without top-k or top-p, and does
 not compute the log-probs that the built-in engine returns. vLLM runs where it is installed, its prefix
