@@ -96,6 +96,7 @@ def comparison_table(rows: Sequence[Comparison], group: str = "suite") -> pd.Dat
                 "p_equivalence": number(r.equivalence.p if r.equivalence else None),
                 "interval": r.difference.interval.method if r.difference.interval else r.difference.note,
                 "test": r.test.method,
+                "note": r.test.note or ("" if r.difference.interval else r.difference.note),
             }
             for r in rows
         ]

@@ -19,6 +19,7 @@ import pandas as pd
 
 from analysis.compare import ends, number
 from analysis.episodes import FAULTED, GREEDY, TWIN, Episodes, read_rows
+from analysis.frames import Frames
 from analysis.plan import Contrast
 from analysis.replay import trajectory
 from analysis.slips import actions
@@ -29,16 +30,18 @@ from analysis.stats.results import DegenerateInput
 from analysis.stats.survival import Survival, kaplan_meier
 from harness.detection import FaultReading, Response, read_faults
 
+POOL = "environment.pool"
 _PAIR = ["trial", "step", "suite", "question", "sample_seed"]
 
 
-def exposures(data: Episodes, cap: int | None = None) -> pd.DataFrame:
+def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = None) -> pd.DataFrame:
     """One row a pair whose faulted episode was exposed.
 
     trial, arm, seed, suite, question, hops, fault (kind of the first), fault_turn, operator (that was faulted),
     em_fault, em_twin, detected, accepted, unaffected (one of them), extra_calls (more than the twin made), recovered,
     time (turns from the fault to the right answer, or to the cap), next and next_twin (what the policy did in the turn
-    after). `cap`: turns an episode may have (default: the most seen). Reads the texts of exposed episodes.
+    after), pool (of operators, as the arm sets it; "" where `frames` are not given or arms do not differ in it).
+    `cap`: turns an episode may have (default: the most seen). Reads the texts of exposed episodes.
     Raises DegenerateInput when an exposed episode has no twin, or there is none exposed.
     """
     faulted = data.split(FAULTED)
@@ -75,6 +78,8 @@ def exposures(data: Episodes, cap: int | None = None) -> pd.DataFrame:
     out["em_fault"], out["em_twin"] = pairs["em"].astype(float), pairs["em_twin"].astype(float)
     out["extra_calls"] = pairs["calls"] - pairs["calls_twin"]
     out["time"] = np.where(pairs["recovered"], pairs["waited"], most - 1 - pairs["fault_turn"]).clip(min=1)
+    pools = {label: arm.settings.get(POOL, "") for label, arm in frames.arms.items()} if frames is not None else {}
+    out["pool"] = [str(pools.get(str(arm), "")) for arm in out["arm"]]
     out["next"] = _action_at(exposed, pairs["row"], pairs["fault_turn"] + 1)
     out["next_twin"] = _action_at(twins, pairs["row_twin"], pairs["fault_turn"] + 1)
     return out
@@ -161,13 +166,16 @@ def seed_recovery(pairs: pd.DataFrame) -> dict[tuple[str, str], pd.Series]:
 def recovery_curves(pairs: pd.DataFrame, level: float = 0.95) -> dict[str, Survival]:
     """arm → Kaplan–Meier of P(not yet recovered) by turns since the fault."""
     return {
-        str(arm): kaplan_meier(group["time"], group["recovered"], level)
+        str(arm): kaplan_meier(group["time"], group["recovered"], level, group["question"])
         for arm, group in pairs.groupby("arm", observed=True)
     }
 
 
 def interaction(pairs: pd.DataFrame, contrast: Contrast, level: float = 0.95) -> Fit:
-    """GEE logit of EM on fault × arm over exposures and twins, clustered by question: term `fault x arm`."""
+    """GEE logit of EM on fault × arm over exposures and twins, clustered by run: term `fault x arm`.
+
+    Runs, not questions: the claim is about algorithms, and clustering by question rejects too often (`calibrate`).
+    """
     rows = pairs[pairs["arm"].isin([contrast.treatment, contrast.baseline])]
     if rows.empty:
         raise DegenerateInput(f"{contrast.label}: no exposure")
@@ -175,7 +183,7 @@ def interaction(pairs: pd.DataFrame, contrast: Contrast, level: float = 0.95) ->
     fault = np.repeat([1.0, 0.0], len(rows))
     outcome = np.concatenate([rows["em_fault"], rows["em_twin"]])
     columns = {"fault": fault, "arm": arm, "fault x arm": fault * arm}
-    return gee_logit(outcome, columns, np.tile(rows["question"].to_numpy(), 2), level)
+    return gee_logit(outcome, columns, np.tile(rows["trial"].astype(str), 2), level)
 
 
 def after_fault(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from analysis.compare import SeedValues, ends, format_p, number
 from analysis.episodes import Episodes
 from analysis.plan import Contrast, Plan
 from analysis.stats.aggregate import (
-    bootstrap_seeds,
     iqm,
+    jackknife_seeds,
     probability_of_improvement,
     profile_band,
     seed_question_bootstrap,
@@ -137,15 +137,17 @@ def cross_checks(data: Episodes, contrasts: Sequence[Contrast], plan: Plan) -> p
     return pd.DataFrame(rows, columns=[*columns.split(), "note"]).fillna("")
 
 
-def checkpoint_claims(data: Episodes, contrasts: Sequence[Contrast], plan: Plan) -> pd.DataFrame:
+def checkpoint_claims(
+    data: Episodes, contrasts: Sequence[Contrast], plan: Plan, together: bool = False
+) -> pd.DataFrame:
     """McNemar and Miller's paired SE of seed s of one arm against seed s of the other: claims about checkpoints only.
 
-    Seeds that both arms ran; `a_only`, `b_only` count questions that one checkpoint alone answers. Greedy split only:
-    with several answers a question there is no 0/1 outcome to pair.
+    By suite, or over all suites `together`. Seeds that both arms ran; `a_only`, `b_only` count questions that one
+    checkpoint alone answers. Greedy split only: with several answers a question there is no 0/1 outcome to pair.
     """
     rows = []
     for contrast in contrasts:
-        for suite in _suites(data):
+        for suite in [None] if together else _suites(data):
             try:
                 a, b = (score_matrix(data, arm, suite) for arm in (contrast.treatment, contrast.baseline))
             except DegenerateInput:
@@ -161,7 +163,7 @@ def checkpoint_claims(data: Episodes, contrasts: Sequence[Contrast], plan: Plan)
                 rows.append(
                     {
                         "contrast": contrast.label,
-                        "suite": suite,
+                        "suite": suite or "all",
                         "seed": seed,
                         "questions": x.size,
                         "a_only": int(table[0, 1]),
@@ -172,7 +174,8 @@ def checkpoint_claims(data: Episodes, contrasts: Sequence[Contrast], plan: Plan)
                         "claim": "these two checkpoints only",
                     }
                 )
-    return pd.DataFrame(rows)
+    columns = "contrast suite seed questions a_only b_only difference low high p_mcnemar claim"
+    return pd.DataFrame(rows, columns=columns.split())
 
 
 def checkpoint_sentence(claims: pd.DataFrame, alpha: float) -> str:
@@ -203,32 +206,33 @@ def suite_scores(data: Episodes, arm: str, column: str = "em") -> np.ndarray:
 
 
 def aggregates(data: Episodes, arms: Sequence[str], contrasts: Sequence[Contrast], level: float = 0.95) -> pd.DataFrame:
-    """what (IQM of an arm, P(improvement) of a contrast), value, low, high, method; whole seeds resampled."""
+    """what (IQM of an arm, P(improvement) of a contrast), value, low, high, method; whole seeds are the units."""
     scores = {}
     for arm in arms:
         try:
             scores[arm] = suite_scores(data, arm)
         except DegenerateInput:
             continue
-    found = [("IQM", arm, bootstrap_seeds([m], iqm, level)) for arm, m in scores.items()]
+    found = [("IQM", arm, jackknife_seeds([m], iqm, level)) for arm, m in scores.items()]
     for c in contrasts:
         if c.treatment in scores and c.baseline in scores:
             pair = [scores[c.treatment], scores[c.baseline]]
             if pair[0].shape[1] == pair[1].shape[1]:
                 label = f"{c.treatment} > {c.baseline}"
-                found.append(("P(improvement)", label, bootstrap_seeds(pair, probability_of_improvement, level)))
+                found.append(("P(improvement)", label, jackknife_seeds(pair, probability_of_improvement, level)))
     rows = [
         {
             "measure": what,
             "of": label,
             "value": number(e.value),
-            **ends(e),
+            **{end: value if value == "" else min(1.0, max(0.0, float(value))) for end, value in ends(e).items()},
             "seeds": e.n,
             "method": e.interval.method if e.interval else e.note,
+            "note": e.note,
         }
         for what, label, e in found
     ]
-    return pd.DataFrame(rows, columns=["measure", "of", "value", "low", "high", "seeds", "method"])
+    return pd.DataFrame(rows, columns=["measure", "of", "value", "low", "high", "seeds", "method", "note"])
 
 
 def profiles(data: Episodes, arms: Sequence[str], level: float = 0.95, points: int = 101) -> pd.DataFrame:

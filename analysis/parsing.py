@@ -9,6 +9,7 @@ Correlations use EM, never the total reward: the reward contains the format scor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ import pandas as pd
 from analysis.compare import SeedValues, ends, number
 from analysis.episodes import FAILURES, Episodes, has_failure
 from analysis.frames import Frames
+from analysis.stats.multiplicity import holm
 from analysis.stats.proportions import clustered_wilson, rule_of_three
 from analysis.stats.regression import Fit, cluster_ols, gee_logit
 from analysis.stats.results import DegenerateInput
@@ -154,8 +156,8 @@ def link_to_learning(
 
 
 def link_table(links: dict[str, LaggedCorrelation | str]) -> pd.DataFrame:
-    """arm, trace, runs, lag, rho, p, note: the strongest lag of each link."""
-    rows = []
+    """arm, trace, runs, lag, rho, p, p_adjusted (Holm over the table), note: the strongest lag of each link."""
+    rows: list[dict[str, Any]] = []
     for name, link in links.items():
         arm, _, trace = name.rpartition(": ")
         if isinstance(link, str):
@@ -164,9 +166,11 @@ def link_table(links: dict[str, LaggedCorrelation | str]) -> pd.DataFrame:
         lag, rho = link.strongest
         rows.append(
             {"arm": arm, "trace": trace, "runs": len(link.per_run), "lag": lag, "rho": rho}
-            | {"p": number(link.test.p), "note": link.test.note or link.test.method}
+            | {"p": number(link.test.p), "note": link.test.note}
         )
-    return pd.DataFrame(rows, columns=["arm", "trace", "runs", "lag", "rho", "p", "note"])
+    adjusted = holm([None if r["p"] == "" else float(r["p"]) for r in rows])
+    rows = [r | {"p_adjusted": number(p)} for r, p in zip(rows, adjusted, strict=True)]
+    return pd.DataFrame(rows, columns=["arm", "trace", "runs", "lag", "rho", "p", "p_adjusted", "note"])
 
 
 EVENTS = {"reward-variance cliff": "train/reward_variance_cliff", "gradient spike": "update/grad_spike"}

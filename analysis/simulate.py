@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
-DIFFICULTY_SD = 1.5
-"""SD of question difficulty in log odds: mean EM .4 then has a within-question answer variance of about .16."""
+DIFFICULTY_SD = 2.0
+"""SD of question difficulty in log odds. At mean EM .4 an answer's variance given its question is then .61 of p(1 − p):
+shared questions carry the rest, which cancels between arms. (The two-proportion z ignores both this and the seeds: the
+less is shared, the more it errs. See `expected_error`.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +46,58 @@ def _slope(base: float) -> tuple[float, float]:
     return low, float(weights @ (p * (1 - p)))
 
 
-def arms(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """0/1 answers of two arms, each [seeds, questions], on the same questions; A is better by `effect`."""
+def _chances(world: World, hard: np.ndarray, shift: float, seeds: int, rng: np.random.Generator) -> np.ndarray:
+    """P(right) of `seeds` runs on questions of these difficulties, shape [seeds, *hard.shape]."""
+    slope = _slope(world.base)[1]
+    effect = rng.normal(0, world.seed_sd / slope, (seeds, *[1] * hard.ndim))
+    return 1 / (1 + np.exp(-(hard + shift + effect)))
+
+
+def arms(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """0/1 answers of two arms, each [seeds, questions], on the same questions; A is better by `effect`.
+
+    Last: the EM on these questions that each arm's seeds scatter around.
+    """
     intercept, slope = _slope(world.base)
     hard = intercept + rng.normal(0, DIFFICULTY_SD, world.questions)
     half = world.effect / 2 / slope
-    out = []
-    for shift in (half, -half):
-        seed = rng.normal(0, world.seed_sd / slope, (world.seeds, 1))
-        p = 1 / (1 + np.exp(-(hard + shift + seed)))
-        out.append((rng.random(p.shape) < p).astype(np.float64))
-    return out[0], out[1]
+    chances = [_chances(world, hard, shift, world.seeds, rng) for shift in (half, -half)]
+    a, b = ((rng.random(p.shape) < p).astype(np.float64) for p in chances)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(9)
+    around = nodes[:, None] * world.seed_sd / slope + hard
+    truths = [float(weights @ (1 / (1 + np.exp(-(around + s)))).mean(axis=1) / weights.sum()) for s in (half, -half)]
+    return a, b, (truths[0], truths[1])
 
 
-def suites(world: World, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Seed means [seeds, n suites] of two arms; the suites of a run share its seed effect."""
+def suites(
+    world: World, n: int, rng: np.random.Generator, many: int = 200
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Seed means [seeds, n suites] of two arms; the suites of a run share its seed effect.
+
+    Last: the same of `many` further seeds on these questions, for what is true of the arms.
+    """
     intercept, slope = _slope(world.base)
     hard = intercept + rng.normal(0, DIFFICULTY_SD, (n, world.questions))
     half = world.effect / 2 / slope
-    out = []
+    drawn = []
     for shift in (half, -half):
-        seed = rng.normal(0, world.seed_sd / slope, (world.seeds, 1, 1))
-        p = 1 / (1 + np.exp(-(hard[None] + shift + seed)))
-        out.append((rng.random(p.shape) < p).mean(axis=2))
-    return out[0], out[1]
+        p = _chances(world, hard, shift, world.seeds + many, rng)
+        drawn.append((rng.random(p.shape) < p).mean(axis=2))
+    (a, more_a), (b, more_b) = ((m[: world.seeds], m[world.seeds :]) for m in drawn)
+    return a, b, (more_a, more_b)
+
+
+def expected_error(world: World, alpha: float = 0.05) -> dict[str, float]:
+    """Type-I error, by the normal law and for many seeds, of the two tests that leave out a part of the variance.
+
+    A seed's mean EM varies by seed_sd² + w/Q, w an answer's variance given its question. The two-proportion z takes
+    p(1 − p)/Q for it, the question-paired test w/Q.
+    """
+    w = _slope(world.base)[1]  # d EM / d logit is the mean of p(1 − p) over questions: the same number
+    true = world.seed_sd**2 + w / world.questions
+    taken = {"two-proportion z": world.base * (1 - world.base), "question-paired, seeds taken as fixed": w}
+    limit = stats.norm.ppf(1 - alpha / 2)
+    return {k: float(2 * stats.norm.sf(limit * np.sqrt(v / world.questions / true))) for k, v in taken.items()}
 
 
 def turns(
@@ -84,10 +116,56 @@ def long_run_rate(rate: float = 0.9, sd: float = 1.0) -> float:
     return float(weights @ p / weights.sum())
 
 
+def clustered_waits(
+    rng: np.random.Generator, questions: int = 100, episodes: int = 5, hazard: float = 0.15, sd: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(turn, came, question) of episodes whose chance of the event in a turn is their question's; ends are free."""
+    logits = np.log(hazard / (1 - hazard)) + rng.normal(0, sd, questions)
+    question = np.repeat(np.arange(questions), episodes)
+    came = rng.geometric(1 / (1 + np.exp(-logits[question])))
+    end = 1 + rng.poisson(4, question.size)
+    return np.minimum(came, end).astype(float), came <= end, question
+
+
+def long_run_survival(turn: int, hazard: float = 0.15, sd: float = 1.0) -> float:
+    """P(no event up to `turn`) of `clustered_waits`."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(61)
+    p = 1 / (1 + np.exp(-(np.log(hazard / (1 - hazard)) + sd * nodes)))
+    return float(weights @ (1 - p) ** turn / weights.sum())
+
+
+class Faulted(NamedTuple):
+    """0/1 answers [arms, seeds, questions] with an injected fault and without."""
+
+    fault: np.ndarray
+    twin: np.ndarray
+
+
+def faulted(
+    rng: np.random.Generator, seeds: int = 5, difference: float = 0.0, questions: int = 100, seed_sd: float = 0.08
+) -> tuple[Faulted, float]:
+    """Two arms under faults, and the first arm's true effect. A policy that knows the answer recovers with a chance
+    that is its seed's (SD `seed_sd` around .6); arms differ in P(right | fault) by `difference`."""
+    intercept = _slope(0.4)[0]
+    p = 1 / (1 + np.exp(-(intercept + rng.normal(0, DIFFICULTY_SD, questions))))
+    half = difference / 2 / p.mean()
+    middle = np.array([0.6 + half, 0.6 - half])
+    chance = np.clip(middle[:, None] + rng.normal(0, seed_sd, (2, seeds)), 0, 1)[:, :, None]
+    shape = (2, seeds, questions)
+    fault = rng.random(shape) < p * chance + 0.05 * (1 - p)
+    truth = float((p * middle[0] + 0.05 * (1 - p) - p).mean())
+    return Faulted(fault.astype(float), (rng.random(shape) < p).astype(float)), truth
+
+
 def traces(
-    rng: np.random.Generator, runs: int = 5, length: int = 40, memory: float = 0.7, link: float = 0.0
+    rng: np.random.Generator,
+    runs: int = 5,
+    length: int = 30,
+    memory: float = 0.5,
+    link: float = 0.0,
+    drift: float = 0.0,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of autocorrelated traces; with `link`, y follows x one step later."""
+    """Pairs of autocorrelated traces; with `link`, y follows x one step later; with `drift`, both rise by it."""
     out = []
     for _ in range(runs):
         noise = rng.normal(size=(2, length))
@@ -95,7 +173,8 @@ def traces(
             noise[:, t] += memory * noise[:, t - 1]
         y = noise[1].copy()
         y[1:] += link * noise[0, :-1]
-        out.append((noise[0], y))
+        rise = drift * np.arange(length) / length
+        out.append((noise[0] + rise, y + rise))
     return out
 
 
@@ -109,10 +188,21 @@ def waiting(
 
 
 def clustered_regression(
-    rng: np.random.Generator, runs: int = 10, rows: int = 60, slope: float = 0.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(binary outcome, column, run) with run effects; the column varies within and between runs."""
-    run = np.repeat(np.arange(runs), rows)
-    x = rng.normal(size=runs * rows) + rng.normal(0, 0.5, runs)[run]
-    logits = -0.3 + slope * x + rng.normal(0, 0.4, runs)[run]
-    return (rng.random(logits.size) < 1 / (1 + np.exp(-logits))).astype(float), x, run
+    rng: np.random.Generator, runs: int = 15, questions: int = 140, slope: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(right 0/1, share of malformed turns, hops, run, question): every run answers every question once.
+
+    `slope` is how much more a malformed share costs with every further hop, in EM.
+    """
+    run, question = np.repeat(np.arange(runs), questions), np.tile(np.arange(questions), runs)
+    hops = (1 + np.arange(questions) % 3)[question].astype(float)
+    failure = np.where(rng.random(run.size) < 0.2, rng.choice([0.25, 0.5, 0.75], run.size), 0.0)
+    hard = rng.normal(0, 0.15, questions)[question] + rng.normal(0, 0.03, runs)[run]
+    p = 0.7 - 0.1 * (hops - 1) - 0.2 * failure - slope * failure * (hops - 2) + hard
+    return (rng.random(run.size) < p).astype(float), failure, hops, run, question
+
+
+def hops_outcome(rng: np.random.Generator, hops: np.ndarray, question: np.ndarray, slope: float = 0.0) -> np.ndarray:
+    """Whether an episode has a malformed turn: its question's own chance, which rises by `slope` (log odds) a hop."""
+    own = rng.normal(0, 0.8, int(question.max()) + 1)[question]
+    return (rng.random(question.size) < 1 / (1 + np.exp(2 - slope * (hops - 2) - own))).astype(float)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from analysis.compare import ends, number
 from analysis.episodes import GREEDY, Episodes
-from analysis.stats.proportions import wilson
+from analysis.stats.proportions import clustered_wilson
 from analysis.stats.survival import Survival, kaplan_meier
 from harness.protocol.scoring import exact_match
 
@@ -65,12 +65,12 @@ def operator_transitions(data: Episodes) -> pd.DataFrame:
 
 
 def slips(data: Episodes) -> pd.DataFrame:
-    """One row an episode: arm, first (turn of the first malformed turn, or turns), failed, recovery, recovered.
+    """One row an episode: arm, question, first (first malformed turn, or the last turn), failed, recovery, recovered.
 
     first/failed: time to the first parse failure and whether it came. recovery/recovered: turns from it to the next
     well-formed turn, for episodes that failed (0 otherwise).
     """
-    turns, n = data.turns, len(data.episodes)
+    turns = data.turns
     owner, number_, ok = (turns[c].to_numpy() for c in ("episode", "turn", "ok"))
     lengths = data.episodes["n_turns"].to_numpy(dtype=np.int64)
     first = lengths.copy()
@@ -84,7 +84,8 @@ def slips(data: Episodes) -> pd.DataFrame:
     waited = np.where(recovered, back - first, np.maximum(lengths - 1 - first, 0))
     return pd.DataFrame(
         {
-            "arm": data.episodes["arm"].to_numpy() if n else [],
+            "arm": data.episodes["arm"].array,
+            "question": data.episodes["question"].to_numpy(),
             "first": np.where(failed, first + 1, lengths),
             "failed": failed,
             "recovery": np.where(failed, waited, 0),
@@ -94,11 +95,18 @@ def slips(data: Episodes) -> pd.DataFrame:
 
 
 def slip_curves(data: Episodes, level: float = 0.95) -> tuple[dict[str, Survival], dict[str, Survival]]:
-    """arm → turns to the first parse failure (censored at the episode's end); arm → turns from it to recovery."""
+    """arm → turns to the first parse failure (censored at the episode's end); arm → turns from it to recovery.
+
+    Bands are clustered by question.
+    """
     rows = slips(data)
-    first = {str(a): kaplan_meier(g["first"], g["failed"], level) for a, g in rows.groupby("arm", observed=True)}
     hit = rows[rows["failed"]]
-    back = {str(a): kaplan_meier(g["recovery"], g["recovered"], level) for a, g in hit.groupby("arm", observed=True)}
+
+    def curve(g: pd.DataFrame, time: str, event: str) -> Survival:
+        return kaplan_meier(g[time], g[event], level, g["question"])
+
+    first = {str(a): curve(g, "first", "failed") for a, g in rows.groupby("arm", observed=True)}
+    back = {str(a): curve(g, "recovery", "recovered") for a, g in hit.groupby("arm", observed=True)}
     return first, back
 
 
@@ -138,13 +146,18 @@ def _before_correction(turns: list[dict[str, Any]], gold: list[str]) -> bool | N
 
 
 def second_look_table(looks: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """arm, looks, right_kept, right_lost, wrong_fixed, wrong_kept, hurt with low, high, helped."""
+    """arm, looks, right_kept, right_lost, wrong_fixed, wrong_kept, hurt with low, high, helped.
+
+    `hurt`: of right candidates the share that ended wrong, design-effect Wilson with questions as clusters.
+    """
     rows = []
     for arm, g in looks.groupby("arm", observed=True):
         kept, lost = int((g["before"] & g["after"]).sum()), int((g["before"] & ~g["after"].astype(bool)).sum())
-        fixed, stuck = int((~g["before"].astype(bool) & g["after"]).sum()), 0
+        fixed = int((~g["before"].astype(bool) & g["after"]).sum())
         stuck = len(g) - kept - lost - fixed
-        hurt = wilson(lost, kept + lost, level) if kept + lost else None
+        right = g[g["before"].astype(bool)]
+        cells = (~right["after"].astype(bool)).groupby(right["question"]).agg(["sum", "size"])
+        hurt = clustered_wilson(cells["sum"], cells["size"], level) if len(cells) else None
         rows.append(
             {
                 "arm": str(arm),

@@ -64,9 +64,7 @@ def findings(rows: Sequence[Comparison], plan: Plan, what: str = "EM") -> list[F
 def sentence(row: Comparison, plan: Plan, what: str = "EM", opened: bool = True) -> str:
     """English for one row. `opened` False: the primary test was not passed, so a small p claims nothing."""
     c, verdict = row.contrast, judge(row, plan.alpha)
-    where = "" if row.group == OVERALL else f" on {row.group}"
-    if row.group == OVERALL:
-        where = " averaged over suites"
+    where = " averaged over suites" if row.group == OVERALL else f" on {row.group}"
     within = f" ({c.stratum})" if c.stratum else ""
     numbers = f"difference {_points(row.difference.value)}{_interval(row)}, p {_p(row, plan)}"
     seeds = f"{row.n_seeds[0]} v {row.n_seeds[1]} seeds"
@@ -87,11 +85,61 @@ def sentence(row: Comparison, plan: Plan, what: str = "EM", opened: bool = True)
             f"{format_p(row.test.smallest_p)}"
         )
     else:
-        text = f"No difference in {what} between {names} was shown{where}; neither was equivalence"
-        if plan.margin is None:
-            text = f"No difference in {what} between {names} was shown{where}; that is no evidence of sameness"
-    role = "" if c.confirmatory else "Exploratory: "
-    return f"{role}{text[0].upper() if not role else text[0]}{text[1:]} ({numbers}, {seeds})."
+        text = f"No evidence that {what} of {c.treatment} differs from that of {c.baseline}{within}{where}"
+        text += _excluded(row)
+        if row.equivalence is not None and row.equivalence.p is not None:
+            text += "; equivalence was not shown either"
+        else:
+            text += "; that is no evidence of sameness"
+    if not c.confirmatory:
+        text = "Exploratory: " + (text[0].lower() + text[1:] if text.startswith("No") else text)
+    elif not text.startswith(what):
+        text = text[0].upper() + text[1:]
+    else:
+        text = what[0].upper() + text[1:]
+    return f"{text} ({numbers}, {seeds})."
+
+
+def _excluded(row: Comparison) -> str:
+    """What the interval rules out: effects in either direction beyond its ends."""
+    interval = row.difference.interval
+    if interval is None or not interval.bounded:
+        return ""
+    sides = []
+    if interval.high > 0:
+        sides.append(f"above {_points(interval.high)}")
+    if interval.low < 0:
+        sides.append(f"below {_points(interval.low)}")
+    return f"; the interval excludes effects {' and '.join(sides)}" if sides else ""
+
+
+def digest(found: Sequence[Finding], plan: Plan, what: str = "EM") -> list[str]:
+    """The findings as a short text: each claim in full, groups on which nothing was shown in one sentence a contrast.
+
+    The mean over suites is always told in full.
+    """
+    out: list[str] = []
+    for contrast in dict.fromkeys(f.comparison.contrast for f in found):
+        mine = [f for f in found if f.comparison.contrast == contrast]
+        silent = [f for f in mine if f.verdict is Verdict.UNDECIDED and f.comparison.group != OVERALL]
+        out += [f.sentence for f in mine if f not in silent or len(silent) == 1]
+        if len(silent) > 1:
+            out.append(_nowhere([f.comparison for f in silent], plan, what))
+    return out
+
+
+def _nowhere(rows: Sequence[Comparison], plan: Plan, what: str) -> str:
+    c = rows[0].contrast
+    names = ", ".join(r.group for r in rows)
+    least = min((r.p_adjusted for r in rows if r.p_adjusted is not None), default=None)
+    ends = [e for r in rows if r.difference.interval for e in (r.difference.interval.low, r.difference.interval.high)]
+    reach = f"; their intervals reach from {_points(min(ends))} to {_points(max(ends))}" if ends else ""
+    within = f" ({c.stratum})" if c.stratum else ""
+    role = "N" if c.confirmatory else "Exploratory: n"
+    return (
+        f"{role}o evidence of a difference in {what} between {c.treatment} and {c.baseline}{within} on any single one "
+        f"of {names} (smallest p after {plan.correction_name} {format_p(least)}{reach})."
+    )
 
 
 def _p(row: Comparison, plan: Plan) -> str:

@@ -49,7 +49,7 @@ def write_report(frames: Frames, out_dir: str | Path) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.html").write_text(page(material, sections), encoding="utf-8")
     lead = [headline(material.summary), *material.registration.sentences]
-    pdf.write(out / "report.pdf", frames.name, lead, sections)
+    pdf.write(out / "report.pdf", frames.name, lead, sections, trials_told(material))
     (out / "summary.txt").write_text(material.summary.text(), encoding="utf-8")
     (out / "summary.csv").write_text(material.summary.csv(), encoding="utf-8")
     paths = [out / name for name in ("report.html", "report.pdf", "summary.txt", "summary.csv")]
@@ -64,6 +64,14 @@ def write_report(frames: Frames, out_dir: str | Path) -> list[Path]:
             full.to_csv(data, index=False, lineterminator="\n")
             paths += [tex, data]
     return paths
+
+
+def trials_told(material: Material) -> list[str]:
+    """How many trials count, and which were left out and why."""
+    frames = material.frames
+    left_out = [f"Left out: {t} ({status}): {reason}." for t, status, reason in material.summary.left_out]
+    counted = f"{int(frames.trials['included'].sum())} of {len(frames.trials)} trials count."
+    return [counted if left_out else f"{counted} None was left out.", *left_out]
 
 
 def page(material: Material, sections: Sequence[Section]) -> str:
@@ -104,9 +112,7 @@ def page(material: Material, sections: Sequence[Section]) -> str:
         registration=registration.sentences,
         sections=shown,
         cards=[to_html(s) for s in specimens(material.everything)],
-        included=int(frames.trials["included"].sum()),
-        total=len(frames.trials),
-        left_out=[f"{t} ({status}): {reason}" for t, status, reason in material.summary.left_out],
+        trials=trials_told(material),
         config_hash=frames.config_hash,
         plan_hash=(registration.recorded or "not recorded")[:12],
     )

@@ -14,7 +14,8 @@ from analysis.verdict import Finding, findings
 
 @dataclass(frozen=True)
 class Material:
-    """`greedy` holds the last greedy evaluation, `everything` also the sampled, faulted, twin and perturbed ones."""
+    """`greedy` holds the last greedy evaluation, `everything` also the sampled, faulted, twin and perturbed ones,
+    `course` the greedy ones of all steps that are kept."""
 
     frames: Frames
     registration: Registration
@@ -23,6 +24,18 @@ class Material:
     findings: tuple[Finding, ...]
     greedy: Episodes
     everything: Episodes
+    course: Episodes
+
+    @property
+    def stamp(self) -> str:
+        """The end of a table's caption."""
+        f = self.frames
+        return f"Seeds: {f.seed_text()}; questions: {f.question_text()}. Configuration {f.config_hash}."
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the evaluations in `everything`."""
+        return sorted(str(s) for s in self.everything.episodes["split"].unique())
 
     @property
     def plan(self) -> Plan:
@@ -44,4 +57,5 @@ def gather(frames: Frames) -> Material:
         tuple(findings(summary.contrasts, registration.plan)),
         greedy,
         everything,
+        load_episodes(frames, [GREEDY]),
     )

@@ -1,79 +1,209 @@
-"""The report as a vector PDF: a page of findings, one page a figure, tables in monospaced type."""
+"""The report as a vector PDF: text, tables and figures one below the other on A4 pages.
+
+matplotlib sets the text and the tables and leaves gaps; each figure is its own vector PDF and is laid into its gap by
+pypdf. No dates, so equal reports have equal bytes.
+"""
 
 from __future__ import annotations
 
-import textwrap
+import io
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+from matplotlib import font_manager
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure as Canvas
-from matplotlib.transforms import Bbox
+from matplotlib.lines import Line2D
+from pypdf import PdfReader, PdfWriter, Transformation
 
 from reports.section import Section
-from reports.style import Figure, house_style
-from reports.tables import Table
+from reports.style import INK, Figure, house_style
+from reports.tables import Table, is_numeric
 
-_WIDTH, _LINES, _COLUMNS = 8.27, 62, 96  # A4 width in inches; lines and columns of 8-point monospaced text
-
-
-def write(path: Path, title: str, lead: Sequence[str], sections: Sequence[Section]) -> None:
-    """Write the PDF without dates, so equal reports have equal bytes."""
-    metadata = {"Title": title, "CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
-    with house_style(), PdfPages(path, metadata=metadata) as pages:
-        lines = [title, "=" * min(len(title), _COLUMNS), ""]
-        for paragraph in lead:
-            lines += [*textwrap.wrap(paragraph, _COLUMNS), ""]
-        for section in sections:
-            lines += ["", f"{section.title} ({section.role})", ""]
-            for paragraph in section.text:
-                lines += [*textwrap.wrap(paragraph, _COLUMNS), ""]
-        _text_pages(pages, lines)
-        for section in sections:
-            for figure in section.figures:
-                _figure_page(pages, figure)
-            for table in section.tables:
-                _text_pages(pages, [*table_lines(table)])
+WIDTH, HEIGHT, MARGIN = 595.0, 842.0, 54.0  # points
+TEXT = WIDTH - 2 * MARGIN
+SOFT = "#5c5c66"
+_NO_DATES = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
+_GAP = 9.0  # points between two columns
 
 
-def _figure_page(pages: PdfPages, figure: Figure) -> None:
-    """The figure with its caption below, on a page of its own size; the canvas is left as it was."""
-    canvas = figure.canvas
-    width, height = canvas.get_size_inches()
-    caption = textwrap.wrap(f"{figure.title}. {figure.caption}", int(width * 17))
-    below = 0.16 * len(caption) + 0.15
-    text = canvas.text(0.02, 0, "\n".join(caption), fontsize=7, va="top", ha="left", parse_math=False)
-    pages.savefig(canvas, bbox_inches=Bbox([[0, -below], [width, height]]))
-    text.remove()
+@dataclass
+class _Page:
+    canvas: Canvas
+    figures: list[tuple[Figure, float, float, float]] = field(default_factory=list)  # figure, left, bottom, scale
 
 
-def table_lines(table: Table) -> Iterator[str]:
-    """A table as aligned text, split into blocks of columns that fit the page."""
-    yield from textwrap.wrap(f"{table.title}. {table.caption}", _COLUMNS)
+class _Flow:
+    """Puts things below each other and starts a new page when one does not fit. `y`: points left above the margin."""
+
+    def __init__(self) -> None:
+        self.pages: list[_Page] = []
+        self.new_page()
+
+    def new_page(self) -> None:
+        self.pages.append(_Page(Canvas(figsize=(WIDTH / 72, HEIGHT / 72))))
+        self.y = HEIGHT - MARGIN
+
+    def room(self, height: float) -> None:
+        if self.y - height < MARGIN and self.y < HEIGHT - MARGIN:
+            self.new_page()
+
+    def line(self, text: str, size: float, bold: bool = False, colour: str = INK, x: float = 0.0) -> None:
+        """Text at the present height, `x` points from the margin."""
+        self.pages[-1].canvas.text((MARGIN + x) / WIDTH, (self.y - size) / HEIGHT, text, fontsize=size, color=colour,
+                                   weight="bold" if bold else "normal", va="baseline", parse_math=False)  # fmt: skip
+
+    def rule(self, width: float, weight: float = 0.6) -> None:
+        ends = [MARGIN / WIDTH, (MARGIN + width) / WIDTH]
+        line = Line2D(ends, [self.y / HEIGHT] * 2, color=INK, linewidth=weight)
+        self.pages[-1].canvas.add_artist(line)
+
+    def paragraph(
+        self, text: str, size: float = 9.0, bold: bool = False, colour: str = INK, after: float = 5.0
+    ) -> None:
+        for line in wrap(text, TEXT, size, bold):
+            self.room(1.35 * size)
+            self.line(line, size, bold, colour)
+            self.y -= 1.35 * size
+        self.y -= after
+
+    def figure(self, figure: Figure) -> None:
+        width, height = (72.0 * inches for inches in figure.canvas.get_size_inches())
+        caption = f"{figure.title}. {figure.caption}"
+        below = 1.35 * 7 * len(list(wrap(caption, TEXT, 7))) + 10
+        scale = min(1.0, TEXT / width, (HEIGHT - 2 * MARGIN - below) / height)
+        self.room(scale * height + below)
+        self.y -= scale * height
+        self.pages[-1].figures.append((figure, MARGIN, self.y, scale))
+        self.y -= 3
+        self.paragraph(caption, 7, colour=SOFT, after=12)
+
+    def table(self, table: Table) -> None:
+        """A booktabs table; smaller type where it is wide, blocks of columns where that is not enough."""
+        for size in (8.0, 7.0, 6.0):
+            blocks = list(_blocks(table, size))
+            if len(blocks) == 1:
+                break
+        self.room(80)
+        self.paragraph(f"{table.title}. {table.caption}", 7, colour=SOFT, after=2)
+        for columns, widths in blocks:
+            self._block(table, columns, widths, size)
+        self.y -= 6
+
+    def _block(self, table: Table, columns: list[str], widths: list[float], size: float) -> None:
+        frame, step = table.frame.astype(str), 1.45 * size
+        right = [is_numeric(list(frame[c])) for c in columns]
+        total = sum(widths) + _GAP * (len(widths) - 1)
+
+        def row(cells: Sequence[str], bold: bool = False) -> None:
+            x = 0.0
+            for text, width, flush in zip(cells, widths, right, strict=True):
+                self.line(text, size, bold, x=x + (width - text_width(text, size, bold) if flush else 0.0))
+                x += width + _GAP
+            self.y -= step
+
+        def head() -> None:
+            self.rule(total, 1.0)
+            self.y -= 2
+            row(columns, bold=True)
+            self.y -= 1
+            self.rule(total)
+            self.y -= 2
+
+        self.room(4 * step)
+        head()
+        for i, cells in enumerate(frame[columns].itertuples(index=False)):
+            if self.y - step < MARGIN:
+                self.new_page()
+                head()
+            if i in table.rules and i:
+                self.rule(total, 0.3)
+                self.y -= 1
+            row(list(cells), i in table.strong)
+        self.y -= 1
+        self.rule(total, 1.0)
+        self.y -= 8
+
+
+def _blocks(table: Table, size: float) -> Iterator[tuple[list[str], list[float]]]:
+    """(columns, widths) of parts that fit the page; every part but the first repeats the first two columns."""
     frame = table.frame.astype(str)
-    widths = {c: max(len(str(c)), *(len(v) for v in frame[c])) for c in frame.columns}
-    columns = list(frame.columns)
-    keys = columns[:2]
-    start = 0
-    while start < len(columns):
-        block = [] if start == 0 else list(keys)
-        used = sum(widths[c] + 2 for c in block)
-        taken = 0
-        while start + taken < len(columns) and (taken == 0 or used + widths[columns[start + taken]] <= _COLUMNS):
-            used += widths[columns[start + taken]] + 2
-            block.append(columns[start + taken])
-            taken += 1
-        start += taken
-        yield ""
-        yield "  ".join(str(c).ljust(widths[c]) for c in block)
-        yield "  ".join("-" * widths[c] for c in block)
-        for row in frame[block].itertuples(index=False):
-            yield "  ".join(v.ljust(widths[c]) for c, v in zip(block, row, strict=True))
+    names = [str(c) for c in frame.columns]
+    widths = {c: max([text_width(c, size, True), *(text_width(v, size) for v in frame[c])]) for c in names}
+    block: list[str] = []
+    for name in names:
+        if block and sum(widths[c] + _GAP for c in block) + widths[name] > TEXT:
+            yield block, [widths[c] for c in block]
+            block = names[:2] if name not in names[:2] else []
+        block = [*block, name]
+    yield block, [widths[c] for c in block]
 
 
-def _text_pages(pages: PdfPages, lines: Sequence[str]) -> None:
-    for start in range(0, len(lines), _LINES):
-        canvas = Canvas(figsize=(_WIDTH, 11.69))
-        part = "\n".join(lines[start : start + _LINES])
-        canvas.text(0.06, 0.96, part, fontsize=8, family="DejaVu Sans Mono", va="top", ha="left", parse_math=False)
-        pages.savefig(canvas)
+@cache
+def _font(bold: bool) -> font_manager.FontProperties:
+    return font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
+
+
+@cache
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """Width of a line in points."""
+    font = font_manager.get_font(font_manager.findfont(_font(bold)))
+    font.set_size(size, 72)
+    font.set_text(text)
+    return float(font.get_width_height()[0]) / 64
+
+
+def wrap(text: str, width: float, size: float, bold: bool = False) -> Iterator[str]:
+    """Lines of at most `width` points, broken between words (a longer word stands alone)."""
+    line = ""
+    for word in text.split():
+        longer = f"{line} {word}" if line else word
+        if line and text_width(longer, size, bold) > width:
+            yield line
+            longer = word
+        line = longer
+    if line:
+        yield line
+
+
+def write(path: Path, title: str, lead: Sequence[str], sections: Sequence[Section], last: Sequence[str] = ()) -> None:
+    """Title, `lead`, then the chapters, each with its figures and tables, then `last` in small type."""
+    with house_style():
+        flow = _Flow()
+        flow.paragraph(title, 16, bold=True, after=8)
+        for paragraph in lead:
+            flow.paragraph(paragraph, 10)
+        for section in sections:
+            flow.y -= 10
+            flow.room(90)
+            flow.paragraph(f"{section.title} ({section.role})", 12, bold=True, after=6)
+            for paragraph in section.text:
+                flow.paragraph(paragraph)
+            for figure in section.figures:
+                flow.figure(figure)
+            for table in section.tables:
+                flow.table(table)
+        for paragraph in last:
+            flow.paragraph(paragraph, 7, colour=SOFT)
+        _assemble(path, title, flow.pages)
+
+
+def _assemble(path: Path, title: str, pages: Sequence[_Page]) -> None:
+    paper = io.BytesIO()
+    with PdfPages(paper, metadata={"Title": title, **_NO_DATES}) as out:
+        for page in pages:
+            out.savefig(page.canvas)
+    writer = PdfWriter(clone_from=PdfReader(paper))
+    for sheet, page in zip(writer.pages, pages, strict=True):
+        for figure, left, bottom, scale in page.figures:
+            drawn = io.BytesIO()
+            figure.canvas.savefig(drawn, format="pdf", metadata=_NO_DATES)
+            place = Transformation().scale(scale).translate(left, bottom)
+            sheet.merge_transformed_page(PdfReader(drawn).pages[0], place)
+        sheet.compress_content_streams()
+    writer.compress_identical_objects()
+    writer.metadata = {"/Title": title}
+    with path.open("wb") as file:
+        writer.write(file)

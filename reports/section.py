@@ -16,11 +16,12 @@ from reports.tables import Table, shown
 
 @dataclass
 class Section:
-    """A chapter. `role` is confirmatory or exploratory, shown beside its title."""
+    """A chapter. `role` is confirmatory or exploratory, shown beside its title; `stamp` ends its tables' captions."""
 
     name: str
     title: str
     role: str = "exploratory"
+    stamp: str = ""
     text: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
@@ -30,12 +31,20 @@ class Section:
         try:
             self.figures.append(make())
         except DegenerateInput as reason:
-            self.text.append(f"{str(reason)[0].upper()}{str(reason)[1:]}.")
+            self.say(str(reason))
 
     def table(self, name: str, title: str, frame: pd.DataFrame, caption: str = "", **formats: str) -> None:
-        """Add a table of a frame's display text; nothing for an empty frame."""
+        """Add a table of a frame's display text; nothing for an empty frame. Rules where the first column changes."""
         if len(frame):
-            self.tables.append(Table(name, title, shown(frame, formats), caption, frame))
+            first = frame.iloc[:, 0].astype(str).tolist()
+            starts = [i for i in range(1, len(first)) if first[i] != first[i - 1]]
+            rules = starts if 2 * (len(starts) + 1) <= len(first) else []
+            text = f"{caption} {self.stamp}".strip()
+            self.tables.append(Table(name, title, shown(frame, formats), text, frame, rules=tuple(rules)))
+
+    def say(self, sentence: str) -> None:
+        """Add a sentence, its first letter a capital and a full stop at its end."""
+        self.text.append(f"{sentence[0].upper()}{sentence[1:].rstrip('.')}.")
 
 
 def fit_sentence(fit: Fit, what: str) -> str:

@@ -43,8 +43,23 @@ def shown(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> pd.D
             label = "interval" if not prefix else f"{prefix.rstrip('_').replace('_', ' ')} interval"
             out[label] = ["–" if _absent(a) else f"[{_share(a, signed)}, {_share(b, signed)}]" for a, b in pairs]
             continue
-        out[name.replace("_", " ")] = [_cell(v, kind) for v in frame[name]]
+        cells = [_cell(v, kind) for v in frame[name]]
+        out[_HEADS.get(name, name.replace("_", " "))] = (
+            [c.removeprefix("–") for c in cells] if name == "note" else cells
+        )
     return pd.DataFrame(out)
+
+
+_HEADS = {
+    "p_adjusted": "p adj.",
+    "smallest_p": "least p",
+    "least_p_adjusted": "least p adj.",
+    "p_equivalence": "p TOST",
+    "p_logrank": "p log-rank",
+    "p_mcnemar": "p McNemar",
+    "type1": "type-I error",
+}
+"""Short headings, so that tables fit a page."""
 
 
 def _absent(value: object) -> bool:
@@ -82,12 +97,12 @@ def _cell(value: object, kind: str) -> str:
     return str(value)
 
 
-_NUMERIC = re.compile(r"[–+\-\[]?[<.\d].*|–")
+_NUMERIC = re.compile(r"[\[<]?[+\-]?\.?\d[\d., +\-\]e±/]*(?: v \d+)?|–|")
 
 
 def is_numeric(column: Sequence[str]) -> bool:
     """Whether a display column is set flush right."""
-    return all(_NUMERIC.fullmatch(v) for v in column)
+    return any(column) and all(_NUMERIC.fullmatch(v) for v in column)
 
 
 def to_html(table: Table) -> str:

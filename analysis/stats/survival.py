@@ -19,6 +19,7 @@ class Survival:
     """Kaplan–Meier curve. Arrays of equal length over the distinct times, time 0 first.
 
     `survival` is P(not yet) just after a time; `at_risk` and `events` are counts there; low/high pointwise (log-log).
+    `band` names the interval.
     """
 
     time: np.ndarray
@@ -29,6 +30,7 @@ class Survival:
     events: np.ndarray
     n: int
     note: str = ""
+    band: str = "log-log, Greenwood"
 
 
 def _times(time: ArrayLike, event: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -41,16 +43,18 @@ def _times(time: ArrayLike, event: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return t, e
 
 
-def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> Survival:
+def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95, clusters: ArrayLike | None = None) -> Survival:
     """Curve of P(event has not come by t). `event` False: censored at that time. Zero events: flat at 1, with a note.
 
-    Bands: log-log transform of Greenwood's variance (inside [0, 1]); where the curve is 1 or 0 they equal it.
+    Bands: log-log transform (inside [0, 1]) of Greenwood's variance, or with `clusters` (e.g. questions, whose episodes
+    are alike) of its clustered form, which is Greenwood's when every episode is its own cluster; one cluster: the band
+    is all of [0, 1]. Where the curve is 1 or 0 no variance can be estimated and the band equals the curve.
     """
     t, e = _times(time, event)
     distinct = np.unique(t)
     order = np.sort(t)
     at_risk = t.size - np.searchsorted(order, distinct, side="left")
-    events = np.array([(e & (t == u)).sum() for u in distinct], dtype=np.int64)
+    events = np.bincount(np.searchsorted(distinct, t), weights=e, minlength=distinct.size).astype(np.int64)
     if not e.any():
         curve, se = np.ones(distinct.size), np.zeros(distinct.size)
     else:
@@ -59,12 +63,23 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> Surv
         curve = np.where(positions >= 0, fit.surv_prob[positions.clip(0)], 1.0)
         with np.errstate(invalid="ignore", divide="ignore"):  # Greenwood is 0·∞ once the curve is 0
             se = np.nan_to_num(np.where(positions >= 0, fit.surv_prob_se[positions.clip(0)], 0.0))
+    band, note = "log-log, Greenwood", "" if e.any() else "no event: the curve stays at 1"
     z = stats.norm.ppf(0.5 + level / 2)
     inner = (curve > 0) & (curve < 1)
+    groups = 0
+    if clusters is not None:
+        labels = np.unique(np.asarray(clusters).ravel(), return_inverse=True)[1]
+        if labels.size != t.size:
+            raise DegenerateInput(f"{t.size} times but {labels.size} cluster labels")
+        groups = int(labels.max()) + 1
+        se = curve * np.sqrt(_clustered_variance(t, e, distinct, at_risk, events, labels))
+        band = f"log-log, clustered ({groups} questions)"
     log = np.log(curve, out=np.zeros_like(curve), where=inner)
     theta = np.divide(z * se, curve * log, out=np.zeros_like(curve), where=inner)
     low = np.where(inner, curve ** np.exp(-theta), curve)
     high = np.where(inner, curve ** np.exp(theta), curve)
+    if groups == 1:
+        low, high, note = np.where(inner, 0.0, low), np.where(inner, 1.0, high), note or "one question: no band"
     pad = [0.0] if distinct[0] > 0 else []
     ones = [1.0] * len(pad)
     return Survival(
@@ -75,8 +90,28 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95) -> Surv
         np.concatenate([np.full(len(pad), t.size), at_risk]).astype(np.int64),
         np.concatenate([np.zeros(len(pad)), events]).astype(np.int64),
         int(t.size),
-        "" if e.any() else "no event: the curve stays at 1",
+        note,
+        band,
     )
+
+
+def _clustered_variance(
+    t: np.ndarray, e: np.ndarray, distinct: np.ndarray, at_risk: np.ndarray, events: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Variance of log S at each distinct time: squared sums by cluster of the martingale residuals of log S.
+
+    Σ_c (Σ_{u ≤ t} (d_cu − n_cu d_u/n_u) / (n_u − d_u))², factor G/(G − 1); from the time on where all are gone: 0.
+    """
+    groups, k = int(labels.max()) + 1, distinct.size
+    place = np.searchsorted(distinct, t)
+    cell = labels * k + place
+    ended = np.bincount(cell, minlength=groups * k).reshape(groups, k)
+    hit = np.bincount(cell, weights=e, minlength=groups * k).reshape(groups, k)
+    risk = ended[:, ::-1].cumsum(axis=1)[:, ::-1]
+    weight = np.divide(1.0, at_risk - events, out=np.zeros(k), where=at_risk > events)
+    sums = ((hit - risk * (events / at_risk)) * weight).cumsum(axis=1)
+    factor = groups / (groups - 1) if groups > 1 and groups < t.size else 1.0
+    return np.asarray((sums**2).sum(axis=0) * factor)
 
 
 def logrank(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike) -> Test:

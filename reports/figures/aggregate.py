@@ -9,7 +9,7 @@ from analysis.frames import Frames
 from analysis.stats.results import DegenerateInput
 from reports.style import COLOURS, INK, Caption, Figure, house_style, looks
 
-_INTERVAL = "95% percentile bootstrap of whole seeds (a run's suites share its seed effect)"
+_INTERVAL = "95% t over whole seeds (a run's suites share its seed effect)"
 
 
 def draw_intervals(frames: Frames, table: pd.DataFrame) -> Figure:
@@ -39,7 +39,7 @@ def draw_intervals(frames: Frames, table: pd.DataFrame) -> Figure:
         "second on a suite (ties one half)",
         n_seeds=frames.seed_text(),
         n_questions=frames.question_text(),
-        interval=_INTERVAL,
+        interval=f"{_INTERVAL}, by the jackknife; none where seeds do not differ",
         config_hash=frames.config_hash,
     )
     return Figure("aggregates", "Aggregates over suites", caption, canvas, table)
@@ -56,7 +56,9 @@ def draw_profile(frames: Frames, table: pd.DataFrame) -> Figure:
             rows = table[table["arm"] == arm]
             if rows.empty:
                 continue
-            axis.fill_between(rows["threshold"], rows["low"], rows["high"], color=look.colour, alpha=0.15, linewidth=0)
+            axis.fill_between(
+                rows["threshold"], rows["low"], rows["high"], step="post", color=look.colour, alpha=0.15, linewidth=0
+            )
             axis.step(rows["threshold"], rows["share"], where="post", color=look.colour, linestyle=look.dash, label=arm)
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1.02)

@@ -50,8 +50,40 @@ def draw_rates(frames: Frames, table: pd.DataFrame, by: str) -> Figure:
     return Figure(f"parse_rate_by_{by}", f"Parse reliability by {by}", caption, canvas, table)
 
 
-def draw_transitions(frames: Frames, tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Heat map of what follows what, one panel an arm: shares as shade, counts as numbers."""
+def draw_by_step(frames: Frames, table: pd.DataFrame) -> Figure:
+    """`parsing.rates` by arm and step: a line an arm, pointwise band."""
+    if table["step"].nunique() < 2:
+        raise DegenerateInput("parse reliability was evaluated at one step only")
+    with house_style():
+        canvas = Canvas(figsize=(5.2, 2.8), layout="constrained")
+        axis = canvas.subplots()
+        for arm, style in looks(list(frames.arms)).items():
+            rows = table[table["arm"].astype(str) == arm].sort_values("step")
+            if rows.empty:
+                continue
+            low, high = (pd.to_numeric(rows[c]).fillna(rows["rate"]) for c in ("low", "high"))
+            axis.fill_between(rows["step"], low, high, color=style.colour, alpha=0.15, linewidth=0)
+            axis.plot(rows["step"], rows["rate"], color=style.colour, linestyle=style.dash, marker=style.marker,
+                      markersize=3, label=arm)  # fmt: skip
+        bottom = min(pd.to_numeric(table["low"]).min(), table["rate"].min())
+        bottom = 0.0 if not bottom >= 0.5 else math.floor(20 * bottom - 0.5) / 20
+        axis.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
+        axis.set_xlabel("training step")
+        axis.set_ylabel("turns well formed")
+        axis.legend(loc="lower right")
+    cut = f"; the axis begins at {bottom:.2f}" if bottom else ""
+    caption = Caption(
+        f"Share of Think-Action turns without a parse failure in the greedy evaluations of training{cut}",
+        n_seeds=frames.seed_text(),
+        n_questions=frames.question_text(),
+        interval="pointwise 95% Wilson with design effect, clusters are questions",
+        config_hash=frames.config_hash,
+    )
+    return Figure("parse_rate_by_step", "Parse reliability by step", caption, canvas, table)
+
+
+def draw_transitions(frames: Frames, tables: Mapping[str, pd.DataFrame], evaluations: str) -> Figure:
+    """Heat map of what follows what, one panel an arm: shares as shade, counts as numbers; `evaluations` names them."""
     tables = {arm: t for arm, t in tables.items() if t.to_numpy().sum()}
     if not tables:
         raise DegenerateInput("no turn was recorded")
@@ -89,7 +121,9 @@ def draw_transitions(frames: Frames, tables: Mapping[str, pd.DataFrame]) -> Figu
         [t.stack().rename("count").rename_axis(["from", "to"]).reset_index().assign(arm=a) for a, t in tables.items()]
     )[["arm", "from", "to", "count"]]
     caption = Caption(
-        "What a turn leads to: counts, shaded by their share of the row; “no answer” ends an episode without one",
+        "What a turn leads to: counts, shaded by their share of the row; “no answer” ends an episode without one. "
+        "Last "
+        f"step; evaluations taken together: {evaluations}",
         n_seeds=frames.seed_text(),
         n_questions=frames.question_text(),
         interval="",

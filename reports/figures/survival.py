@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.stats.results import DegenerateInput
@@ -19,12 +19,16 @@ from reports.style import Caption, Figure, house_style, looks
 
 def draw(frames: Frames, curves: Mapping[str, Survival], name: str, title: str, text: str, xlabel: str) -> Figure:
     """One step curve an arm over turns, pointwise bands, the number at risk below. Raises DegenerateInput if empty."""
-    curves = {arm: c for arm, c in curves.items() if c.n}
+    curves = {arm: curves[arm] for arm in frames.arms if arm in curves and curves[arm].n}
     if not curves:
         raise DegenerateInput("no episode to time")
     look = looks(list(frames.arms))
     last = max(float(c.time[-1]) for c in curves.values())
-    marks = np.unique(np.linspace(0, last, min(7, int(last) + 1)).round()).astype(int)
+    marks = np.arange(0, int(last) + 1, max(1, math.ceil(last / 10)))
+    bottom = min(float(c.low.min()) for c in curves.values())
+    bottom = (
+        0.0 if bottom < 0.6 else math.floor(20 * bottom - 0.5) / 20
+    )  # where next to nothing happens, show that part
     with house_style():
         canvas = Canvas(figsize=(5.6, 3.1 + 0.17 * len(curves)), layout="constrained")
         axis = canvas.subplots()
@@ -34,12 +38,12 @@ def draw(frames: Frames, curves: Mapping[str, Survival], name: str, title: str, 
             value, low, high = (np.append(v, v[-1]) for v in (curve.survival, curve.low, curve.high))
             axis.fill_between(time, low, high, step="post", color=style.colour, alpha=0.15, linewidth=0)
             axis.step(time, value, where="post", color=style.colour, linestyle=style.dash, label=arm)
-        axis.set_ylim(0, 1.02)
+        axis.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
         axis.set_xlim(0, last + 0.5)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xticks(marks)
         axis.set_ylabel("share not yet")
         axis.set_xlabel(xlabel)
-        axis.legend()
+        axis.legend(loc="lower left" if bottom else "upper right")
         _numbers_at_risk(axis, curves, marks)
     data = pd.concat(
         [
@@ -51,12 +55,14 @@ def draw(frames: Frames, curves: Mapping[str, Survival], name: str, title: str, 
         ],
         ignore_index=True,
     )
-    notes = "; ".join(f"{arm}: {c.note}" for arm, c in curves.items() if c.note)
+    cut = f"; the axis begins at {bottom:.2f}" if bottom else ""
+    bands = sorted({c.band.partition(" (")[0] for c in curves.values()})
+    notes = "".join(f". {arm}: {c.note}" for arm, c in curves.items() if c.note)
     caption = Caption(
-        f"{text}. Episodes: {', '.join(f'{arm} {c.n}' for arm, c in curves.items())}{'. ' + notes if notes else ''}",
+        f"{text}{cut}. Episodes: {', '.join(f'{arm} {c.n}' for arm, c in curves.items())}{notes}",
         n_seeds=frames.seed_text(),
         n_questions=frames.question_text(),
-        interval="pointwise 95% log-log (Greenwood), episodes taken as independent",
+        interval=f"pointwise 95% {', '.join(bands)} by question; none can be estimated where a curve is 1 or 0",
         config_hash=frames.config_hash,
     )
     return Figure(name, title, caption, canvas, data)

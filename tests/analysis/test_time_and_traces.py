@@ -6,18 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from analysis.stats import power
 from analysis.stats.aggregate import (
     bootstrap_seeds,
     iqm,
+    jackknife_seeds,
     performance_profile,
     probability_of_improvement,
     profile_band,
     seed_question_bootstrap,
 )
 from analysis.stats.curves import area, time_to_threshold
+from analysis.stats.permutation import difference_interval, mean_interval
 from analysis.stats.regression import cluster_ols, gee_logit
 from analysis.stats.results import DegenerateInput
 from analysis.stats.series import lagged_spearman
@@ -48,6 +51,29 @@ def test_kaplan_meier_is_the_product_of_the_shares_that_pass(sample):
     assert curve.survival[0] == 1
     assert ((curve.low <= curve.survival + 1e-12) & (curve.survival <= curve.high + 1e-12)).all()
     assert np.isfinite(curve.low).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(times)
+def test_a_clustered_band_is_greenwoods_when_every_episode_is_its_own_cluster(sample):
+    t, e = (np.array(v) for v in zip(*sample, strict=True))
+    plain, own = kaplan_meier(t, e), kaplan_meier(t, e, clusters=np.arange(t.size))
+    if t.size > 1:
+        assert own.low == pytest.approx(plain.low)
+        assert own.high == pytest.approx(plain.high)
+
+
+def test_copies_of_an_episode_add_nothing_to_a_clustered_band():
+    rng = np.random.default_rng(2)
+    t, e = rng.integers(1, 9, 40), rng.random(40) < 0.6
+    single = kaplan_meier(t, e, clusters=np.arange(40))
+    copied = kaplan_meier(np.repeat(t, 5), np.repeat(e, 5), clusters=np.repeat(np.arange(40), 5))
+    naive = kaplan_meier(np.repeat(t, 5), np.repeat(e, 5))
+    wide, wider, narrow = ((c.high - c.low).sum() for c in (single, copied, naive))
+    assert wider == pytest.approx(wide, rel=0.03)  # the factor G/(G − 1)
+    assert narrow < 0.6 * wide
+    one = kaplan_meier([1, 2, 3], [1, 1, 0], clusters=[7, 7, 7])
+    assert (one.low.min(), one.high.max(), one.note) == (0.0, 1.0, "one question: no band")
 
 
 def test_no_event_leaves_the_curve_at_one_and_says_so():
@@ -214,6 +240,31 @@ def test_aggregates_resample_whole_seeds():
     assert bootstrap_seeds([seeds[:1]], iqm).interval is None
 
 
+def test_the_jackknife_of_a_mean_is_the_t_interval_over_seeds():
+    scores = np.random.default_rng(0).random((6, 4))
+    jack = jackknife_seeds([scores], lambda s: float(s.mean())).interval
+    plain = mean_interval(scores.mean(axis=1)).interval
+    assert (jack.low, jack.high) == pytest.approx((plain.low, plain.high))
+    a, b = np.random.default_rng(1).random((5, 4)), np.random.default_rng(2).random((7, 4))
+    both = jackknife_seeds([a, b], lambda x, y: float(x.mean() - y.mean())).interval
+    welch = difference_interval(a.mean(axis=1), b.mean(axis=1)).interval
+    assert (both.low, both.high) == pytest.approx((welch.low, welch.high))
+
+
+def test_a_jackknife_without_spread_gives_no_interval_and_says_why():
+    assert jackknife_seeds([np.ones((1, 3))], iqm).note == "one seed in an arm: no interval"
+    apart = jackknife_seeds([np.ones((5, 3)), np.zeros((5, 3))], probability_of_improvement)
+    assert (apart.value, apart.interval) == (1.0, None)
+    assert "no spread" in apart.note
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))
+def test_the_interquartile_mean_is_scipys(seeds, suites, stream):
+    scores = np.random.default_rng(stream).random((seeds, suites))
+    assert iqm(scores) == pytest.approx(stats.trim_mean(scores, 0.25, axis=None))
+
+
 def test_a_bootstrap_is_the_same_every_time():
     a, b = (np.random.default_rng(i).random((5, 4)) for i in (0, 1))
     assert bootstrap_seeds([a, b], probability_of_improvement) == bootstrap_seeds([a, b], probability_of_improvement)
@@ -229,7 +280,7 @@ def test_probability_of_improvement_is_antisymmetric_and_half_at_a_tie():
 def test_the_profile_falls_from_one_to_zero():
     scores = np.random.default_rng(0).random((5, 7))
     grid = np.linspace(-0.01, 1, 50)
-    profile, low, high = profile_band(scores, grid, draws=200)
+    profile, low, high = profile_band(scores, grid)
     assert profile == pytest.approx(performance_profile(scores, grid))
     assert profile[0] == 1
     assert profile[-1] == 0

@@ -14,7 +14,7 @@ from analysis.compare import compare
 from analysis.plan import Contrast, read_plan
 from analysis.preregistration import check, expected_hash
 from analysis.summary import OVERALL, summarise
-from analysis.verdict import Verdict, findings, headline, judge, sentence
+from analysis.verdict import Verdict, digest, findings, headline, judge, sentence
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames
 
 PLAN = read_plan(ANALYSIS)
@@ -41,8 +41,23 @@ def test_each_verdict_has_its_words():
     assert judge(same, 0.05) is Verdict.EQUIVALENT
     assert "equivalent on s within 3.0 points" in sentence(same, PLAN)
     assert judge(wide, 0.05) is Verdict.UNDECIDED
-    assert "No difference" in sentence(wide, PLAN)
-    assert "neither was equivalence" in sentence(wide, PLAN)
+    text = sentence(wide, PLAN)
+    low, high = (100 * e for e in (wide.difference.interval.low, wide.difference.interval.high))
+    assert text.startswith("No evidence that EM of gsspo differs from that of grpo on s")
+    assert f"excludes effects above {high:+.1f} points and below {low:+.1f} points" in text
+    assert "equivalence was not shown either" in text
+
+
+def test_groups_on_which_nothing_was_shown_share_one_sentence():
+    groups = {OVERALL: (HIGH, LOW), "a": (HIGH, LOW), "b": WIDE, "c": WIDE}
+    text = digest(findings(rows_of(groups), PLAN), PLAN)
+    assert len(text) == 3
+    assert "averaged over suites" in text[0]
+    assert "is higher than that of grpo on a" in text[1]
+    assert "on any single one of b, c" in text[2]
+    assert "p after Holm" in text[2]
+    groups = {OVERALL: WIDE, "b": WIDE}
+    assert len(digest(findings(rows_of(groups), PLAN), PLAN)) == 2
 
 
 def test_three_seeds_are_said_to_show_nothing_however_far_apart():

@@ -1,0 +1,186 @@
+"""Parse reliability, and how the policy mends what went wrong: malformed turns, injected faults."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from analysis import correction, parsing, slips
+from analysis.compare import Comparison, compare, comparison_table
+from analysis.stats.results import DegenerateInput
+from analysis.verdict import Verdict, findings
+from reports.figures import failures, stability, survival
+from reports.material import Material
+from reports.section import Section, fit_sentence
+
+
+def parse_reliability(m: Material) -> Section:
+    section = Section("parsing", "Parse reliability", stamp=m.stamp)
+    level = m.plan.level
+    section.table(
+        "parse_links",
+        "Malformed turns and what follows in training",
+        parsing.link_table(parsing.link_to_learning(m.frames)),
+        "Strongest lag (steps by which malformed turns lead), Spearman's ρ of changes, averaged over runs; p: circular "
+        "shifts, for the strongest of all lags; p adj.: Holm over the table. EM, never the reward, which contains the "
+        "format score.",
+        note="text",
+        lag="text",
+    )
+    section.table(
+        "instability",
+        "Instability",
+        parsing.instability(m.frames),
+        "Reward-variance cliffs and gradient spikes in training; share of malformed turns in the 3 steps before "
+        "an event "
+        "and in all other steps. Descriptive.",
+    )
+    section.figure(lambda: stability.draw(m.frames, level=level))
+    if m.greedy.episodes.empty:
+        section.text.append("No episodes of the last greedy evaluation were kept.")
+        return section
+    hops = m.greedy.of(m.greedy.episodes["hops"] >= 0)
+    section.figure(lambda: failures.draw_rates(m.frames, parsing.rates(hops, ["arm", "hops"], level), "hops"))
+    section.figure(lambda: failures.draw_rates(m.frames, parsing.rates(m.greedy, ["arm", "suite"], level), "suite"))
+    section.figure(lambda: failures.draw_by_step(m.frames, parsing.rates(m.course, ["arm", "step"], level)))
+    wilson = "Last greedy evaluation; Wilson with the design effect of questions."
+    section.table("parse_rates", "Turns without a parse failure", parsing.rates(m.greedy, ["arm"], level), wilson)
+    section.table(
+        "parse_kinds", "Kinds of failure", parsing.kinds(m.greedy, ["arm"], level), f"Share of turns. {wilson}"
+    )
+    rows = compare(parsing.seed_rates(m.greedy, "suite"), m.contrasts, m.plan)
+    section.table(
+        "parse_contrasts",
+        "Differences in parse rate",
+        comparison_table(rows),
+        f"Exact seed permutation, p adj.: {m.plan.correction_name} over suites; exploratory.",
+        interval="drop",
+        test="drop",
+        role="drop",
+        p_equivalence="drop",
+    )
+    section.text += _claims(rows, m, "the parse rate")
+    try:
+        em, odds = parsing.complexity(m.greedy, level)
+        for fit, what in ((em, "EM on failure share × hops"), (odds, "malformed episode on hops")):
+            section.text.append(fit_sentence(fit, what))
+    except DegenerateInput as reason:
+        section.say(str(reason))
+    return section
+
+
+def _claims(rows: Sequence[Comparison], m: Material, what: str) -> list[str]:
+    """Sentences on the differences that were shown; exploratory, whatever the contrast is for the primary metric."""
+    other = [replace(r, contrast=replace(r.contrast, confirmatory=False)) for r in rows]
+    return [f.sentence for f in findings(other, m.plan, what) if f.verdict in (Verdict.HIGHER, Verdict.LOWER)]
+
+
+def self_correction(m: Material) -> Section:
+    section = Section("correction", "Self-correction", stamp=m.stamp)
+    frames, level = m.frames, m.plan.level
+    if m.greedy.episodes.empty:
+        section.text.append("No episodes of the last greedy evaluation were kept.")
+        return section
+    first, back = slips.slip_curves(m.greedy, level)
+    section.figure(
+        lambda: survival.draw(
+            frames,
+            first,
+            "turns_to_failure",
+            "Turns to the first parse failure",
+            "Share of episodes without a parse failure yet, by turn; censored where the episode ends",
+            "turn",
+        )
+    )
+    section.figure(
+        lambda: survival.draw(
+            frames,
+            back,
+            "turns_to_recovery",
+            "Turns from a malformed turn to a well-formed one",
+            "Episodes with a malformed turn: share not yet back to a well-formed one; censored where the episode ends",
+            "turns since the first malformed turn",
+        )
+    )
+    tables = {
+        arm: slips.failure_transitions(m.everything.of(m.everything.episodes["arm"] == arm)) for arm in frames.arms
+    }
+    section.figure(lambda: failures.draw_transitions(frames, tables, ", ".join(m.splits)))
+    moves = slips.operator_transitions(m.everything)
+    section.table(
+        "operator_transitions",
+        "What follows a call that failed or was faulted",
+        moves.rename_axis("turn").reset_index(),
+        f"Counts over all arms, of the operator called (rows) and the next action (columns); {', '.join(m.splits)}.",
+    )
+    looks = slips.second_looks(m.greedy)
+    section.table(
+        "second_looks",
+        "What a second look does to an answer",
+        slips.second_look_table(looks, level),
+        "Episodes that called Review, Revise or ScEnsemble after an operator had given a candidate answer; hurt: a "
+        "right candidate ended in a wrong answer, Wilson with the design effect of questions.",
+    )
+    if looks.empty:
+        section.text.append("No episode reviewed a candidate answer.")
+    try:
+        _faults(m, section)
+    except DegenerateInput as reason:
+        section.text.append(f"Injected faults: {reason}.")
+    return section
+
+
+def _faults(m: Material, section: Section) -> None:
+    frames, level = m.frames, m.plan.level
+    pairs = correction.exposures(m.everything, frames=frames)
+    section.figure(
+        lambda: survival.draw(
+            frames,
+            correction.recovery_curves(pairs, level),
+            "fault_recovery",
+            "Turns to recovery from a fault",
+            "Exposures: share not yet recovered; episodes that never do are censored at the cap",
+            "turns since the faulted call",
+        )
+    )
+    listed = [(["arm"], "by arm"), (["arm", "fault"], "by fault"), (["arm", "suite"], "by suite")]
+    if pairs["pool"].nunique() > 1:
+        listed.append((["pool"], "by pool of operators"))
+    for by, title in listed:
+        section.table(
+            f"faults_{by[-1]}",
+            f"Injected faults {title}",
+            correction.table(pairs, by, level),
+            "Exposures: the policy read a fault and went on. Recovered: right all the same (Wilson, design effect of "
+            "questions). Effect: EM with the fault minus EM of the fault-free twin, t over seeds. Hurt: of right twins "
+            "the share that ended wrong.",
+        )
+    section.table(
+        "after_fault",
+        "What follows a fault",
+        correction.after_fault(pairs),
+        "Next action after the faulted call; twin count: of the fault-free twins in the same turn.",
+    )
+    for contrast in m.contrasts:
+        try:
+            fit = correction.interaction(pairs, contrast, level)
+        except DegenerateInput as reason:
+            section.say(str(reason))
+            continue
+        section.text.append(fit_sentence(fit, f"EM on fault × arm, {contrast.label}"))
+    for name, title, values in (
+        ("recovery_contrasts", "Differences in P(recover | fault)", correction.seed_recovery(pairs)),
+        ("effect_contrasts", "Differences in the effect of a fault", correction.seed_effects(pairs, "fault")),
+    ):
+        rows = compare(values, m.contrasts, m.plan)
+        section.table(
+            name,
+            title,
+            comparison_table(rows, "measure"),
+            f"Exact seed permutation, p adj.: {m.plan.correction_name} over the rows of a contrast; exploratory.",
+            interval="drop",
+            test="drop",
+            role="drop",
+            p_equivalence="drop",
+        )
+        section.text += _claims(rows, m, "P(recover)" if name.startswith("recovery") else "the effect of a fault")
