@@ -1,7 +1,7 @@
 """Door: run a sweep.
 
     python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--plan [--gpus 1x80GB]]
-                            [--only GLOB] [--limit N] [--out runs]
+                            [--small] [--only GLOB] [--limit N] [--out runs]
 
 The same command again goes on where the last one stopped. Exit status: 0 all finished, 1 a trial failed, 2 a
 configuration that cannot run (or a plan that does not fit), 130 stopped by the user.
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change a setting, such as steps=5 or seeds=3"
     )
+    parser.add_argument("--small", action="store_true", help="the study's small mode: minutes, to see it work")
     parser.add_argument("--dry-run", action="store_true", help="show the trials, their cost and what they could show")
     parser.add_argument("--plan", action="store_true", help="show the memory a trial takes, and whether it fits")
     parser.add_argument("--gpus", metavar="1x80GB", help="with --plan: the GPUs to fit (default: this machine's)")
@@ -37,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")
     try:
-        spec = load_sweep(options.file, options.overrides)
+        spec = load_sweep(options.file, options.overrides, small=options.small)
     except ConfigError as error:
         print(error.render(), file=sys.stderr)
         return 2

@@ -31,7 +31,8 @@ def seeds_differ(root: Node) -> list[Problem]:
     ]
 
 
-def exclusions_apply(root: Node, axes: Axes) -> list[Problem]:
+def exclusions_apply(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem]:
+    """Each rule names swept settings and values they take; a narrowed axis may have lost some."""
     problems = []
     rules = find(root, "exclude")
     listed = rules.value if rules is not None and isinstance(rules.value, list) else []
@@ -40,7 +41,7 @@ def exclusions_apply(root: Node, axes: Axes) -> list[Problem]:
             if name not in axes:
                 hint = did_you_mean(name, axes)
                 problems.append(Problem(node.key_at or node.at, f"exclude names {name!r}, which is not swept", hint))
-            elif plain(node) not in [plain(value) for value in axes[name]]:
+            elif name not in narrowed and plain(node) not in [plain(value) for value in axes[name]]:
                 problems.append(Problem(node.at, f"{name} never takes the value {plain(node)!r}"))
         if not rule.value:
             problems.append(Problem(rule.at, "this rule is empty and would exclude every trial"))

@@ -64,10 +64,15 @@ class SweepSpec:
         return {**data, "overrides": list(self.overrides), "preregistration": self.preregistration, "base": base}
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = (), checks: Sequence[Check] = CHECKS) -> SweepSpec:
-    """Read, override and check a sweep file. Raises ConfigError with every problem."""
+def load_sweep(
+    path: str | Path, overrides: Sequence[str] = (), checks: Sequence[Check] = CHECKS, *, small: bool = False
+) -> SweepSpec:
+    """Read, override and check a sweep file; `small` puts its own `small:` before the overrides.
+
+    Raises ConfigError with every problem.
+    """
     root = read_file(Path(path))
-    parsed = parse_overrides(overrides)
+    parsed = (_small_mode(root) if small else []) + parse_overrides(overrides)
     root, trial_overrides = _apply_to_sweep(root, parsed)
     problems: list[Problem] = []
     root = _spread_seeds(root)
@@ -82,7 +87,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), checks: Sequence
         if _has_values(axis)
     }
     narrowed = {name.removeprefix("parameters.") for name, _ in parsed}
-    problems += seeds_differ(root) + exclusions_apply(root, axes) + contrast_is_swept(root, axes, narrowed)
+    problems += seeds_differ(root) + exclusions_apply(root, axes, narrowed) + contrast_is_swept(root, axes, narrowed)
     base = _base_layers(root, problems)
     cells = _check_cells(root, axes, base, trial_overrides, checks, problems) if base is not None else []
     if problems or file is None:
@@ -159,6 +164,17 @@ def _apply_to_sweep(root: Node, parsed: list[tuple[str, Node]]) -> tuple[Node, l
         else:
             rest.append((name, node))
     return root, rest
+
+
+def _small_mode(root: Node) -> list[tuple[str, Node]]:
+    """What `--small` changes, as overrides; among them the name, so that its trials stand apart."""
+    changes = find(root, "small")
+    if changes is None or not changes.is_mapping or not changes.value:
+        at = changes.at if changes is not None else root.at
+        raise ConfigError([Problem(at, "this study has no small mode", "add small: {seeds: 2, steps: 4}")])
+    name = find(root, "name")
+    named = [("name", replace(name, value=f"{name.value}-small"))] if name and isinstance(name.value, str) else []
+    return named + list(changes.value.items())
 
 
 def _axes(root: Node) -> list[tuple[str, Node]]:

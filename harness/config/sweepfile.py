@@ -12,6 +12,7 @@ resources: {cpus_per_trial: 1}
 analysis: {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset},
            margin: 0.03, alpha: 0.05, correction: holm, threshold: 0.5}
 tracking: {uri: sqlite:///runs/mlflow.db, experiment: granularity}
+small: {seeds: 2, steps: 4, data.eval_questions: 4}     # what --small changes
 """
 
 from __future__ import annotations
@@ -109,3 +110,5 @@ class SweepFile(Section):
     resources: Resources = Resources()
     analysis: Analysis | None = None
     tracking: Tracking = Tracking()
+    small: dict[str, Any] = Field(default_factory=dict)
+    """Overrides of `--small`, which runs the study in minutes, to see it work, under the name NAME-small."""

@@ -235,3 +235,26 @@ def test_the_number_of_trials_is_the_product_of_axes_and_seeds(tmp_path_factory,
     path.write_text(f"name: s\nhypothesis: h\nprofile: tiny\nseeds: {seeds}\n{axis}\n")
     trials = expand(load_sweep(path, checks=()), "c")
     assert [(t.seed, t.axes["objective.preset"]) for t in trials] == list(itertools.product(range(seeds), values))
+
+
+def test_the_small_mode_changes_what_the_file_says_and_stands_apart(sweep_file):
+    assert load_sweep(sweep_file).name == "demo"
+    with sweep_file.open("a") as handle:
+        handle.write("small: {seeds: [0], steps: 1, parameters.update.learning_rate: [1e-4], data.eval_questions: 2}\n")
+    assert len(expand(load_sweep(sweep_file), "v1")) == 6
+    small = load_sweep(sweep_file, ["data.eval_questions=3"], small=True)
+    assert small.name == "demo-small"
+    trials = expand(small, "v1")
+    assert [(t.seed, t.config.steps, t.config.data.eval_questions) for t in trials] == [(0, 1, 3)] * 2
+
+
+def test_a_study_without_a_small_mode_says_what_to_add(sweep_file):
+    with pytest.raises(ConfigError, match=r"demo.yaml:1:1.*no small mode"):
+        load_sweep(sweep_file, small=True)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_every_shipped_study_has_a_small_mode_of_few_trials(path):
+    spec = load_sweep(path, small=True, checks=())
+    assert len(spec.cells) <= 24
+    assert all(config.steps <= 6 for _, config in spec.cells)
