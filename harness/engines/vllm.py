@@ -110,7 +110,8 @@ class VllmEngine:
             for r, n in zip(requests, room, strict=True)
         ]
         prompts = [{"prompt_token_ids": list(r.context)} for r in requests]
-        outputs = self._llm.generate(prompts, sampling, use_tqdm=False)
+        with torch.random.fork_rng(devices=[]):  # vLLM draws from the process's generator even for seeded requests
+            outputs = self._llm.generate(prompts, sampling, use_tqdm=False)
         return [_generation(o.outputs[0], params.stop_token) for o in outputs]
 
     def release(self, sequence_ids: Sequence[int]) -> None:
