@@ -159,6 +159,7 @@ def update_settings(config: TrialConfig) -> UpdateSettings:
         temperature=config.rollout.temperature,
         autocast=u.autocast,
         seed=config.seed,
+        importance_cap=o.importance_cap,
     )
 
 

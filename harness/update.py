@@ -21,6 +21,7 @@ from harness.objectives.advantages import group_relative
 from harness.objectives.batch import segment_batch
 from harness.objectives.clip import Clip
 from harness.objectives.loss import ObjectiveOutput, kl_k3, policy_objective, summarize
+from harness.objectives.mismatch import Mismatch, mismatch, truncated_importance
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.policy.forward import MicroBatch, micro_batches
 from harness.types import Group, Trajectory
@@ -42,6 +43,8 @@ class UpdateSettings:
     temperature: float
     autocast: bool
     seed: int
+    importance_cap: float | None = None
+    """Of `truncated_importance`; None: no weights, the sampler's log-probs stand for the old policy's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +73,18 @@ def policy_update(
         raise ValueError("a positive kl_weight needs a reference policy")
     outputs: list[ObjectiveOutput] = []
     records: list[dict[str, float]] = []
+    start = _start_logprobs(model, groups, settings, workers) if settings.importance_cap is not None else None
     for chunk in np.array_split(np.arange(len(groups)), settings.updates_per_batch):
         minibatch = [groups[i] for i in chunk]
-        produced, record = _one_update(model, optimizer, minibatch, clip, settings, reference, workers)
+        produced, record = _one_update(model, optimizer, minibatch, clip, settings, reference, workers, start)
         outputs += produced
         records.append(record)
     stats = {f"update/{k}": float(v) for k, v in summarize(outputs).items()} if outputs else {}
-    # per-update values: the mean; the sampler's gap is measured before the first step moved the policy
+    # per-update values: the mean; the sampler's mismatch is measured before the first step moved the policy
     keys = {k for r in records for k in r}
-    stats |= {f"update/{k}": float(np.mean([r[k] for r in records if k in r])) for k in keys - {"logprob_gap"}}
+    stats |= {f"update/{k}": float(np.mean([r[k] for r in records if k in r])) for k in keys if "/" not in k}
     stats["update/grad_norm_max"] = max(r["grad_norm"] for r in records)
-    if "logprob_gap" in records[0]:
-        stats["sampler/logprob_gap"] = records[0]["logprob_gap"]
+    stats |= {k: v for k, v in records[0].items() if "/" in k}
     stats |= {"update/clip_low": clip.band.low, "update/clip_high": clip.band.high}
     if outputs:
         clip = clip.observe(torch.cat([o.ratio for o in outputs]), torch.cat([o.advantage for o in outputs]))
@@ -96,6 +99,7 @@ def _one_update(
     settings: UpdateSettings,
     reference: Reference | None,
     workers: Collective,
+    start: _StartLogprobs | None,
 ) -> tuple[list[ObjectiveOutput], dict[str, float]]:
     trajectories = [t for g in groups for t in g.trajectories]
     rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
@@ -108,17 +112,25 @@ def _one_update(
     active = [i for i in range(len(trajectories)) if settings.kl_weight > 0 or advantage[i] != 0]
     optimizer.zero_grad(set_to_none=True)
     outputs: list[ObjectiveOutput] = []
-    loss, kl, entropy, gap, n_tokens = 0.0, 0.0, 0.0, 0.0, 0.0
+    loss, kl, entropy, n_tokens = 0.0, 0.0, 0.0, 0.0
+    drift, cap = Mismatch(), settings.importance_cap
+    importances: list[Tensor] = []
     batches = micro_batches([trajectories[i] for i in active], settings.tokens_per_microbatch)
     for batch, counts in rounds(workers, batches):
         selection = segmentation.select([active[i] for i in batch.indices])
-        old = _sampled_logprobs([trajectories[active[i]] for i in batch.indices])
+        selected = [trajectories[active[i]] for i in batch.indices]
         # the reference first: its activations are gone before the policy's are kept for the backward pass
         ref_logp = reference(batch) if settings.kl_weight > 0 and reference is not None else None
         logp, token_entropy = logprobs(model, batch, settings.temperature, settings.autocast)
-        old = old.to(logp)
+        sampled = _sampled_logprobs(selected).to(logp)
+        old, factors = sampled, weights[selection.segments]
+        if start is not None and cap is not None:
+            old = torch.cat([start[id(t)] for t in selected]).to(logp)
+            importance = truncated_importance(old, sampled, selection.segmentation, cap)
+            factors = factors.to(importance) * importance
+            importances += [importance] if counts else []
         output = policy_objective(
-            logp, old, advantage[selection.trajectories], selection.segmentation, weights[selection.segments], clip.band
+            logp, old, advantage[selection.trajectories], selection.segmentation, factors, clip.band
         )
         total = output.loss
         if ref_logp is not None:
@@ -131,17 +143,24 @@ def _one_update(
         outputs.append(replace(output, loss=output.loss.detach()))
         loss += float(total.detach())
         entropy += float(token_entropy.sum())
-        gap = max(gap, float((logp.detach() - old).abs().max()))
+        drift += mismatch(logp, sampled)
         n_tokens += len(logp)
     loss, kl, entropy, n_tokens = totals(workers, (loss, kl, entropy, n_tokens))
-    gap = max(workers.gather(gap))
+    drift = sum(workers.gather(drift), Mismatch())
+    importances = [x for part in workers.gather(importances) for x in part]
     outputs = [o for part in workers.gather(outputs) for o in part]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))) if n_tokens else 0.0
     record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
     if n_tokens:
         optimizer.step()
-        record |= {"entropy": entropy / n_tokens, "logprob_gap": gap}
+        record |= {"entropy": entropy / n_tokens} | {f"sampler/{k}": v for k, v in drift.means().items()}
+        if importances and cap is not None:
+            together = torch.cat(importances).double()
+            record |= {
+                "importance_mean": float(together.mean()),
+                "importance_capped": float(torch.ge(together, cap).double().mean()),
+            }
         if settings.kl_weight > 0:
             record["kl"] = kl / n_tokens
     return outputs, record
@@ -149,3 +168,22 @@ def _one_update(
 
 def _sampled_logprobs(trajectories: Sequence[Trajectory]) -> Tensor:
     return torch.from_numpy(np.concatenate([t.sampled_logprobs for t in trajectories]))
+
+
+_StartLogprobs = dict[int, Tensor]
+"""Log-probs of a trajectory's policy tokens, [n], by the trajectory's `id`."""
+
+
+@torch.no_grad()
+def _start_logprobs(
+    model: nn.Module, groups: Sequence[Group], settings: UpdateSettings, workers: Collective
+) -> _StartLogprobs:
+    """Under the model before the batch's first update: one more forward pass over the whole batch."""
+    trajectories = [t for g in groups for t in g.trajectories]
+    mine: list[tuple[int, Tensor]] = []
+    for batch, counts in rounds(workers, micro_batches(trajectories, settings.tokens_per_microbatch)):
+        logp, _ = logprobs(model, batch, settings.temperature, settings.autocast)
+        parts = logp.cpu().split([trajectories[i].n_policy_tokens for i in batch.indices])
+        if counts:
+            mine += zip(batch.indices, parts, strict=True)
+    return {id(trajectories[i]): logp for part in workers.gather(mine) for i, logp in part}

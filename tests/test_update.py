@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -118,24 +119,60 @@ def test_under_lora_the_reference_is_the_policy_before_training() -> None:
     assert float((policy_logprobs(policy.model, batch, 1.0, False)[0] - before).abs().max()) > 1e-4
 
 
+def sampled_from(policy: torch.nn.Module, groups: list[Group], shift: float = 0.0) -> list[Group]:
+    """The groups with the log-probs of this very policy in place of the stored ones, `shift` lower."""
+    made = []
+    for g in groups:
+        trajectories = []
+        for t in g.trajectories:
+            (batch,) = micro_batches([t], 10_000)
+            logp = (policy_logprobs(policy, batch, 1.0, False)[0].detach() - shift).tolist()
+            turns, at = [], 0
+            for turn in t.turns:
+                turns.append(replace(turn, logprobs=tuple(min(x, 0.0) for x in logp[at : at + len(turn.tokens)])))
+                at += len(turn.tokens)
+            trajectories.append(replace(t, turns=tuple(turns)))
+        made.append(Group(g.question, tuple(trajectories)))
+    return made
+
+
 def test_several_updates_leave_the_old_policy_where_it_was_sampled() -> None:
     """Ratios are 1 in the first update only: the later ones are measured against the sampling policy."""
-    groups = [group(0), group(0)]
     policy = model()
-    # make the stored log-probs those of this very policy
-    exact = []
-    for t in groups[0].trajectories:
-        (batch,) = micro_batches([t], 10_000)
-        logp = policy_logprobs(policy, batch, 1.0, False)[0].detach().tolist()
-        turns, at = [], 0
-        for turn in t.turns:
-            turns.append(replace(turn, logprobs=tuple(min(x, 0.0) for x in logp[at : at + len(turn.tokens)])))
-            at += len(turn.tokens)
-        exact.append(replace(t, turns=tuple(turns)))
-    sampled = Group(groups[0].question, tuple(exact))
+    (sampled,) = sampled_from(policy, [group(0)])
     optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
     once = policy_update(policy, optimizer, [sampled], FixedClip(0.2, 0.2), SETTINGS).metrics
     assert once["update/ratio_max"] == pytest.approx(1.0, abs=1e-9)
     assert once["sampler/logprob_gap"] < 1e-9
     again = policy_update(policy, optimizer, [sampled], FixedClip(0.2, 0.2), SETTINGS).metrics
     assert again["update/ratio_max"] > 1.001
+
+
+@pytest.mark.parametrize("preset", ["grpo", "gspo", "gsspo"])
+@pytest.mark.parametrize(("shift", "factor"), [(0.1, math.exp(0.1)), (-0.1, math.exp(-0.1)), (0.5, 1.2)])
+def test_a_sampler_that_is_off_by_a_constant_scales_the_gradient_by_the_truncated_ratio(
+    preset: str, shift: float, factor: float
+) -> None:
+    axes = PRESETS[preset]
+    settings = replace(SETTINGS, ratio_unit=axes.ratio_unit, reduction=axes.reduction, tokens_per_microbatch=500)
+    exact, _ = step(sampled_from(model(), [group(0), group(1)]), settings)
+    wrong = sampled_from(model(), [group(0), group(1)], shift)
+    corrected, metrics = step(wrong, replace(settings, importance_cap=1.2))
+    for name, delta in exact.items():
+        torch.testing.assert_close(corrected[name], factor * delta, atol=1e-7, rtol=1e-6)
+    assert metrics["update/ratio_max"] == pytest.approx(1.0, abs=1e-12)  # against the trainer's own old policy
+    assert metrics["update/importance_mean"] == pytest.approx(factor, abs=1e-6)
+    assert metrics["update/importance_capped"] == (1.0 if factor == 1.2 else 0.0)
+    assert metrics["sampler/logprob_gap_mean"] == pytest.approx(abs(shift), abs=1e-6)
+    assert metrics["sampler/kl_k1"] == pytest.approx(-shift, abs=1e-6)
+
+
+def test_the_corrections_old_policy_is_that_of_the_batchs_start_in_every_update() -> None:
+    groups = sampled_from(model(), [group(0), group(1)])
+    settings = replace(SETTINGS, updates_per_batch=2)
+    plain, _ = step(groups, settings)
+    corrected, metrics = step(groups, replace(settings, importance_cap=2.0))
+    for name, delta in plain.items():  # sampler and trainer agree: nothing to correct in the second update either
+        torch.testing.assert_close(corrected[name], delta, atol=1e-9, rtol=0)
+    assert metrics["update/ratio_max"] > 1 + 1e-6
+    assert "update/importance_mean" not in step(groups, settings)[1]

@@ -198,6 +198,8 @@ class Objective(Section):
     clip: Clip
     kl_weight: NonNegative
     """Weight of the token-level k3 estimator of KL to the start policy."""
+    importance_cap: Positive | None = None
+    """Weigh segments by min(trainer / sampler probability, this): for engines whose log-probs differ; null: off."""
 
     @model_validator(mode="before")
     @classmethod

@@ -35,6 +35,7 @@ UPDATES: dict[str, dict[str, Any]] = {
     "lora": {"lora": True, "kl_weight": 0.1},
     "clipped gradient, two updates": {"max_grad_norm": 0.01, "updates_per_batch": 2},
     "no signal": {"mixed": False},
+    "sampler correction": {"importance_cap": 1.1, "updates_per_batch": 2},
 }
 TRIAL = (
     "steps=2", "eval_every=2", "data.eval_questions=3", "data.eval_suites=[world_single]", "data.eval_samples=0",
