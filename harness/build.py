@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -11,21 +11,35 @@ from types import MappingProxyType
 import torch
 
 from harness.config import TrialConfig, code_version, digest, trial_key
-from harness.config.model import EndpointBackend, LocalBackend, SimulatedBackend, VllmEngine
+from harness.config.model import (
+    Bm25,
+    EndpointBackend,
+    Faults,
+    HttpLimits,
+    LocalBackend,
+    SearchR1,
+    SimulatedBackend,
+    VllmEngine,
+    WebSearch,
+)
 from harness.data import DataFolder, subset
 from harness.engines.base import Engine
 from harness.engines.builtin import BuiltinEngine
+from harness.faults import FaultInjector, FaultPlan
+from harness.interfaces import INTERFACES, ActionInterface, CodeInterface, Limits
 from harness.objectives.clip import Clip, FixedClip, MatchedClip
 from harness.operators import SearchSettings, Style, Toolbox
 from harness.operators.backends.simulated import SimulatedLLM, SimulatedRates
-from harness.operators.base import LLMBackend
+from harness.operators.base import LLMBackend, Retriever
 from harness.operators.bm25 import BM25Retriever
+from harness.operators.http import HttpSettings
 from harness.operators.world_knowledge import WorldKnowledge
 from harness.policy.export import export_policy
 from harness.policy.load import LoraSettings, Policy, load_policy, recompute_activations, with_lora
 from harness.policy.warm_start import warm_start
 from harness.prompts.chat import ChatFormat
-from harness.prompts.system import system_prompt
+from harness.prompts.perturbations import Perturbed, parts_of, split_of
+from harness.prompts.system import standard_prompt
 from harness.protocol import RewardWeights
 from harness.rollout import Budgets, Environment
 from harness.types import Passage, Question
@@ -33,18 +47,20 @@ from harness.update import UpdateSettings
 from harness.world import World, load_world
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+VARIANT_SEED = 0
+"""Seed of the faults and perturbations of evaluations."""
 PROMPT_TOKENS = 1280
 """Room for the prompt in the engine's cache, as in the paper's set-up."""
 
 
 @dataclass(frozen=True)
 class TrialData:
-    """Training questions, evaluation questions by suite, and what Search finds its passages in."""
+    """Training questions, evaluation questions by suite, the passages, and what Search finds passages with."""
 
     train: tuple[Question, ...]
     evaluation: Mapping[str, tuple[Question, ...]]
     passages: tuple[Passage, ...]
-    retriever: BM25Retriever
+    retriever: Retriever
 
 
 def base_policy(config: TrialConfig) -> Policy:
@@ -82,11 +98,15 @@ def operator_llm(config: TrialConfig) -> LLMBackend:
         case EndpointBackend():
             from harness.operators.backends.openai import EndpointSettings, OpenAIBackend
 
-            prices = (backend.prompt_price, backend.completion_price)
-            cache = Path(backend.cache) if backend.cache else None
             return OpenAIBackend(
                 EndpointSettings(
-                    backend.base_url, backend.model, prompt_price=prices[0], completion_price=prices[1], cache=cache
+                    backend.base_url,
+                    backend.model,
+                    backend.key_variable,
+                    _http(backend.http),
+                    backend.prompt_price,
+                    backend.completion_price,
+                    Path(backend.cache) if backend.cache else None,
                 )
             )
         case LocalBackend():
@@ -101,13 +121,31 @@ def data(config: TrialConfig) -> TrialData:
     source: World | DataFolder = load_world() if c.source == "world" else DataFolder(Path(c.path or ""))
     train = tuple(q for suite in c.train_suites for q in source.split("train", suite))
     evaluation = {s: subset(source.split(c.eval_split, s), c.eval_questions) for s in c.eval_suites}
-    if isinstance(source, DataFolder):
-        passages = tuple(source.corpus())
-        return TrialData(train, evaluation, passages, BM25Retriever(passages, cache_folder() / "bm25"))
-    return TrialData(train, evaluation, source.passages, world_retriever())
+    passages = tuple(source.corpus()) if isinstance(source, DataFolder) else source.passages
+    return TrialData(train, evaluation, passages, _retriever(config, passages))
+
+
+def _retriever(config: TrialConfig, passages: tuple[Passage, ...]) -> Retriever:
+    from harness.operators.search_http import SearchR1Retriever, WebSearchRetriever
+
+    chosen = config.environment.search.retriever
+    match chosen:
+        case Bm25() if config.data.source == "world":
+            return world_retriever()
+        case Bm25():
+            return BM25Retriever(passages, cache_folder() / "bm25")
+        case SearchR1():
+            return SearchR1Retriever(chosen.url, chosen.form, _http(chosen.http))
+        case WebSearch():
+            return WebSearchRetriever(chosen.url, chosen.key_variable, _http(chosen.http))
+
+
+def _http(limits: HttpLimits) -> HttpSettings:
+    return HttpSettings(**limits.model_dump())
 
 
 def environment(config: TrialConfig, chat: ChatFormat, data: TrialData) -> Environment:
+    """The standard one: no perturbation, no fault."""
     c = config.environment
     style: Style = c.style
     toolbox = Toolbox(
@@ -118,13 +156,67 @@ def environment(config: TrialConfig, chat: ChatFormat, data: TrialData) -> Envir
         search=SearchSettings(c.search.top_k, c.search.snippet_chars),
         observation_chars=c.observation_chars,
     )
+    prompt = standard_prompt(c.pool, style, _interface(config))
     return Environment(
-        system_prompt(c.pool, style),
+        prompt.messages("")[0],
         chat,
         toolbox,
         Budgets(c.max_calls, c.max_turns, c.max_turn_tokens, c.max_response_tokens),
         RewardWeights(config.reward.correct, config.reward.format_penalty, config.reward.no_answer_penalty),
+        prompt.interface,
     )
+
+
+def _interface(config: TrialConfig) -> ActionInterface:
+    c = config.environment
+    if c.interface == "code":  # a program's output is an observation like any other
+        return CodeInterface(Limits(output_chars=c.observation_chars), compact=c.style == "compact")
+    return INTERFACES[c.interface](compact=c.style == "compact")
+
+
+def training_environment(config: TrialConfig, standard: Environment) -> Environment:
+    """The standard environment under the training perturbations, without faults: what a warm start sees."""
+    names = [name for entry in config.environment.perturbations.train for name in parts_of(entry)]
+    return _perturbed(config, standard, names, config.seed)
+
+
+def evaluation_variants(config: TrialConfig, standard: Environment, data: TrialData) -> dict[str, Environment]:
+    """Environments of further evaluations, by split: `eval_fault`, `eval_prompt_<perturbation>`.
+
+    Their randomness is no trial's: every trial meets the same faults and the same words.
+    """
+    variants: dict[str, Environment] = {}
+    faults = config.environment.faults
+    if faults is not None and faults.eval_rate > 0:
+        variants["eval_fault"] = _with_faults(config, standard, data, faults, faults.eval_rate, VARIANT_SEED)
+    for name in config.environment.perturbations.eval:
+        variants[f"eval_prompt_{split_of(name)}"] = _perturbed(config, standard, parts_of(name), VARIANT_SEED)
+    return variants
+
+
+def _perturbed(config: TrialConfig, standard: Environment, names: list[str], seed: int) -> Environment:
+    if not names:
+        return standard
+    c = config.environment
+    perturbed = Perturbed(standard_prompt(c.pool, c.style, standard.interface), tuple(names), seed)
+    return replace(standard, interface=perturbed.interface, reworded=perturbed.messages)
+
+
+def with_training_faults(config: TrialConfig, environment: Environment, data: TrialData) -> Environment:
+    """`environment` with the faults of training, which are other ones in every trial."""
+    faults = config.environment.faults
+    if faults is None or faults.train_rate == 0:
+        return environment
+    return _with_faults(config, environment, data, faults, faults.train_rate, config.seed)
+
+
+def _with_faults(
+    config: TrialConfig, environment: Environment, data: TrialData, faults: Faults, rate: float, seed: int
+) -> Environment:
+    plan = FaultPlan(faults.kinds, rate, seed, faults.positions)
+    knowledge = world_knowledge() if config.data.source == "world" else None
+    injector = FaultInjector(environment.operators, plan, knowledge, [p.title for p in data.passages])
+    return replace(environment, operators=injector)
 
 
 def engine(config: TrialConfig, policy: Policy) -> Engine:
@@ -174,10 +266,11 @@ def start_policy(config: TrialConfig, base: Policy, environment: Environment, da
     lora = LoraSettings(c.lora.rank, c.lora.alpha, c.lora.dropout) if c.lora else None
     start = base
     if c.warm_start == "imitation":
+        prompted = config.environment.model_dump(mode="json", exclude={"faults": True, "perturbations": {"eval"}})
         depends_on = {
             "policy": c.model_dump(mode="json"),
             "data": config.data.model_dump(mode="json", include={"source", "path", "train_suites"}),
-            "environment": config.environment.model_dump(mode="json"),
+            "environment": prompted,
             "code": code_version(),
         }
         start = warm_start(

@@ -15,12 +15,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.types import OperatorResult, Question, Span, Trajectory, Turn
+from harness.signatures import operators_called
+from harness.types import Fault, OperatorResult, Question, Span, Trajectory, Turn
 
 _TEXTS = pa.list_(pa.string())
 
 TIMING = ("generate_s", "operate_s", "latency_s")
 """Columns of a turn that measure time."""
+CALL = pa.struct(
+    [
+        ("operator", pa.string()),
+        ("asked", pa.string()),  # operator input
+        ("text", pa.string()),  # what it returned to the program
+        ("operator_failure", pa.string()),
+        ("fault", pa.string()),
+        ("fault_call", pa.int32()),
+        ("fault_true_text", pa.string()),
+    ]
+)
 
 TURN = pa.struct(
     [
@@ -49,6 +61,7 @@ TURN = pa.struct(
         ("fault", pa.string()),  # kind of an injected fault
         ("fault_call", pa.int32()),
         ("fault_true_text", pa.string()),
+        ("calls", pa.list_(CALL)),  # those a program made (code interface), of which the above is the sum; else empty
     ]
 )
 
@@ -131,7 +144,6 @@ def untimed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _row(episode: Trajectory) -> dict[str, Any]:
     question, reward = episode.question, episode.reward
-    calls = list(episode.calls)
     return {
         "question_id": question.id,
         "question": question.text,
@@ -148,8 +160,8 @@ def _row(episode: Trajectory) -> dict[str, Any]:
         "lenient": reward.lenient,
         "answer": reward.answer,
         "failures": [failure.value for failure in episode.failures],
-        "operators": [t.parsed.action.operator for t in episode.turns if t.parsed.action and t.parsed.action.operator],
-        "faults": sum(call.fault is not None for call in calls),
+        "operators": [name for t in episode.turns for name in operators_called(t)],
+        "faults": sum(len(t.faults) for t in episode.turns),
         "tokens": episode.n_policy_tokens,
         "tokens_seen": episode.n_tokens,
         "turns": [_turn(turn) for turn in episode.turns],
@@ -173,12 +185,28 @@ def _turn(turn: Turn) -> dict[str, Any]:
         "generate_s": turn.generate_s,
         "operate_s": turn.operate_s,
         "observation_tokens": len(turn.observation_tokens),
+        "calls": [_call(call) for call in turn.program_calls],
         **(_result(turn.result) if turn.result else {}),
     }
 
 
+def _call(call: OperatorResult) -> dict[str, Any]:
+    return {
+        "operator": call.operator,
+        "asked": call.asked,
+        "text": call.text,
+        "operator_failure": call.failure.value if call.failure else None,
+        **_fault(call.fault),
+    }
+
+
+def _fault(fault: Fault | None) -> dict[str, Any]:
+    if fault is None:
+        return {}
+    return {"fault": fault.kind, "fault_call": fault.call_index, "fault_true_text": fault.true_text}
+
+
 def _result(result: OperatorResult) -> dict[str, Any]:
-    fault = result.fault
     return {
         "observation": result.text,
         "result_of": result.operator,
@@ -189,9 +217,7 @@ def _result(result: OperatorResult) -> dict[str, Any]:
         "cost_usd": result.cost_usd,
         "cached": result.cached,
         "retries": result.retries,
-        "fault": fault.kind if fault else None,
-        "fault_call": fault.call_index if fault else None,
-        "fault_true_text": fault.true_text if fault else None,
+        **_fault(result.fault),
     }
 
 

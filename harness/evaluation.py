@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.detection import Response, read_faults
 from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine
 from harness.rollout import Environment, rollout
@@ -53,16 +54,89 @@ def evaluate(
         sampled = _play(engine, environment, repeated, seeds, temperature, workers)
         metrics |= {f"eval_sampled/{k}": v for k, v in episode_metrics(sampled).items()}
     for name, episodes in (("em", greedy), ("em_sampled", sampled), ("f1", greedy), ("lenient", greedy)):
-        if not episodes:
-            continue
-        field = name.removesuffix("_sampled")
-        means = []
-        for suite in suites:
-            scores = [getattr(t.reward, field) for t in episodes if t.question.suite == suite]
-            means.append(float(np.mean(scores)))
-            metrics[f"eval/{name}/{suite}"] = means[-1]
-        metrics[f"eval/{name}"] = float(np.mean(means))
+        if episodes:
+            metrics |= _by_suite(f"eval/{name}", episodes, name.removesuffix("_sampled"), suites)
     return Evaluation(metrics, tuple(greedy), tuple(sampled))
+
+
+@dataclass(frozen=True, slots=True)
+class Variants:
+    """Evaluations beside the ordinary one; `episodes` by split, greedy, one a question."""
+
+    metrics: dict[str, float]
+    episodes: dict[str, tuple[Trajectory, ...]]
+
+
+FAULTED, TWIN = "eval_fault", "eval_twin"
+
+
+def evaluate_variants(
+    engine: Engine,
+    environments: Mapping[str, Environment],
+    suites: Mapping[str, Sequence[Question]],
+    greedy: Sequence[Trajectory],
+    workers: Collective = ALONE,
+) -> Variants:
+    """Play the questions of the ordinary evaluation, whose episodes `greedy` are, in further environments, by split.
+
+    Metrics are named after the split: those of `episode_metrics`, and `…/em`, `…/lenient` as in `evaluate`.
+    Of FAULTED also `fault_metrics`. Its twins are `greedy`: equal questions and sampling seeds, so each pair is the
+    same up to its first fault; they are kept as the split TWIN.
+    """
+    questions = [t.question for t in greedy]
+    seeds = [t.sample_seed for t in greedy]
+    metrics: dict[str, float] = {}
+    episodes: dict[str, tuple[Trajectory, ...]] = {}
+    for split, environment in environments.items():
+        played = _play(engine, environment, questions, seeds, 0.0, workers)
+        episodes[split] = tuple(played)
+        metrics |= {f"{split}/{k}": v for k, v in episode_metrics(played).items()}
+        for field in ("em", "lenient"):
+            metrics |= _by_suite(f"{split}/{field}", played, field, suites)
+        if split == FAULTED:
+            episodes[TWIN] = tuple(greedy)
+            metrics |= {f"{split}/{k}": v for k, v in fault_metrics(played, greedy).items()}
+    return Variants(metrics, episodes)
+
+
+def fault_metrics(faulted: Sequence[Trajectory], twins: Sequence[Trajectory]) -> dict[str, float]:
+    """What injected faults did, over pairs of a faulted episode and its twin.
+
+    struck: share of episodes with a fault; exposed: share whose policy read one and took a further turn. Over exposed
+    episodes, if there are any: detected, accepted (of the first fault, as `harness.detection` defines them), recovered
+    (right all the same), em_twin (right without the fault), effect (recovered - em_twin).
+    """
+    readings = [read_faults(t) for t in faulted]
+    exposed = [
+        (first, t.reward.em, twin.reward.em)
+        for found, t, twin in zip(readings, faulted, twins, strict=True)
+        if (first := next((r for r in found if r.exposed), None)) is not None
+    ]
+    metrics = {
+        "struck": sum(any(turn.faults for turn in t.turns) for t in faulted) / len(faulted),
+        "exposed": len(exposed) / len(faulted),
+    }
+    if not exposed:
+        return metrics
+    recovered, twin_em = (float(np.mean([pair[i] for pair in exposed])) for i in (1, 2))
+    return metrics | {
+        "detected": sum(r.response is Response.DETECTED for r, _, _ in exposed) / len(exposed),
+        "accepted": sum(r.response is Response.ACCEPTED for r, _, _ in exposed) / len(exposed),
+        "recovered": recovered,
+        "em_twin": twin_em,
+        "effect": recovered - twin_em,
+    }
+
+
+def _by_suite(
+    name: str, episodes: Sequence[Trajectory], field: str, suites: Mapping[str, Sequence[Question]]
+) -> dict[str, float]:
+    """`name/<suite>`: the mean of a reward's `field`; `name`: the mean over suites."""
+    means = {
+        f"{name}/{suite}": float(np.mean([getattr(t.reward, field) for t in episodes if t.question.suite == suite]))
+        for suite in suites
+    }
+    return means | {name: float(np.mean(list(means.values())))}
 
 
 def _play(

@@ -233,9 +233,6 @@ class FaultInjector:
     def pool(self) -> tuple[str, ...]:
         return self._caller.pool
 
-    def warn(self, reason: str = "") -> OperatorResult:
-        return self._caller.warn(reason)
-
     async def call(self, name: str, text: str, context: CallContext) -> OperatorResult:
         result = await self._caller.call(name, text, context)
         if result.failure is not None or not self._strikes(context):

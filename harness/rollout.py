@@ -16,25 +16,18 @@ import numpy as np
 
 from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
+from harness.interfaces.base import ActionInterface, Execution, Session
 from harness.operators.base import CallContext
+from harness.operators.registry import OPERATORS
 from harness.operators.toolbox import Caller
 from harness.prompts.chat import ChatFormat
-from harness.protocol import (
-    RewardWeights,
-    action_start_char,
-    episode_failures,
-    episode_reward,
-    parse_turn,
-    render_observation,
-    with_failure,
-)
-from harness.protocol.observation import WHAT_WAS_WRONG
+from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward
 from harness.types import (
+    WARNING_OPERATOR,
     ActionKind,
     Group,
     OperatorResult,
     ParsedTurn,
-    ParseFailure,
     Question,
     StopReason,
     Trajectory,
@@ -54,13 +47,24 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Everything outside the policy: instructions, operators, limits, reward."""
+    """Everything outside the policy: instructions, operators, limits, reward, and how the policy acts.
+
+    `reworded` gives a question's (system, user) messages where `system_prompt` and the question are not used as they
+    are.
+    """
 
     system_prompt: str
     chat: ChatFormat
     operators: Caller
     budgets: Budgets
     reward: RewardWeights
+    interface: ActionInterface
+    reworded: Callable[[Question], tuple[str, str]] | None = None
+
+    def prompt(self, question: Question) -> tuple[int, ...]:
+        """Tokens of an episode's opening."""
+        system, user = (self.system_prompt, question.text) if self.reworded is None else self.reworded(question)
+        return self.chat.prompt(system, user)
 
 
 @dataclass(slots=True)
@@ -72,6 +76,7 @@ class _Episode:
     seed: int
     prompt: tuple[int, ...]
     context: list[int]
+    session: Session
     turns: list[Turn] = field(default_factory=list)
     calls: int = 0
     stop: StopReason | None = None
@@ -94,9 +99,10 @@ def rollout(
     turn as it ends, with the episode's index.
     """
     episodes = []
+    signatures = [OPERATORS[name] for name in environment.operators.pool]
     for i, (question, seed) in enumerate(zip(questions, seeds, strict=True)):
-        prompt = environment.chat.prompt(environment.system_prompt, question.text)
-        episodes.append(_Episode(i, question, seed, prompt, list(prompt)))
+        prompt = environment.prompt(question)
+        episodes.append(_Episode(i, question, seed, prompt, list(prompt), environment.interface.start(signatures)))
     asyncio.run(_play(engine, environment, episodes, temperature, watch))
     engine.release([e.index for e in episodes])
     return [_trajectory(e, environment) for e in episodes]
@@ -159,15 +165,11 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
     """Parse what was sampled, act on it, and leave the episode stopped or ready for its next turn."""
     chat, budgets = environment.chat, environment.budgets
     text = chat.text(generation.tokens)
-    parsed = parse_turn(text, environment.operators.pool, truncated=not generation.stopped)
-    over_budget = (
-        parsed.action is not None and parsed.action.kind is ActionKind.TOOL and episode.calls >= budgets.max_calls
-    )
-    if over_budget:
-        parsed = with_failure(parsed, ParseFailure.OVER_BUDGET)
+    parsed = environment.interface.parse(text, environment.operators.pool, truncated=not generation.stopped)
     begun = time.perf_counter()
-    result = await _act(episode, parsed, environment)
+    execution = await _act(episode, parsed, environment)
     operate_s = time.perf_counter() - begun
+    parsed, result = execution.parsed, execution.result
     episode.context += generation.tokens
     observation: tuple[int, ...] = ()
     if result is None:
@@ -176,7 +178,7 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
         episode.stop = StopReason.TURN_BUDGET
     else:
         # a warning names the tags it wants; what an operator returned must not forge any
-        shown = render_observation(result.text, trusted=parsed.action is None)
+        shown = environment.interface.observation(result.text, trusted=parsed.action is None)
         observation = chat.observation(shown, turn_ended=generation.stopped)
         if episode.response_tokens() + len(observation) >= budgets.max_response_tokens:
             episode.stop, observation = StopReason.TOKEN_BUDGET, ()
@@ -190,21 +192,23 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
             result,
             generate_s,
             operate_s,
+            execution.calls if parsed.action is not None and parsed.action.kind is ActionKind.CODE else (),
         )
     )
     episode.context += observation
 
 
-async def _act(episode: _Episode, parsed: ParsedTurn, environment: Environment) -> OperatorResult | None:
-    """The observation of a turn, or None when it answers."""
-    action = parsed.action
-    if action is None:
-        return environment.operators.warn("; ".join(WHAT_WAS_WRONG[f] for f in parsed.failures))
-    if action.kind is ActionKind.ANSWER:
-        return None
-    context = CallContext(episode.question, episode.seed, episode.calls)
-    episode.calls += 1
-    return await environment.operators.call(action.operator or "", action.text, context)
+async def _act(episode: _Episode, parsed: ParsedTurn, environment: Environment) -> Execution:
+    """Do what the turn says, its calls counted; a turn that says nothing executable is warned."""
+    if parsed.action is None:
+        return Execution(parsed, OperatorResult(WARNING_OPERATOR, environment.interface.warning(parsed)))
+
+    async def call(name: str, text: str) -> OperatorResult:
+        context = CallContext(episode.question, episode.seed, episode.calls)
+        episode.calls += 1
+        return await environment.operators.call(name, text, context)
+
+    return await episode.session.execute(parsed, call, environment.budgets.max_calls - episode.calls)
 
 
 def _trajectory(episode: _Episode, environment: Environment) -> Trajectory:

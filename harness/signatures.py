@@ -33,8 +33,8 @@ def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     """
     n = len(trajectories)
     turns = [t for e in trajectories for t in e.turns]
-    called = [t.parsed.action.operator for t in turns if t.parsed.action and t.parsed.action.kind is ActionKind.TOOL]
-    counts = np.unique([c or "" for c in called], return_counts=True)[1] if called else np.ones(1)
+    called = [operator for t in turns for operator in operators_called(t)]
+    counts = np.unique(called, return_counts=True)[1] if called else np.ones(1)
     shares = counts / counts.sum()
     return {
         "reward_mean": float(np.mean([e.reward.total for e in trajectories])),
@@ -103,6 +103,14 @@ class RunningSignatures:
         return cls(tuple(saved["reward_variances"]), tuple(saved["grad_norms"]))
 
 
+def operators_called(turn: Turn) -> tuple[str, ...]:
+    """Operators that a turn called, in order: at most one, or as many as its program did."""
+    action = turn.parsed.action
+    if action is not None and action.kind is ActionKind.TOOL:
+        return (action.operator or "",)
+    return tuple(call.operator for call in turn.program_calls)
+
+
 def longest_run(flags: Sequence[bool]) -> int:
     """Length of the longest run of True."""
     best = run = 0
@@ -118,9 +126,9 @@ def failed_call(turn: Turn) -> bool:
 
 
 def repeated_calls(trajectory: Trajectory) -> int:
-    """Length of the longest run of identical operator calls in successive turns (0: no call)."""
+    """Length of the longest run of identical operator calls (or programs) in successive turns (0: none)."""
     calls = [
-        (a.operator, a.text.strip()) if (a := t.parsed.action) and a.kind is ActionKind.TOOL else None
+        (a.operator, a.text.strip()) if (a := t.parsed.action) and a.kind is not ActionKind.ANSWER else None
         for t in trajectory.turns
     ]
     if not any(calls):
@@ -130,5 +138,5 @@ def repeated_calls(trajectory: Trajectory) -> int:
 
 def is_lazy(trajectory: Trajectory) -> bool:
     """Well formed, wrong, and without a single call."""
-    called = any(t.parsed.action and t.parsed.action.kind is not ActionKind.ANSWER for t in trajectory.turns)
+    called = any(operators_called(t) for t in trajectory.turns)
     return not trajectory.failures and trajectory.reward.em < 1 and not called

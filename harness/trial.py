@@ -22,7 +22,7 @@ from harness import build
 from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective
 from harness.distributed.sharding import shard, unsharded
-from harness.evaluation import evaluate
+from harness.evaluation import evaluate, evaluate_variants
 from harness.policy.load import Policy, reference_of
 from harness.rollout import rollout_groups
 from harness.signatures import RunningSignatures, episode_metrics, group_metrics
@@ -55,7 +55,10 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
     base = build.base_policy(config)
     data = build.data(config)
     environment = build.environment(config, base.chat, data)
-    policy = build.start_policy(config, base, environment, data)
+    variants = build.evaluation_variants(config, environment, data)
+    training = build.training_environment(config, environment)
+    policy = build.start_policy(config, base, training, data)
+    training = build.with_training_faults(config, training, data)
     engine = build.engine(config, policy)
     settings = build.update_settings(config)
     clip = build.clip(config)
@@ -77,7 +80,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
             asked = [next(questions) for _ in range(config.rollout.prompts_per_step)]
             groups = rollout_groups(
                 engine,
-                environment,
+                training,
                 asked,
                 config.rollout.group_size,
                 (config.seed, step),
@@ -107,11 +110,14 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
             done = evaluate(
                 engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature, workers
             )
-            final = done.metrics
+            further = evaluate_variants(engine, variants, data.evaluation, done.greedy, workers)
+            final = done.metrics | further.metrics
             values |= final | {"time/eval_s": time.perf_counter() - begun}
             sink.episodes(step, "eval", done.greedy)
             if done.sampled:
                 sink.episodes(step, "eval_sampled", done.sampled)
+            for split, episodes in further.episodes.items():
+                sink.episodes(step, split, episodes)
         if build.saves_at(config, step):
             sink.policy(step, partial(build.save_policy, config, unsharded(policy), step))
         sink.metrics(step, values)

@@ -68,6 +68,10 @@ class OperatorFailure(StrEnum):
     PROGRAM_ERROR = "program_error"  # code interface: the policy's program ended in an error
 
 
+WARNING_OPERATOR = "WarningOp"
+"""`OperatorResult.operator` of what the environment says to a turn it cannot execute."""
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A retrievable text. `text` excludes the title."""
@@ -173,6 +177,7 @@ class OperatorResult:
     cached: bool = False
     retries: int = 0
     fault: Fault | None = None
+    asked: str = ""  # the input, where the turn does not show it as such (a call that a program made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,8 @@ class Turn:
     the sampling policy (natural log, same length). `action_start` is the index of the first token of the action
     half (`len(tokens)` if there is none). `observation_tokens` is empty after the last turn. `generate_s` is how long
     the engine took for the batch that the turn was sampled in, `operate_s` how long its operator took (seconds);
-    neither is part of what makes two turns equal.
+    neither is part of what makes two turns equal. `program_calls` are the operator calls of a program (code
+    interface), of which `result` is the sum; otherwise `result` is the call's.
     """
 
     tokens: tuple[int, ...]
@@ -194,6 +200,7 @@ class Turn:
     result: OperatorResult | None = None
     generate_s: float = field(default=0.0, compare=False)
     operate_s: float = field(default=0.0, compare=False)
+    program_calls: tuple[OperatorResult, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.tokens:
@@ -204,6 +211,12 @@ class Turn:
             raise ValueError(f"action_start {self.action_start} outside a turn of {len(self.tokens)} tokens")
         if any(math.isnan(lp) or lp > 1e-6 for lp in self.logprobs):
             raise ValueError("a log-probability is NaN or positive")
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Faults injected into this turn's calls, in order."""
+        calls = self.program_calls or ((self.result,) if self.result is not None else ())
+        return tuple(call.fault for call in calls if call.fault is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ file shows what a trial runs with. Unknown keys and wrong types are errors (no s
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -16,6 +18,7 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+AnyNames = Annotated[tuple[str, ...], Field(strict=False)]
 
 ProfileName = Literal["tiny", "smollm2", "qwen7b"]
 PresetName = Literal["grpo", "gspo", "gsspo"]
@@ -98,9 +101,74 @@ class Data(Section):
         return self
 
 
+def _variable(value: str) -> str:
+    """Says nothing of the value: somebody may have put the key itself here."""
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
+        raise PydanticCustomError("variable", "must be the name of an environment variable in capitals, never a key")
+    return value
+
+
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise PydanticCustomError("address", "must be http(s)://host[:port]/path")
+    if parts.username or parts.password:
+        raise PydanticCustomError("address", "must hold no user or password: name a variable in key_variable")
+    return value
+
+
+Variable = Annotated[str, AfterValidator(_variable)]
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class HttpLimits(Section):
+    """Bounds of every request to a service; `deadline_s` for a request with all its attempts, `attempt_s` for one."""
+
+    concurrency: Count = 16
+    deadline_s: Positive = 120.0
+    attempt_s: Positive = 60.0
+    max_attempts: Count = 4
+    backoff_s: Positive = 0.5
+    """Waits between attempts double from here, half of each at random, up to `backoff_max_s`."""
+    backoff_max_s: Positive = 20.0
+
+
+class Bm25(Section):
+    """In process, over the passages of the data."""
+
+    kind: Literal["bm25"]
+
+
+class SearchR1(Section):
+    """A server that speaks Search-R1's protocol."""
+
+    kind: Literal["search_r1"]
+    url: Address
+    """The whole address, `/retrieve` included."""
+    form: Literal["queries", "query"] = "queries"
+    """Whether a request holds a list of queries or one."""
+    http: HttpLimits = HttpLimits()
+
+
+class WebSearch(Section):
+    """A JSON web-search API of Serper's form; what it returns changes with time."""
+
+    kind: Literal["web"]
+    url: Address
+    key_variable: Variable = "SEARCH_API_KEY"
+    """Environment variable that holds the key."""
+    http: HttpLimits = HttpLimits()
+
+
+Retriever = Annotated[Bm25 | SearchR1 | WebSearch, Field(discriminator="kind")]
+
+
 class Search(Section):
+    """What the operator Search asks and shows."""
+
     top_k: Count
     snippet_chars: Count
+    retriever: Retriever
 
 
 class SimulatedBackend(Section):
@@ -121,9 +189,12 @@ class EndpointBackend(Section):
     """Any OpenAI-compatible endpoint. The key comes from the environment, never from a file."""
 
     kind: Literal["openai"]
-    base_url: Annotated[str, Field(pattern="^https?://")]
+    base_url: Address
     """Ends before `/chat/completions`."""
     model: Annotated[str, Field(min_length=1)]
+    key_variable: Variable = "OPENAI_API_KEY"
+    """Environment variable that holds the key; none is sent if it is not set."""
+    http: HttpLimits = HttpLimits()
     prompt_price: NonNegative = 0.0
     """US dollars for a million tokens, as `completion_price`."""
     completion_price: NonNegative = 0.0
@@ -141,8 +212,34 @@ class LocalBackend(Section):
 Backend = Annotated[SimulatedBackend | EndpointBackend | LocalBackend, Field(discriminator="kind")]
 
 
+class Perturbations(Section):
+    """Other prompts than the standard one, by name; `a+b` applies both."""
+
+    train: AnyNames
+    """Applied together in every training episode, and in the warm start's."""
+    eval: AnyNames
+    """Each a further evaluation beside the one under the standard prompt."""
+
+
+class Faults(Section):
+    """Faults injected into operator results."""
+
+    kinds: Names
+    positions: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1, strict=False)] | None
+    """Calls of an episode that may be struck, from 0; null: all."""
+    train_rate: Fraction
+    """Share of these calls that are struck in training."""
+    eval_rate: Fraction
+    """In a further evaluation, whose fault-free twins are the ordinary one's episodes; 0: no such evaluation."""
+
+
 class Environment(Section):
     """What the policy may do, and for how long."""
+
+    interface: Literal["natural", "code"]
+    """natural: a call or an answer a turn, between tags; code: a small program a turn, over the same operators."""
+    perturbations: Perturbations
+    faults: Faults | None
 
     pool: Annotated[str | tuple[str, ...], BeforeValidator(_pool)]
     """Operator names, or the name of a pool."""

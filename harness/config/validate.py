@@ -140,7 +140,74 @@ def rates_exist(tree: Node) -> list[Problem]:
     ]
 
 
-CHECKS: tuple[Check, ...] = (files_exist, operators_exist, suites_exist, rates_exist)
+def perturbations_apply(tree: Node) -> list[Problem]:
+    """Perturbations exist, and can be applied together to the prompt that the trial has."""
+    from harness.interfaces import INTERFACES
+    from harness.prompts.perturbations import parts_of, problem_of, split_of
+    from harness.prompts.system import standard_prompt
+
+    nodes = {field: find(tree, f"environment.perturbations.{field}") for field in ("train", "eval")}
+    listed = {field: node.value for field, node in nodes.items() if node is not None and isinstance(node.value, list)}
+    interface, pool, style = (find(tree, f"environment.{name}") for name in ("interface", "pool", "style"))
+    if interface is None or interface.value not in INTERFACES or pool is None or style is None:
+        return []
+    try:
+        prompt = standard_prompt(plain(pool), plain(style), INTERFACES[interface.value]())
+    except (ValueError, TypeError):  # the pool is wrong, which is another check's to say
+        return []
+    problems = []
+    train = [node for node in listed.get("train", []) if isinstance(node.value, str)]
+    names = [name for node in train for name in parts_of(node.value)]
+    message = problem_of(names, prompt)
+    if message is not None:
+        at = next((node for node in train if set(parts_of(node.value)) & set(message.split())), train[0])
+        problems.append(Problem(at.at, message))
+    seen: set[str] = set()
+    for node in listed.get("eval", []):
+        if not isinstance(node.value, str):
+            continue
+        message = problem_of(parts_of(node.value), prompt)
+        if message is None and split_of(node.value) in seen:
+            message = f"{node.value} is evaluated twice"
+        if message is not None:
+            problems.append(Problem(node.at, message))
+        seen.add(split_of(node.value))
+    return problems
+
+
+def faults_exist(tree: Node) -> list[Problem]:
+    """Kinds of fault exist, and can strike an operator of the pool."""
+    from harness.faults import FAULTS
+    from harness.operators import resolve_pool
+
+    kinds, pool = find(tree, "environment.faults.kinds"), find(tree, "environment.pool")
+    if kinds is None or not isinstance(kinds.value, list) or pool is None:
+        return []
+    try:
+        operators = set(resolve_pool(plain(pool)))
+    except (ValueError, TypeError):
+        return []
+    problems = []
+    for node in kinds.value:
+        if not isinstance(node.value, str):
+            continue
+        if node.value not in FAULTS:
+            hint = did_you_mean(node.value, FAULTS)
+            problems.append(Problem(node.at, f"unknown kind of fault {node.value!r}", hint))
+        elif not operators & set(FAULTS[node.value].operators):
+            strikes = ", ".join(FAULTS[node.value].operators)
+            problems.append(Problem(node.at, f"{node.value} strikes {strikes}, and the pool has none of them"))
+    return problems
+
+
+CHECKS: tuple[Check, ...] = (
+    files_exist,
+    operators_exist,
+    suites_exist,
+    rates_exist,
+    perturbations_apply,
+    faults_exist,
+)
 
 
 def _problem(model: type[BaseModel], tree: Node, entry: dict[str, Any], prefix: str) -> Problem:

@@ -7,7 +7,7 @@ from harness.interfaces.code import CodeInterface
 from harness.interfaces.limits import Limits
 from harness.interfaces.natural import NaturalInterface
 
-INTERFACES: Mapping[str, Callable[[], ActionInterface]] = {"natural": NaturalInterface, "code": CodeInterface}
+INTERFACES: Mapping[str, Callable[..., ActionInterface]] = {"natural": NaturalInterface, "code": CodeInterface}
 """Interfaces by the name a configuration gives."""
 
 __all__ = [

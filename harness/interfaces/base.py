@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.protocol import Grammar
 from harness.types import OperatorResult, ParsedTurn
 
 Call = Callable[[str, str], Awaitable[OperatorResult]]
@@ -71,8 +72,15 @@ class ActionInterface(Protocol):
     def parse(self, text: str, operators: Collection[str], *, truncated: bool = False) -> ParsedTurn:
         """Read a turn; as `harness.protocol.parse_turn`."""
 
-    def describe(self, operators: Sequence[Signature]) -> str:
-        """For the prompt: the operators, and the permitted forms of a turn."""
+    @property
+    def grammar(self) -> Grammar:
+        """How a turn is spelled."""
+
+    def usage(self, operator: Signature) -> str:
+        """How an operator is called, in few tokens."""
+
+    def describe(self, operator: Signature) -> str:
+        """For the prompt: one operator, in a line."""
 
     def start(self, operators: Sequence[Signature]) -> Session:
         """A new episode."""
@@ -80,5 +88,11 @@ class ActionInterface(Protocol):
     def observation(self, text: str, *, trusted: bool = False) -> str:
         """`text` as the policy reads it; as `harness.protocol.render_observation`."""
 
-    def warning(self, parsed: ParsedTurn, operators: Collection[str]) -> str:
+    def warning(self, parsed: ParsedTurn) -> str:
         """The text that answers a turn without an action: what was wrong, and the permitted forms."""
+
+    def turn(self, think: str, call: str) -> str:
+        """A scripted turn that makes the call `Name: input` and reads its result."""
+
+    def answer(self, think: str, text: str) -> str:
+        """A scripted turn that answers."""

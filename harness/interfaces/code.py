@@ -17,13 +17,13 @@ from harness.interfaces.expressions import Answered, Operator
 from harness.interfaces.limits import CodeError, Limits, Meter
 from harness.interfaces.program import read_program
 from harness.interfaces.values import NUMBERS, Value, text_of, type_name
-from harness.protocol import XML_CODE, parse_turn, render_observation, warning_text
+from harness.protocol import XML_CODE, Grammar, Kind, parse_turn, render_observation, warning_text
 from harness.types import OperatorFailure, OperatorResult, ParsedTurn, ParseFailure
 
 RESULT_NAME = "Code"
 """`OperatorResult.operator` of what a program printed."""
 
-_RULES = (
+CODE_RULES = (
     "The code is a small part of Python: assignments, if, for, lists, dicts, slices, f-strings, comprehensions, and "
     "the usual functions and methods of texts and lists. No import, def, class, while or try. Variables are kept "
     "between turns. print(...) shows you a value; answer(...) gives the final answer and ends the episode."
@@ -32,17 +32,22 @@ _RULES = (
 
 @dataclass(frozen=True)
 class CodeInterface:
+    """`compact`: warnings of few tokens."""
+
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.monotonic
+    compact: bool = False
     name: str = "code"
+    grammar: Grammar = XML_CODE
 
     def parse(self, text: str, operators: Collection[str], *, truncated: bool = False) -> ParsedTurn:
         return parse_turn(text, operators, truncated=truncated, grammar=XML_CODE)
 
-    def describe(self, operators: Sequence[Signature]) -> str:
-        lines = [f"- {usage_of(o)}: {o.summary}" for o in operators]
-        forms = XML_CODE.forms()
-        return "\n".join(["Functions:", *lines, _RULES, "Every turn has exactly this form and nothing else:", *forms])
+    def usage(self, operator: Signature) -> str:
+        return usage_of(operator)
+
+    def describe(self, operator: Signature) -> str:
+        return f"- {usage_of(operator)}: {operator.summary}"
 
     def start(self, operators: Sequence[Signature]) -> CodeSession:
         return CodeSession(self, operators)
@@ -50,8 +55,15 @@ class CodeInterface:
     def observation(self, text: str, *, trusted: bool = False) -> str:
         return render_observation(text, grammar=XML_CODE, trusted=trusted)
 
-    def warning(self, parsed: ParsedTurn, operators: Collection[str]) -> str:
-        return warning_text(parsed.failures, [function_name(name) for name in operators], XML_CODE)
+    def warning(self, parsed: ParsedTurn) -> str:
+        return warning_text(parsed.failures, grammar=XML_CODE, compact=self.compact)
+
+    def turn(self, think: str, call: str) -> str:
+        name, _, text = call.partition(": ")
+        return XML_CODE.render(think, Kind.CODE, f"print({function_name(name)}({_arguments(text)}))")
+
+    def answer(self, think: str, text: str) -> str:
+        return XML_CODE.render(think, Kind.CODE, f"answer({_literal(text)})")
 
 
 class CodeSession:
@@ -112,7 +124,7 @@ class _Caller:
         before = self._meter.clock()
         result = await self._call(name, text)
         self._meter.deadline += self._meter.clock() - before  # the program is not charged for the operator's time
-        self.results.append(result)
+        self.results.append(replace(result, asked=text))
         shown = result.text[: self._meter.limits.text_chars]
         self._meter.text(len(shown))
         return shown
@@ -168,6 +180,25 @@ def input_text(signature: Signature, args: Sequence[Value], named: Mapping[str, 
     joined = sum(map(len, elements))
     meter.text(joined)
     return ("" if signature.tags else "\n").join(elements)
+
+
+_INNER = re.compile(r"<([a-z]+)>(.*?)</\1>", re.DOTALL)
+
+
+def _arguments(text: str) -> str:
+    """An operator's input as a function's arguments: elements by name, or the plain text."""
+    found: dict[str, list[str]] = {}
+    for name, content in _INNER.findall(text):
+        found.setdefault(name, []).append(_literal(content))
+    if not found:
+        return _literal(text)
+    return ", ".join(f"{n}={v[0]}" if len(v) == 1 else f"{n}=[{', '.join(v)}]" for n, v in found.items())
+
+
+def _literal(text: str) -> str:
+    """A Python text literal; double quotes, as a name more often holds an apostrophe."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
 
 
 def _without_tags(text: str, names: Sequence[str]) -> str:

@@ -6,24 +6,31 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.interfaces.base import Call, Execution, Signature
-from harness.protocol import XML, Grammar, parse_turn, render_observation, warning_text, with_failure
-from harness.types import ActionKind, OperatorResult, ParsedTurn, ParseFailure
+from harness.protocol import XML, Grammar, Kind, parse_turn, render_observation, warning_text, with_failure
+from harness.types import WARNING_OPERATOR, ActionKind, OperatorResult, ParsedTurn, ParseFailure
 
 
 @dataclass(frozen=True)
 class NaturalInterface:
-    """`grammar` is how a turn is spelled (`harness.protocol.GRAMMARS`). Keeps nothing between turns."""
+    """`grammar` is how a turn is spelled (`harness.protocol.GRAMMARS`); `compact`: warnings of few tokens.
+
+    Keeps nothing between turns.
+    """
 
     grammar: Grammar = XML
+    compact: bool = False
     name: str = "natural"
 
     def parse(self, text: str, operators: Collection[str], *, truncated: bool = False) -> ParsedTurn:
         return parse_turn(text, operators, truncated=truncated, grammar=self.grammar)
 
-    def describe(self, operators: Sequence[Signature]) -> str:
-        lines = [f"- {o.name}: {o.summary}. Input: {o.input_format}. Example: {o.example}" for o in operators]
-        forms = [f"Form {i}: {form}" for i, form in enumerate(self.grammar.forms(), 1)]
-        return "\n".join(["Operators:", *lines, "Every turn has exactly one of these forms and nothing else:", *forms])
+    def usage(self, operator: Signature) -> str:
+        return operator.name
+
+    def describe(self, operator: Signature) -> str:
+        name, _, text = operator.example.partition(": ")
+        example = self.grammar.element(Kind.TOOL, text, name)
+        return f"- {operator.name}: {operator.summary}. Input: {operator.input_format}. Example: {example}"
 
     def start(self, operators: Sequence[Signature]) -> NaturalInterface:
         return self
@@ -31,8 +38,15 @@ class NaturalInterface:
     def observation(self, text: str, *, trusted: bool = False) -> str:
         return render_observation(text, grammar=self.grammar, trusted=trusted)
 
-    def warning(self, parsed: ParsedTurn, operators: Collection[str]) -> str:
-        return warning_text(parsed.failures, operators, self.grammar)
+    def warning(self, parsed: ParsedTurn) -> str:
+        return warning_text(parsed.failures, grammar=self.grammar, compact=self.compact)
+
+    def turn(self, think: str, call: str) -> str:
+        name, _, text = call.partition(": ")
+        return self.grammar.render(think, Kind.TOOL, text, name)
+
+    def answer(self, think: str, text: str) -> str:
+        return self.grammar.render(think, Kind.ANSWER, text)
 
     async def execute(self, parsed: ParsedTurn, call: Call, calls_left: int) -> Execution:
         action = parsed.action
@@ -44,6 +58,6 @@ class NaturalInterface:
             raise ValueError(f"the natural interface executes calls and answers, not {action.kind}")
         if calls_left <= 0:
             refused = with_failure(parsed, ParseFailure.OVER_BUDGET)
-            return Execution(refused, OperatorResult("WarningOp", self.warning(refused, ())))
+            return Execution(refused, OperatorResult(WARNING_OPERATOR, self.warning(refused)))
         result = await call(action.operator, action.text)
         return Execution(parsed, result, (result,))

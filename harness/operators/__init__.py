@@ -1,7 +1,7 @@
 """Operators: what the policy may call. `OPERATORS` lists them, `Toolbox` runs a pool of them."""
 
 from harness.operators.base import CallContext, LLMBackend, LLMRequest, LLMResponse, Retriever, SearchSettings, Style
-from harness.operators.registry import CALLABLE, OPERATORS, POOLS, describe_pool, resolve_pool
+from harness.operators.registry import CALLABLE, OPERATORS, POOLS, did_you_mean, resolve_pool
 from harness.operators.toolbox import Caller, Toolbox
 
 __all__ = [
@@ -17,6 +17,6 @@ __all__ = [
     "SearchSettings",
     "Style",
     "Toolbox",
-    "describe_pool",
+    "did_you_mean",
     "resolve_pool",
 ]

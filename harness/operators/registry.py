@@ -1,4 +1,4 @@
-"""Every operator by name, the named pools, and the prompt text that describes a pool. One explicit dictionary."""
+"""Every operator by name and the named pools. One explicit dictionary."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from harness.operators import generate, judge, search, warning
-from harness.operators.base import OperatorSpec, Style
+from harness.operators.base import OperatorSpec
 
 OPERATORS: Mapping[str, OperatorSpec] = {
     spec.name: spec for spec in (*generate.SPECS, *judge.SPECS, *search.SPECS, warning.SPEC)
@@ -58,17 +58,3 @@ def resolve_pool(pool: str | Sequence[str]) -> tuple[str, ...]:
     if len(set(names)) != len(names):
         raise ValueError(f"the operator pool names an operator twice: {', '.join(names)}")
     return names
-
-
-def describe_pool(pool: str | Sequence[str], style: Style = "full") -> str:
-    """The prompt's text about a pool: one line an operator.
-
-    full: `- Name: summary. Input: format. Example: <tool>…</tool>`; compact: `Name: format`, few tokens.
-    """
-    specs = [OPERATORS[name] for name in resolve_pool(pool)]
-    if style == "compact":
-        return "\n".join(f"{spec.name}: {spec.input_format}" for spec in specs)
-    return "\n".join(
-        f"- {spec.name}: {spec.summary}. Input: {spec.input_format}. Example: <tool>{spec.example}</tool>"
-        for spec in specs
-    )

@@ -26,8 +26,6 @@ class Caller(Protocol):
 
     async def call(self, name: str, text: str, context: CallContext) -> OperatorResult: ...
 
-    def warn(self, reason: str = "") -> OperatorResult: ...
-
 
 class Toolbox:
     """Runs operators. Stateless but for its services: equal calls in equal contexts give equal results.
@@ -95,10 +93,6 @@ class Toolbox:
             return OperatorResult(
                 name, observe.failure_text(name, OperatorFailure.SERVER_ERROR), OperatorFailure.SERVER_ERROR
             )
-
-    def warn(self, reason: str = "") -> OperatorResult:
-        """WarningOp's observation of a turn that cannot be executed."""
-        return self._cut(warning.warning(self._services.style, reason))
 
     def _cut(self, result: OperatorResult) -> OperatorResult:
         return replace(result, text=observe.cut_middle(result.text, self._chars))

@@ -1,11 +1,14 @@
-"""WarningOp: what the environment says to a turn it cannot execute. The policy cannot call it."""
+"""WarningOp: what the environment says to a turn it cannot execute. The policy cannot call it.
+
+Its text on malformed turns comes from `harness.protocol.warning_text`, because the forms it names belong to a grammar.
+"""
 
 from __future__ import annotations
 
-from harness.operators.base import OperatorSpec, Style
-from harness.types import OperatorFailure, OperatorResult
+from harness.operators.base import OperatorSpec
+from harness.types import WARNING_OPERATOR, OperatorFailure, OperatorResult
 
-NAME = "WarningOp"
+NAME = WARNING_OPERATOR
 
 SPEC = OperatorSpec(
     name=NAME,
@@ -15,18 +18,6 @@ SPEC = OperatorSpec(
     run=None,
     needs_llm=False,
 )
-
-FULL_FORMS = (
-    "Every turn must be <think>your reasoning</think> followed by exactly one of "
-    "<tool>OperatorName: input</tool> or <answer>final answer</answer>."
-)
-COMPACT_FORMS = "Write <think>…</think><tool>Name: input</tool> or <think>…</think><answer>…</answer>."
-
-
-def warning(style: Style, reason: str = "") -> OperatorResult:
-    """The format warning, with `reason` (one sentence) before it if given."""
-    forms = COMPACT_FORMS if style == "compact" else FULL_FORMS
-    return OperatorResult(operator=NAME, text=f"{reason} {forms}".strip())
 
 
 def unknown_operator(message: str) -> OperatorResult:

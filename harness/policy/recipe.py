@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_model, save_model
 
+from harness.interfaces import NaturalInterface
 from harness.operators import POOLS, SearchSettings, Toolbox
 from harness.policy.imitation import imitate
 from harness.policy.rename import Renamer
@@ -63,6 +64,7 @@ class Recipe:
     )
 
 
+NATURAL = NaturalInterface(compact=True)
 BUDGETS = Budgets(max_calls=20, max_turns=21, max_turn_tokens=160, max_response_tokens=1200)
 POOL_SHARES = {"minimal": 0.3, "review": 0.15, "revise": 0.15, "optimizer": 0.1, "full": 0.2, "search_only": 0.1}
 
@@ -74,7 +76,7 @@ def make_tokenizer(recipe: Recipe) -> ChatFormat:
     questions = world.split("train")
     texts = [f"{p.title}: {p.text}" for p in world.passages]
     texts += [questions[i].text for i in rng.choice(len(questions), 6000, replace=False)]
-    spoken = [system_prompt(pool, "compact") + "\nsystem\nuser\nassistant\n" for pool in POOLS] + [
+    spoken = [system_prompt(pool, "compact", NATURAL) + "\nsystem\nuser\nassistant\n" for pool in POOLS] + [
         "Find Capital of. Find Country of. Not found. Done. Answer is. Ask. I know. [1] [2] [3] [Answer 1] [Answer 2]"
     ]
     return ChatFormat(train_tokenizer(texts + spoken * 500, recipe.vocab))
@@ -87,11 +89,12 @@ def environments(chat: ChatFormat) -> dict[str, Environment]:
     search = SearchSettings(top_k=2, snippet_chars=220)
     return {
         pool: Environment(
-            system_prompt(pool, "compact"),
+            system_prompt(pool, "compact", NATURAL),
             chat,
             Toolbox(pool, world_expert(), world_retriever(), style="compact", search=search, observation_chars=600),
             BUDGETS,
             RewardWeights(),
+            NATURAL,
         )
         for pool in POOL_SHARES
     }

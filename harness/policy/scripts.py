@@ -8,13 +8,17 @@ the mixture makes the bad decisions the common ones, which is the room that RL h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
+from harness.interfaces import ActionInterface
+from harness.operators import OPERATORS
 from harness.prompts.chat import ChatFormat
+from harness.protocol import Grammar, parse_turn
 from harness.types import Question, Step
 
 Script = Generator[str, str, None]
@@ -166,23 +170,60 @@ def _doubtful(verdict: str) -> bool:
     return any(word in verdict.lower() for word in ("wrong", "incorrect", "doubt", "not "))
 
 
+def spoken(script: Script, interface: ActionInterface) -> Script:
+    """The script in another interface or syntax: the same thoughts, calls and answers, its turns spelt by `interface`.
+
+    Scripts themselves are in the natural interface's XML, and read observations in it. An operator's input becomes a
+    function's arguments where turns are programs.
+    """
+    names = [*OPERATORS]
+    text = next(script, None)
+    while text is not None:
+        parsed = parse_turn(text, names)
+        assert parsed.action is not None, f"a script's turn is malformed: {text}"
+        assert parsed.think is not None
+        think = text[parsed.think.start : parsed.think.end].removeprefix("<think>").removesuffix("</think>")
+        action = parsed.action
+        if action.operator is None:
+            seen = yield interface.answer(think, action.text)
+        else:
+            seen = yield interface.turn(think, f"{action.operator}: {action.text}")
+        try:
+            text = script.send(f"<info>{_unwrapped(seen, interface.grammar)}</info>")
+        except StopIteration:
+            return
+
+
+def _unwrapped(seen: str, grammar: Grammar) -> str:
+    """The text of an observation; the inverse of `wrap_info`, for the one text that is at hand."""
+    start, _, end = grammar.wrap_info("\0").partition(json.dumps("\0")[1:-1] if grammar.name == "json" else "\0")
+    inner = seen.removeprefix(start).removesuffix(end)
+    return str(json.loads(f'"{inner}"', strict=False)) if grammar.name == "json" else inner
+
+
 def malformed(script: Script, rate: float, rng: np.random.Generator) -> Script:
     """The script with a share `rate` of its turns spoilt: think left out, a tag unclosed, or the order reversed."""
     text = next(script, None)
     while text is not None:
         if rng.random() < rate:
+            proper = text
             think, _, action = text.partition("</think>")
+            if not action:  # no XML: half of it is wrong in every syntax
+                action, think = text[len(text) // 2 :], text[: len(text) // 2]
             text = (action, think + action, f"{action}{think}</think>")[int(rng.integers(3))]
             seen = yield text
             # the environment warned instead of acting: say it properly now
-            text = f"{think}</think>{action}"
-            seen = yield text
+            seen = yield proper
         else:
             seen = yield text
         try:
             text = script.send(seen)
         except StopIteration:
             return
+
+
+_OPENS, _CLOSES = "user\n", "\nassistant\n"
+"""What stands around an observation in the chat format, special tokens left out."""
 
 
 class ScriptedEngine:
@@ -210,7 +251,7 @@ class ScriptedEngine:
             text: str = next(script)
         else:
             message = self._chat.tokenizer.decode(request.context[start:], skip_special_tokens=True)
-            begin, end = message.find("<info>"), message.rfind("</info>") + len("</info>")
+            begin, end = message.index(_OPENS) + len(_OPENS), message.rindex(_CLOSES)
             try:
                 text = script.send(message[begin:end])
             except StopIteration:  # a spoilt last turn was not accepted and the script has nothing left to say

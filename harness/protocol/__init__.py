@@ -1,6 +1,6 @@
 """Reading the policy's turns, scoring its answers and wording the environment's. Pure: no I/O, no model."""
 
-from harness.protocol.elements import Grammar, Kind
+from harness.protocol.elements import Grammar, Kind, short_forms
 from harness.protocol.grammars import GRAMMARS
 from harness.protocol.observation import neutralise, render_observation, truncate_middle, warning_text
 from harness.protocol.parse import action_start_char, parse_turn, split_call, with_failure
@@ -27,6 +27,7 @@ __all__ = [
     "normalize_answer",
     "parse_turn",
     "render_observation",
+    "short_forms",
     "split_call",
     "truncate_middle",
     "warning_text",

@@ -82,15 +82,36 @@ class Grammar(Protocol):
     def wrap_info(self, text: str) -> str:
         """`text` as the environment's observation."""
 
+    def element(self, kind: Kind, content: str, operator: str = "") -> str:
+        """One element by itself; `operator` is called with `content` if it is a tool."""
+
     def render(self, think: str, kind: Kind, content: str, operator: str = "") -> str:
-        """A turn of one thought and one action of `kind`; `operator` is called with `content` if that is a tool."""
+        """A turn of one thought and one action of `kind`."""
 
     def forms(self) -> list[str]:
-        """The permitted forms of a turn, one each, as a prompt or a warning shows them."""
+        """The permitted forms of a turn, one each, as a prompt shows them."""
+
+    def rule(self) -> str:
+        """The forms as half a sentence, as a warning names them: "Every turn must be …"."""
+
+
+_HINTS = {Kind.TOOL: "input", Kind.ANSWER: "final answer", Kind.CODE: "your Python code"}
+_THOUGHT = "your reasoning"
 
 
 def forms_of(grammar: Grammar) -> list[str]:
-    hints = {Kind.TOOL: "input", Kind.ANSWER: "your final answer", Kind.CODE: "your Python code"}
-    return [
-        grammar.render("your reasoning", k, hint, "OperatorName") for k, hint in hints.items() if k in grammar.actions
-    ]
+    hints = _HINTS | {Kind.ANSWER: "your final answer"}
+    return [grammar.render(_THOUGHT, k, hint, "OperatorName") for k, hint in hints.items() if k in grammar.actions]
+
+
+def short_forms(grammar: Grammar) -> str:
+    """The permitted forms in few tokens."""
+    hints = {Kind.TOOL: "input", Kind.ANSWER: "…", Kind.CODE: "…"}
+    return " or ".join(grammar.render("…", k, hint, "Name") for k, hint in hints.items() if k in grammar.actions)
+
+
+def rule_of(grammar: Grammar) -> str:
+    """The rule of a grammar whose turns are a think element and then an action element."""
+    actions = [grammar.element(k, hint, "OperatorName") for k, hint in _HINTS.items() if k in grammar.actions]
+    choice = f"exactly one of {' or '.join(actions)}" if len(actions) > 1 else actions[0]
+    return f"{grammar.element(Kind.THINK, _THOUGHT)} followed by {choice}"

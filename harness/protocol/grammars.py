@@ -52,12 +52,17 @@ class HeadingGrammar:
     def wrap_info(self, text: str) -> str:
         return f"### Info\n{text}"
 
+    def element(self, kind: Kind, content: str, operator: str = "") -> str:
+        return f"### {kind.title()}\n" + (f"{operator}: {content}" if kind is Kind.TOOL else content)
+
     def render(self, think: str, kind: Kind, content: str, operator: str = "") -> str:
-        call = f"{operator}: {content}" if kind is Kind.TOOL else content
-        return f"### Think\n{think}\n### {kind.title()}\n{call}"
+        return f"{self.element(Kind.THINK, think)}\n{self.element(kind, content, operator)}"
 
     def forms(self) -> list[str]:
         return forms_of(self)
+
+    def rule(self) -> str:
+        return "of one of these forms:\n" + "\nor\n".join(self.forms())
 
 
 _HEADINGS = {kind.title(): kind for kind in (Kind.THINK, Kind.TOOL, Kind.ANSWER, Kind.INFO)}
@@ -92,12 +97,21 @@ class JsonGrammar:
     def wrap_info(self, text: str) -> str:
         return json.dumps({"info": text}, ensure_ascii=False)
 
+    def element(self, kind: Kind, content: str, operator: str = "") -> str:
+        return json.dumps(_members(kind, content, operator), ensure_ascii=False)
+
     def render(self, think: str, kind: Kind, content: str, operator: str = "") -> str:
-        action = {"tool": operator, "input": content} if kind is Kind.TOOL else {str(kind): content}
-        return json.dumps({"think": think, **action}, ensure_ascii=False)
+        return json.dumps({"think": think, **_members(kind, content, operator)}, ensure_ascii=False)
 
     def forms(self) -> list[str]:
         return forms_of(self)
+
+    def rule(self) -> str:
+        return "one JSON object, " + " or ".join(self.forms())
+
+
+def _members(kind: Kind, content: str, operator: str) -> dict[str, str]:
+    return {"tool": operator, "input": content} if kind is Kind.TOOL else {str(kind): content}
 
 
 # A string runs to its closing quote or the end of the text: an unclosed one is still one token, so no quote is ever

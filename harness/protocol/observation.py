@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from harness.protocol.elements import Grammar
+from harness.protocol.elements import Grammar, short_forms
 from harness.protocol.scanner import XML
 from harness.types import ParseFailure
 
@@ -75,11 +75,8 @@ def render_observation(text: str, *, grammar: Grammar = XML, trusted: bool = Fal
     return grammar.wrap_info(text if trusted else neutralise(text, grammar))
 
 
-def warning_text(failures: Sequence[ParseFailure], operators: Collection[str], grammar: Grammar = XML) -> str:
-    """WarningOp's observation: what was wrong and the permitted forms. Holds nothing the policy wrote."""
-    reasons = "; ".join(WHAT_WAS_WRONG[failure] for failure in failures) or "its form is not permitted"
-    forms = "\n".join(grammar.forms())
-    return (
-        f"Format warning: nothing was executed, because {reasons}. Write one of these forms and nothing else:\n"
-        f"{forms}\nOperators: {', '.join(operators)}."
-    )
+def warning_text(failures: Sequence[ParseFailure], *, grammar: Grammar = XML, compact: bool = False) -> str:
+    """What WarningOp says: what was wrong and the permitted forms. Holds nothing the policy wrote."""
+    reasons = "; ".join(WHAT_WAS_WRONG[failure] for failure in failures)
+    forms = f"Write {short_forms(grammar)}." if compact else f"Every turn must be {grammar.rule()}."
+    return f"{reasons} {forms}".strip()

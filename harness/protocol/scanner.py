@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from harness.protocol.elements import MAX_TAGS, Element, Kind, Reading, forms_of
+from harness.protocol.elements import MAX_TAGS, Element, Kind, Reading, forms_of, rule_of
 from harness.protocol.pairing import pair
 from harness.protocol.recovery import fold, recover
 
@@ -77,12 +77,17 @@ class TagGrammar:
     def wrap_info(self, text: str) -> str:
         return self.wrap(Kind.INFO, text)
 
+    def element(self, kind: Kind, content: str, operator: str = "") -> str:
+        return self.wrap(kind, f"{operator}: {content}" if kind is _TOOL else content)
+
     def render(self, think: str, kind: Kind, content: str, operator: str = "") -> str:
-        call = f"{operator}: {content}" if kind is _TOOL else content
-        return self.wrap(_THINK, think) + self.wrap(kind, call)
+        return self.wrap(_THINK, think) + self.element(kind, content, operator)
 
     def forms(self) -> list[str]:
         return forms_of(self)
+
+    def rule(self) -> str:
+        return rule_of(self)
 
     def read(self, text: str) -> Reading:
         """Split `text` at its tags and pair them. Time and memory linear in its length."""
