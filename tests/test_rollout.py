@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
+from harness.interfaces import NaturalInterface
 from harness.operators.base import CallContext
 from harness.policy.tiny import new_model
 from harness.protocol import RewardWeights
@@ -38,9 +39,6 @@ class Echo:
         await asyncio.sleep(self.delay)
         self.under_way -= 1
         return OperatorResult(name, self.reply)
-
-    def warn(self, reason: str = "") -> OperatorResult:
-        return OperatorResult("WarningOp", f"{reason}. Write <think>...</think><answer>...</answer>")
 
 
 class Speaker:
@@ -86,7 +84,9 @@ def spelt(text: str, seed: int) -> tuple[int, ...]:
 
 def environment(operators: Echo, **budgets: int) -> Environment:
     limits = {"max_calls": 20, "max_turns": 21, "max_turn_tokens": 200, "max_response_tokens": 3000} | budgets
-    return Environment("Operators", chat(), operators, Budgets(**limits), RewardWeights())
+    return Environment(
+        "Operators", chat(), operators, Budgets(**limits), RewardWeights(), NaturalInterface(compact=True)
+    )
 
 
 def play(lines: Sequence[str], operators: Echo | None = None, spelling: int = 0, **budgets: int) -> Trajectory:

@@ -43,7 +43,8 @@ def load_policy_of(target: Target, data: build.TrialData) -> tuple[Policy, Envir
         return policy, build.environment(target.config, policy.chat, data)
     base = build.base_policy(target.config)
     environment = build.environment(target.config, base.chat, data)
-    return build.start_policy(target.config, base, environment, data), environment
+    training = build.training_environment(target.config, environment)
+    return build.start_policy(target.config, base, training, data), environment
 
 
 def engine_of(config: TrialConfig, policy: Policy) -> Engine:
@@ -88,6 +89,7 @@ def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> Tr
     calls = baseline.calls(how)
     changed = {
         "pool": baseline.pool(how),
+        "interface": "natural",
         "style": "compact",
         "max_calls": calls,
         "max_turns": calls + 1,

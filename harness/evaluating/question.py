@@ -25,7 +25,6 @@ from harness.operators import Caller
 from harness.operators.base import CallContext
 from harness.policy.load import PolicyError
 from harness.policy.scripts import ScriptedEngine
-from harness.protocol import parse_turn
 from harness.rollout import Environment, rollout
 from harness.types import OperatorResult, Question
 from harness.world import load_world
@@ -113,9 +112,6 @@ class Unaware:
     async def call(self, name: str, text: str, context: CallContext) -> OperatorResult:
         return await self.inner.call(name, text, replace(context, question=NOBODY_KNOWS))
 
-    def warn(self, reason: str = "") -> OperatorResult:
-        return self.inner.warn(reason)
-
 
 @dataclass(frozen=True)
 class Heard:
@@ -129,7 +125,9 @@ class Heard:
         generations = self.inner.generate(requests, params)
         for g in generations:
             text = self.environment.chat.text(g.tokens)
-            self.show.said(parse_turn(text, self.environment.operators.pool, truncated=not g.stopped))
+            self.show.said(
+                self.environment.interface.parse(text, self.environment.operators.pool, truncated=not g.stopped)
+            )
         return generations
 
     def release(self, sequence_ids: Sequence[int]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.baselines.methods import BASELINES, Settings, majority
 from harness.baselines.plans import PLANS, WRITTEN, Call, answer_of, candidates, read_plan
+from harness.interfaces import NaturalInterface
 from harness.operators import LLMRequest, LLMResponse, Toolbox
 from harness.operators.bm25 import BM25Retriever
 from harness.policy.scripts import ScriptedEngine
@@ -48,7 +49,9 @@ def play(
     passages = [Passage("1", "Chad", "N'Djamena is the capital of Chad."), Passage("2", "Niger", "Niamey is in Niger.")]
     tools = Toolbox(BASELINES[method].pool(how), llm, BM25Retriever(passages), style="compact")
     calls = BASELINES[method].calls(how)
-    environment = Environment("s", chat(), tools, Budgets(calls, calls + 1, 10**6, 10**6), RewardWeights())
+    environment = Environment(
+        "s", chat(), tools, Budgets(calls, calls + 1, 10**6, 10**6), RewardWeights(), NaturalInterface()
+    )
     (episode,) = rollout(
         ScriptedEngine(chat(), [BASELINES[method].script(QUESTION, how)]), environment, [QUESTION], [5], 0
     )

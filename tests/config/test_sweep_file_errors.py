@@ -72,7 +72,7 @@ def test_the_good_file_is_good(tmp_path):
         (
             "steps: 3",
             "environment.backend: {kind: openai, model: x, base_url: ^here}",
-            "environment.backend.base_url must match",
+            "environment.backend.base_url: must be http",
         ),
         (
             "steps: 3",

@@ -14,6 +14,7 @@ from harness.interfaces import CodeInterface, Execution, Limits
 from harness.interfaces.code import CodeSession, function_name
 from harness.operators import CALLABLE, OPERATORS
 from harness.operators.base import read_inputs
+from harness.prompts.system import system_prompt
 from harness.protocol import RewardWeights, episode_reward
 from harness.types import OperatorFailure, OperatorResult, ParseFailure, StopReason
 
@@ -235,7 +236,7 @@ def test_what_an_operator_raises_passes_through() -> None:
 
 
 def test_the_prompt_describes_every_operator_as_a_function() -> None:
-    text = INTERFACE.describe(POOL)
+    text = system_prompt([spec.name for spec in POOL], "full", INTERFACE)
     for spec in POOL:
         assert f"{function_name(spec.name)}(" in text
         assert spec.summary in text
@@ -246,8 +247,8 @@ def test_the_prompt_describes_every_operator_as_a_function() -> None:
 def test_a_turn_in_the_natural_form_is_warned_about_in_the_code_form() -> None:
     parsed = INTERFACE.parse("<think>a</think><tool>Search: x</tool>", CALLABLE)
     assert parsed.action is None
-    assert "<code>" in INTERFACE.warning(parsed, CALLABLE)
-    assert "<tool>" not in INTERFACE.warning(parsed, CALLABLE)
+    assert "<code>" in INTERFACE.warning(parsed)
+    assert "<tool>" not in INTERFACE.warning(parsed)
 
 
 @given(st.text(max_size=200))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from harness.interfaces import INTERFACES, NaturalInterface
-from harness.operators import OPERATORS
+from harness.interfaces import INTERFACES, ActionInterface, CodeInterface, NaturalInterface
+from harness.operators import CALLABLE, OPERATORS
+from harness.prompts.system import system_prompt
 from harness.protocol import parse_turn
 from harness.protocol.grammars import GRAMMARS
 from harness.types import OperatorResult, ParseFailure
@@ -51,7 +54,7 @@ def test_a_turn_without_an_action_cannot_be_executed(interface: NaturalInterface
     parsed = interface.parse("nonsense", NAMES)
     with pytest.raises(ValueError, match="without an action"):
         asyncio.run(interface.start(POOL).execute(parsed, echo, 1))
-    warning = interface.warning(parsed, NAMES)
+    warning = interface.warning(parsed)
     assert "there was no action" in warning
     assert "your reasoning" in warning
 
@@ -60,13 +63,28 @@ def test_a_turn_without_an_action_cannot_be_executed(interface: NaturalInterface
 def test_the_prompt_describes_every_operator_and_forms_that_parse(name: str) -> None:
     grammar = GRAMMARS[name]
     interface = NaturalInterface(grammar)
-    text = interface.describe(POOL)
+    text = system_prompt(NAMES, "full", interface)
     for operator in POOL:
         assert operator.summary in text
         assert operator.input_format in text
     for form in grammar.forms():
         assert form in text
         assert interface.parse(form, ["OperatorName"]).well_formed
+
+
+@pytest.mark.parametrize("make", [*(partial(NaturalInterface, g) for g in GRAMMARS.values()), CodeInterface])
+def test_a_scripted_turn_is_read_as_the_call_it_stands_for(make: Callable[[], ActionInterface]) -> None:
+    interface = make()
+    for spec in (OPERATORS[name] for name in CALLABLE):
+        name, _, asked = spec.example.partition(": ")
+        parsed = interface.parse(interface.turn("so", spec.example), CALLABLE)
+        execution = asyncio.run(interface.start([spec]).execute(parsed, echo, 1))
+        (call,) = execution.calls
+        got = (call.operator, call.text.removeprefix(f"{name} got ").replace("\n", ""))
+        assert got == (name, asked)
+    answered = interface.parse(interface.answer("so", 'say "N\'Djamena"\\n'), CALLABLE)
+    execution = asyncio.run(interface.start(POOL).execute(answered, echo, 1))
+    assert (execution.result, execution.parsed.answer_text) == (None, 'say "N\'Djamena"\\n')
 
 
 def test_the_grammar_is_the_interfaces_only_setting() -> None:

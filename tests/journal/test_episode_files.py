@@ -66,7 +66,7 @@ def test_an_episode_is_read_back_whole(tmp_path):
         "generate_s": 0.0, "operate_s": 0.0,
         "observation": "[1] Ghana", "observation_tokens": 3, "result_of": "Search", "operator_failure": "empty",
         "prompt_tokens": 11, "completion_tokens": 5, "latency_s": 0.25, "cost_usd": 0.001, "cached": True, "retries": 2,
-        "fault": "cut", "fault_call": 0, "fault_true_text": "[1] Ghana: Accra",
+        "fault": "cut", "fault_call": 0, "fault_true_text": "[1] Ghana: Accra",  "calls": [],
     }  # fmt: skip
     assert (turns[1]["action"], turns[1]["answer_text"], turns[1]["observation"]) == (None, "Accra", None)
 

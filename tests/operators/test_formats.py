@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_world import ONE_HOP, call, retriever, run, toolbox
 
-from harness.operators import CALLABLE, OPERATORS, POOLS, CallContext, LLMRequest, LLMResponse, Toolbox, describe_pool
+from harness.interfaces import NaturalInterface
+from harness.operators import CALLABLE, OPERATORS, POOLS, CallContext, LLMRequest, LLMResponse, Toolbox
 from harness.operators.base import Retrieval, SearchSettings, elements
 from harness.operators.observe import cut_middle
 from harness.operators.search import snippet
+from harness.prompts.system import system_prompt
 from harness.types import OperatorFailure
 
 Q = ONE_HOP[7]
@@ -97,7 +99,11 @@ def test_observation_formats() -> None:
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("style", ["full", "compact"])
 def test_documented_operators_are_the_callable_ones(pool: str, style: str) -> None:
-    documented = [line.removeprefix("- ").split(":")[0] for line in describe_pool(pool, style).splitlines()]  # type: ignore[arg-type]
+    prompt = system_prompt(pool, style, NaturalInterface())  # type: ignore[arg-type]
+    if style == "full":
+        documented = re.findall(r"^- (\w+): ", prompt, re.MULTILINE)
+    else:
+        documented = prompt.removeprefix("Operators: ").split(", ")
     box = toolbox(pool=pool)
     callable_ = [
         n for n in OPERATORS if call(box, n, GOOD_INPUT.get(n, "x"), Q).failure is not OperatorFailure.UNKNOWN_OPERATOR
@@ -106,11 +112,11 @@ def test_documented_operators_are_the_callable_ones(pool: str, style: str) -> No
 
 
 def test_full_description_shows_formats_and_examples_and_compact_is_short() -> None:
-    full = describe_pool("full", "full")
+    full = system_prompt("full", "full", NaturalInterface())
     for name in CALLABLE:
         assert OPERATORS[name].input_format in full
         assert f"<tool>{OPERATORS[name].example}</tool>" in full
-    assert len(describe_pool("minimal", "compact")) < 50
+    assert system_prompt("minimal", "compact", NaturalInterface()) == "Operators: AnswerGenerate, Search"
 
 
 @pytest.mark.parametrize(
@@ -141,16 +147,6 @@ def test_an_operator_outside_the_pool_gets_a_visible_hint() -> None:
     assert result.failure is OperatorFailure.UNKNOWN_OPERATOR
     assert "did you mean 'Search'" in result.text
     assert "AnswerGenerate" not in result.text
-
-
-def test_warnings_name_both_permitted_forms() -> None:
-    for style in ("full", "compact"):
-        warning = toolbox(style=style).warn("No action was found.")
-        assert warning.operator == "WarningOp"
-        assert warning.text.startswith("No action was found. ")
-        assert "<think>" in warning.text
-        assert "<tool>" in warning.text
-        assert "<answer>" in warning.text
 
 
 class _Broken:

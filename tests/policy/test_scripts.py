@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.build import world_expert, world_retriever
+from harness.interfaces import NaturalInterface
 from harness.operators import SearchSettings, Toolbox
 from harness.policy.rename import Renamer
 from harness.policy.scripts import ScriptedEngine, Scripts, look_up, malformed, turn
@@ -21,12 +22,15 @@ from tests.episodes import chat
 NOUNS = {k: r.noun for k, r in RELATIONS.items()}
 QUESTIONS = 40
 
+COMPACT = NaturalInterface(compact=True)
+
 
 def environment(pool: str = "full") -> Environment:
     tools = Toolbox(
         pool, world_expert(), world_retriever(), style="compact", search=SearchSettings(2, 220), observation_chars=600
     )
-    return Environment(system_prompt(pool, "compact"), chat(), tools, Budgets(20, 21, 600, 6000), RewardWeights())
+    budgets = Budgets(20, 21, 600, 6000)
+    return Environment(system_prompt(pool, "compact", COMPACT), chat(), tools, budgets, RewardWeights(), COMPACT)
 
 
 def play(strategy: str, spoil: float = 0.0) -> list[Trajectory]:

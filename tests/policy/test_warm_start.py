@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from harness.build import world_expert, world_retriever
+from harness.interfaces import NaturalInterface
 from harness.operators import Toolbox
 from harness.policy import warm_start as module
 from harness.policy.forward import micro_batches, policy_logprobs
@@ -21,6 +22,8 @@ from harness.world import load_world
 QUESTIONS = load_world().split("train", "world_single")[:40]
 TITLES = {p.id: p.title for p in load_world().passages}
 
+COMPACT = NaturalInterface(compact=True)
+
 
 def tiny() -> Policy:
     return load_policy("tiny", None, init="start", dtype=torch.float32, seed=0, cache=Path("unused"))
@@ -29,7 +32,8 @@ def tiny() -> Policy:
 def environment(policy: Policy) -> Environment:
     tools = Toolbox("search_only", world_expert(), world_retriever(), style="compact")
     budgets = Budgets(4, 5, 120, 1500)
-    return Environment(system_prompt("search_only", "compact"), policy.chat, tools, budgets, RewardWeights())
+    prompt = system_prompt("search_only", "compact", COMPACT)
+    return Environment(prompt, policy.chat, tools, budgets, RewardWeights(), COMPACT)
 
 
 def nll(policy: Policy) -> float:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.protocol import GRAMMARS, XML, XML_CODE, neutralise, parse_turn, render_observation, warning_text
+from harness.protocol import (
+    GRAMMARS,
+    XML,
+    XML_CODE,
+    neutralise,
+    parse_turn,
+    render_observation,
+    short_forms,
+    warning_text,
+)
 from harness.protocol.elements import Grammar, Kind
 from harness.types import ActionKind, ParsedTurn, ParseFailure
 
@@ -72,10 +81,16 @@ def test_an_observation_holds_nothing_of_the_policys(grammar: Grammar, text: str
 
 @by_grammar
 def test_the_forms_in_a_warning_are_well_formed(grammar: Grammar) -> None:
-    warning = warning_text([F.STRAY_TEXT], OPERATORS, grammar)
-    assert len(grammar.forms()) == len(grammar.actions)
-    for form in grammar.forms():
+    warning = warning_text([F.STRAY_TEXT], grammar=grammar, compact=True)
+    forms = short_forms(grammar).split(" or ")
+    assert len(grammar.forms()) == len(forms) == len(grammar.actions)
+    for form in forms:
         assert form in warning
+        assert parse_turn(form, ["Name"], grammar=grammar).failures == ()
+    for form in grammar.forms():
+        for kind in grammar.actions:
+            hint = {Kind.TOOL: "input", Kind.ANSWER: "final answer", Kind.CODE: "your Python code"}[kind]
+            assert hint in warning_text([], grammar=grammar)
         assert parse_turn(form, ["OperatorName"], grammar=grammar).failures == ()
 
 

@@ -84,12 +84,23 @@ def test_an_echoed_answer_does_not_penalise_or_reward_the_policy_that_reads_it()
 
 @given(st.lists(st.sampled_from(list(ParseFailure)), unique=True))
 def test_a_warning_names_the_two_permitted_forms_and_every_failure(failures: list[ParseFailure]) -> None:
-    warning = warning_text(failures, ("Search", "Review"))
+    warning = warning_text(failures)
     assert "<tool>OperatorName: input</tool>" in warning
-    assert "<answer>your final answer</answer>" in warning
-    assert "Search, Review" in warning
+    assert "<answer>final answer</answer>" in warning
     for failure in failures:
         assert WHAT_WAS_WRONG[failure] in warning
+
+
+def test_the_wording_of_warnings_is_what_policies_were_trained_on() -> None:
+    """The shipped start policy has read these texts: another wording would be another environment."""
+    assert warning_text([ParseFailure.EMPTY_THINK, ParseFailure.STRAY_TEXT], compact=True) == (
+        "the thought was empty; there was text outside the tags Write <think>…</think><tool>Name: input</tool> or "
+        "<think>…</think><answer>…</answer>."
+    )
+    assert warning_text([ParseFailure.MISSING_ACTION]) == (
+        "there was no action Every turn must be <think>your reasoning</think> followed by exactly one of "
+        "<tool>OperatorName: input</tool> or <answer>final answer</answer>."
+    )
 
 
 def test_the_forms_a_warning_names_are_themselves_well_formed() -> None:
