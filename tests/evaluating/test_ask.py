@@ -15,6 +15,7 @@ from harness.evaluating import question as module
 from harness.evaluating.play import any_chat
 from harness.evaluating.question import NOBODY_KNOWS, Heard, ask
 from harness.evaluating.show import Show, printable
+from harness.interfaces import NaturalInterface
 from harness.operators import Toolbox
 from harness.operators.base import CallContext
 from harness.policy.scripts import ScriptedEngine, turn
@@ -129,15 +130,14 @@ class Curious:
         self.seen = self.console.file.getvalue()  # type: ignore[attr-defined]
         return await self.inner.call(name, text, context)
 
-    def warn(self, reason: str = "") -> OperatorResult:
-        return self.inner.warn(reason)
-
 
 def played(texts: list[str], show: Show, curious: bool = False):  # type: ignore[no-untyped-def]
     chat = any_chat(load_evaluation(["tiny"])[1][0].config)
     tools = Toolbox("search_only", None, module.build.world_retriever(), style="compact")
     caller = Curious(tools, show.console) if curious else tools
-    environment = Environment("s", chat, caller, Budgets(9, 9, 500, 5000), RewardWeights())
+    environment = Environment(
+        "s", chat, caller, Budgets(9, 9, 500, 5000), RewardWeights(), NaturalInterface(compact=True)
+    )
     engine = Heard(ScriptedEngine(chat, [(text for text in texts)]), environment, show)
     (episode,) = rollout(engine, environment, [any_question()], [0], 0.0, watch=lambda _, ended: show.ended(ended))
     return (episode, caller) if curious else episode
