@@ -125,7 +125,9 @@ def _declared(sweep: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     out = {}
     for axis, spec in (sweep.get("parameters") or {}).items():
         actual = setting(config, axis)
-        out[axis] = next((v for v in spec.get("values", []) if same_setting(v, actual)), actual)
+        values = spec.get("values", [])
+        named = values.items() if isinstance(values, dict) else zip(values, values, strict=True)
+        out[axis] = next((shown for shown, value in named if same_setting(value, actual)), actual)
     return out
 
 

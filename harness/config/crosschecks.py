@@ -14,7 +14,8 @@ from harness.config.model import TrialConfig
 from harness.config.tree import find, locate, plain
 from harness.config.validate import did_you_mean
 
-Axes = dict[str, list[Node]]
+Axes = dict[str, list[tuple[Any, Node]]]
+"""The values of each swept setting: what a value is called (itself, where the file gives it no name), and the value."""
 
 
 def seeds_differ(root: Node) -> list[Problem]:
@@ -41,7 +42,7 @@ def exclusions_apply(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem
             if name not in axes:
                 hint = did_you_mean(name, axes)
                 problems.append(Problem(node.key_at or node.at, f"exclude names {name!r}, which is not swept", hint))
-            elif name not in narrowed and plain(node) not in [plain(value) for value in axes[name]]:
+            elif name not in narrowed and plain(node) not in [shown for shown, _ in axes[name]]:
                 problems.append(Problem(node.at, f"{name} never takes the value {plain(node)!r}"))
         if not rule.value:
             problems.append(Problem(rule.at, "this rule is empty and would exclude every trial"))
@@ -59,7 +60,7 @@ def contrast_is_swept(root: Node, axes: Axes, narrowed: set[str]) -> list[Proble
         return [Problem(axis.at, f"the contrast's axis {axis.value!r} is not swept", hint)]
     if contrast is None or not isinstance(contrast.value, list) or axis.value in narrowed:
         return []
-    known = [plain(node) for node in axes[axis.value]]
+    known = [shown for shown, _ in axes[axis.value]]
     problems = [
         Problem(
             node.at, f"{axis.value} never takes the value {plain(node)!r}", did_you_mean(plain(node), map(str, known))

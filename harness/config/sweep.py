@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.config.crosschecks import cells_differ, contrast_is_swept, exclusions_apply, seeds_differ
+from harness.config.crosschecks import Axes, cells_differ, contrast_is_swept, exclusions_apply, seeds_differ
 from harness.config.identity import canonical_json, code_version, digest, trial_key
 from harness.config.located import ConfigError, Location, Node, Problem, read_file
 from harness.config.model import TrialConfig
@@ -81,11 +81,7 @@ def load_sweep(
         file = build(SweepFile, root)
     except ConfigError as error:
         problems += error.problems
-    axes = {
-        name: [replace(value, key_at=axis.key_at) for value in axis.value["values"].value]
-        for name, axis in _axes(root)
-        if _has_values(axis)
-    }
+    axes = {name: _values(axis) for name, axis in _axes(root) if _has_values(axis)}
     narrowed = {name.removeprefix("parameters.") for name, _ in parsed}
     problems += seeds_differ(root) + exclusions_apply(root, axes, narrowed) + contrast_is_swept(root, axes, narrowed)
     base = _base_layers(root, problems)
@@ -153,12 +149,11 @@ def _apply_to_sweep(root: Node, parsed: list[tuple[str, Node]]) -> tuple[Node, l
             raise ConfigError(
                 [Problem(node.at, "a sweep has seeds, not a seed", "write seeds=[0], or seeds=5 for 0 … 4")]
             )
+        axis = tail if head == "parameters" else name
         if head == "parameters" and tail:
-            listed = node if isinstance(node.value, list) else replace(node, value=[node])
-            root = merge(root, nest(("parameters", tail), Node({"values": listed}, node.at, node.key_at)))
-        elif name in {axis for axis, _ in _axes(root)}:
-            values = Node({"values": Node([node], node.at, node.key_at)}, node.at, node.key_at)
-            root = merge(root, nest(("parameters", name), values))
+            root = _with_axis(root, axis, node.value if isinstance(node.value, list) else [node], node)
+        elif axis in {known for known, _ in _axes(root)}:
+            root = _with_axis(root, axis, [node], node)
         elif head in SweepFile.model_fields:
             root = merge(root, nest(name.split("."), node))
         else:
@@ -184,7 +179,26 @@ def _axes(root: Node) -> list[tuple[str, Node]]:
 
 def _has_values(axis: Node) -> bool:
     values = find(axis, "values")
-    return values is not None and isinstance(values.value, list) and bool(values.value)
+    return values is not None and isinstance(values.value, list | dict) and bool(values.value)
+
+
+def _values(axis: Node) -> list[tuple[Any, Node]]:
+    values = axis.value["values"].value
+    named = values.items() if isinstance(values, dict) else [(plain(node), node) for node in values]
+    return [(shown, replace(node, key_at=axis.key_at)) for shown, node in named]
+
+
+def _with_axis(root: Node, axis: str, chosen: list[Node], at: Node) -> Node:
+    """The sweep with an axis of these values alone; a value that the file names may be given by its name."""
+    known = dict(_axes(root)).get(axis)
+    values = find(known, "values") if known is not None else None
+    named = values.value if values is not None and values.is_mapping else {}
+    if named and all(isinstance(node.value, str) and node.value in named for node in chosen):
+        listed: Any = {node.value: named[node.value] for node in chosen}
+    else:
+        listed = [named.get(node.value, node) if isinstance(node.value, str) else node for node in chosen]
+    bare = merge(root, nest(("parameters", axis, "values"), replace(at, value=None)))  # a mapping would be merged
+    return merge(bare, nest(("parameters", axis, "values"), replace(at, value=listed)))
 
 
 def _spread_seeds(root: Node) -> Node:
@@ -228,7 +242,7 @@ def _base_layers(root: Node, problems: list[Problem]) -> Node | None:
 
 def _check_cells(
     root: Node,
-    axes: dict[str, list[Node]],
+    axes: Axes,
     base: Node,
     overrides: list[tuple[str, Node]],
     checks: Sequence[Check],
@@ -248,7 +262,7 @@ def _check_cells(
     configs: list[tuple[dict[str, Any], TrialConfig]] = []
     for combination in itertools.product(*axes.values()):
         tree = base
-        for name, node in zip(axes, combination, strict=True):
+        for name, (_, node) in zip(axes, combination, strict=True):
             tree = merge(tree, nest(name.split("."), undot(node, problems)))
         for name, node in overrides:
             tree = merge(tree, nest(name.split("."), node))
@@ -257,7 +271,7 @@ def _check_cells(
         except ConfigError as error:
             problems += error.problems
             continue
-        shown = {name: plain(node) for name, node in zip(axes, combination, strict=True)}
+        shown = {name: value for name, (value, _) in zip(axes, combination, strict=True)}
         configs.append((shown, config))
     return [(shown, config.model_copy(update={"seed": seed.value})) for seed in seeds for shown, config in configs]
 

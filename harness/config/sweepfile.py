@@ -28,9 +28,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class Axis(Section):
-    """The values of one swept setting."""
+    """The values of one swept setting, as a list, or named: {short: value}. Names stand in tables and contrasts."""
 
-    values: Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]
+    values: (
+        Annotated[tuple[Any, ...], Field(min_length=1, strict=False)] | Annotated[dict[str, Any], Field(min_length=1)]
+    )
 
 
 class Resources(Section):

@@ -258,3 +258,31 @@ def test_every_shipped_study_has_a_small_mode_of_few_trials(path):
     spec = load_sweep(path, small=True, checks=())
     assert len(spec.cells) <= 24
     assert all(config.steps <= 6 for _, config in spec.cells)
+
+
+NAMED = """\
+name: named
+hypothesis: a penalty helps
+profile: tiny
+parameters:
+  reward:
+    values: {none: {format_penalty: 0.0, no_answer_penalty: 0.0}, paper: {format_penalty: 0.5, no_answer_penalty: 1.0}}
+seeds: [0]
+analysis: {primary: {metric: eval/em, contrast: [paper, none], axis: reward}, margin: 0.03, alpha: 0.05}
+"""
+
+
+def test_values_with_names_are_known_by_them(tmp_path):
+    path = tmp_path / "named.yaml"
+    path.write_text(NAMED)
+    trials = expand(load_sweep(path, checks=()), "v1")
+    assert [(t.name, t.axes, t.config.reward.format_penalty) for t in trials] == [
+        ("none_seed0", {"reward": "none"}, 0.0),
+        ("paper_seed0", {"reward": "paper"}, 0.5),
+    ]
+    for override in ("reward=paper", "parameters.reward=[paper]"):
+        [one] = expand(load_sweep(path, [override], checks=()), "v1")
+        assert (one.axes, one.key) == ({"reward": "paper"}, trials[1].key)
+    path.write_text(NAMED.replace("contrast: [paper, none]", "contrast: [paper, nnoe]"))
+    with pytest.raises(ConfigError, match=r"reward never takes the value 'nnoe'(.|\n)*did you mean 'none'"):
+        load_sweep(path, checks=())
