@@ -4,6 +4,7 @@
     python -m harness.ask "…" --policy runs/granularity/trials/gsspo_seed0-…   # a trained one
     python -m harness.ask "…" --gold "N'Djamena" environment.pool=revise       # with a reward, other operators
     python -m harness.ask "…" --seed 3                                         # sampled instead of greedy
+    python -m harness.ask "…" --under prompt_typos environment.perturbations.eval=[typos]
     python -m harness.ask "…" method=one_shot                                  # a baseline instead of the policy
 
 Exit status: 0 done, 1 the policy or a service failed, 2 a configuration that cannot run, 130 stopped by the user.
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--policy", default="tiny", help="profile, trial, exported policy or model (default: tiny)")
     parser.add_argument("--gold", action="append", default=[], help="a right answer (may be given several times)")
     parser.add_argument("--seed", type=int, help="sample with this seed instead of answering greedily")
+    parser.add_argument("--under", metavar="CONDITION", help="fault, or prompt_NAME, of those in the configuration")
     options = parser.parse_intermixed_args(arguments)
     if not options.question.strip():
         parser.error("the question is empty")
@@ -47,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     from harness.evaluating.question import ask  # heavy: after the configuration is known to be good
 
     try:
-        return ask(options.question.strip(), tuple(options.gold), settings, target, options.seed, Console())
+        gold = tuple(options.gold)
+        return ask(options.question.strip(), gold, settings, target, options.seed, options.under, Console())
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

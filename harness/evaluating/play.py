@@ -14,7 +14,7 @@ from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings, Method
 from harness.engines.base import Engine
 from harness.evaluating.targets import Target
-from harness.evaluation import EPISODES_AT_ONCE, EVALUATION_SEED, evaluate
+from harness.evaluation import EPISODES_AT_ONCE, EVALUATION_SEED, FAULTED, TWIN, evaluate, evaluate_variants
 from harness.operators import resolve_pool
 from harness.policy.export import load_export
 from harness.policy.load import Policy, PolicyError, load_policy
@@ -23,17 +23,26 @@ from harness.prompts.chat import ChatFormat
 from harness.rollout import Environment, rollout
 from harness.types import Question, Trajectory
 
-Suites = Mapping[str, Sequence[Question]]
+GREEDY, SAMPLED = "greedy", "sampled"
 ROOM = 1_000_000
 """Tokens and characters of a baseline's turns and observations: no model reads them, so nothing bounds them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One episode a question played greedily, and `samples` a question sampled."""
+    """One episode a question played greedily, `samples` a question sampled, and greedy ones under other conditions.
+
+    `variants` by split: `eval_fault`, `eval_prompt_<perturbation>`, as the configuration asks for them.
+    """
 
     greedy: tuple[Trajectory, ...]
     sampled: tuple[Trajectory, ...]
+    variants: Mapping[str, tuple[Trajectory, ...]]
+
+    def by_mode(self) -> dict[str, tuple[Trajectory, ...]]:
+        """`greedy`, `sampled` and each variant, those without episodes left out."""
+        modes = {GREEDY: self.greedy, SAMPLED: self.sampled, **self.variants}
+        return {mode: episodes for mode, episodes in modes.items() if episodes}
 
 
 def load_policy_of(target: Target, data: build.TrialData) -> tuple[Policy, Environment]:
@@ -62,20 +71,34 @@ def play_agent(target: Target, data: build.TrialData) -> Answers:
     policy, environment = load_policy_of(target, data)
     engine = engine_of(config, policy)
     done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature)
-    return Answers(done.greedy, done.sampled)
+    elsewhere = build.evaluation_variants(config, environment, data)
+    further = evaluate_variants(engine, elsewhere, data.evaluation, done.greedy)
+    return Answers(done.greedy, done.sampled, {s: e for s, e in further.episodes.items() if s != TWIN})
 
 
 def play_baseline(
     method: Method, config: TrialConfig, settings: EvaluationSettings, chat: ChatFormat, data: build.TrialData
 ) -> Answers:
-    """Play a baseline on the evaluation questions of `data`, with the operator LLM, faults and seeds of `config`."""
+    """Play a baseline on the evaluation questions of `data`, with the operator LLM, faults and seeds of `config`.
+
+    It reads no prompt: of the further evaluations there is only the one with faults.
+    """
     how = settings_of(config, settings)
     baseline = BASELINES[method]
-    environment = build.environment(environment_of(config, baseline, how), chat, data)
+    own = environment_of(config, baseline, how)
+    environment = build.environment(own, chat, data)
     questions = [q for asked in data.evaluation.values() for q in asked]
     repeated = [q for q in questions for _ in range(config.data.eval_samples)]
-    greedy = _play(environment, chat, questions, lambda q: baseline.script(q, how))
-    return Answers(tuple(greedy), tuple(_play(environment, chat, repeated, lambda q: baseline.script(q, how))))
+
+    def play(place: Environment, asked: Sequence[Question]) -> tuple[Trajectory, ...]:
+        return tuple(_play(place, chat, asked, lambda q: baseline.script(q, how)))
+
+    variants = {
+        split: play(place, questions)
+        for split, place in build.evaluation_variants(own, environment, data).items()
+        if split == FAULTED
+    }
+    return Answers(play(environment, questions), play(environment, repeated), variants)
 
 
 def settings_of(config: TrialConfig, settings: EvaluationSettings) -> Settings:
@@ -90,6 +113,7 @@ def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> Tr
     changed = {
         "pool": baseline.pool(how),
         "interface": "natural",
+        "perturbations": config.environment.perturbations.model_copy(update={"train": (), "eval": ()}),
         "style": "compact",
         "max_calls": calls,
         "max_turns": calls + 1,

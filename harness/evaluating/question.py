@@ -39,9 +39,11 @@ def ask(
     settings: EvaluationSettings,
     target: Target,
     seed: int | None,
+    under: str | None,
     console: Console,
 ) -> int:
-    """Play one episode: greedily, or sampled with `seed`. Returns the exit status."""
+    """Play one episode: greedily, or sampled with `seed`; in the ordinary environment, or `under` a condition that the
+    configuration names (`fault`, `prompt_<perturbation>`). Returns the exit status."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -60,17 +62,26 @@ def ask(
             engine: Engine = engine_of(config, policy)
         else:
             how, chat = settings_of(config, settings), any_chat(config)
-            environment = build.environment(environment_of(config, BASELINES[method], how), chat, data)
+            config = environment_of(config, BASELINES[method], how)
+            environment = build.environment(config, chat, data)
             engine = ScriptedEngine(chat, [BASELINES[method].script(question, how)])
     except (PolicyError, DataError) as error:
         print(f"cannot ask: {error}", file=sys.stderr)
         return 1
+    conditions = build.evaluation_variants(config, environment, data)
+    if under is not None:
+        if f"eval_{under}" not in conditions:
+            known_ones = ", ".join(name.removeprefix("eval_") for name in conditions)
+            print(f"no condition {under!r}: the configuration has {known_ones or 'none'}", file=sys.stderr)
+            return 2
+        environment = conditions[f"eval_{under}"]
     if known is None:
         environment = replace(environment, operators=Unaware(environment.operators))
     show = Show(console)
     who = target.name if target.step is None else f"{target.name}, step {target.step}"
     facts = [("answered by", who if method == "agent" else f"{method} (baseline)")]
     facts += [("operators", f"{', '.join(environment.operators.pool)} ({config.environment.backend.kind})")]
+    facts += [("condition", under)] if under else []
     show.opening(question.text, facts)
     begun = time.perf_counter()
     heard = Heard(engine, environment, show)

@@ -18,9 +18,9 @@ from harness.config import canonical_json
 from harness.config.evaluation import EvaluationSettings
 from harness.data import DataError
 from harness.driver.layout import INFO
-from harness.evaluating.play import Answers, any_chat, cannot_play, play_agent, play_baseline, settings_of
+from harness.evaluating.play import SAMPLED, Answers, any_chat, cannot_play, play_agent, play_baseline, settings_of
 from harness.evaluating.record import log_answerer
-from harness.evaluating.scores import GREEDY, SAMPLED, Contrast, Score, contrast, metrics, score
+from harness.evaluating.scores import Contrast, Score, contrast, metrics, score
 from harness.evaluating.store import Answerer, evaluation_folder, held_out_in, write_answers, write_tables
 from harness.evaluating.table import print_contrasts, print_scores
 from harness.evaluating.targets import Target
@@ -58,8 +58,8 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
         return FAILED
     scores: list[Score] = []
     for label, given in answers.items():
-        scores += score(label, GREEDY, given.greedy, settings.level)
-        scores += score(label, SAMPLED, given.sampled, settings.level)
+        for mode, episodes in given.by_mode().items():
+            scores += score(label, mode, episodes, settings.level)
     contrasts = _contrasts(answerers, answers, settings.level)
     places = {}
     for a in answerers:
@@ -110,7 +110,7 @@ def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], conso
                 played[same] = play_baseline(a.method, config, settings, any_chat(config), data[source])
             answers[a.label] = played[same]
         done = answers[a.label]
-        n = len(done.greedy) + len(done.sampled)
+        n = sum(map(len, done.by_mode().values()))
         _say(console, f"{a.label}: {n} episodes in {time.perf_counter() - begun:.1f} s")
     return answers
 
@@ -124,7 +124,12 @@ def _contrasts(answerers: Sequence[Answerer], answers: dict[str, Answers], level
             pairs.append((first, a))
     if not pairs:
         pairs = [(answerers[0], b) for b in answerers[1:]]
-    found = [contrast(a.label, b.label, answers[a.label].greedy, answers[b.label].greedy, level) for a, b in pairs]
+    found = [
+        contrast(mode, a.label, b.label, episodes, answers[b.label].by_mode().get(mode, ()), level)
+        for a, b in pairs
+        for mode, episodes in answers[a.label].by_mode().items()
+        if mode != SAMPLED
+    ]
     return [c for c in found if c is not None]
 
 
@@ -145,7 +150,7 @@ def _failed_calls(answers: Mapping[str, Answers]) -> list[str]:
     """A line for each answerer some of whose operator calls failed for want of the service behind them."""
     lines = []
     for label, given in answers.items():
-        results = [c for e in (*given.greedy, *given.sampled) for c in e.calls if c.fault is None]
+        results = [c for played in given.by_mode().values() for e in played for c in e.calls if c.fault is None]
         failed = Counter(c.failure.value for c in results if c.failure in SERVICE_FAILURES)
         if failed:
             kinds = ", ".join(f"{n} {kind}" for kind, n in failed.most_common())

@@ -14,9 +14,10 @@ import numpy as np
 from analysis.stats.proportions import mcnemar, paired_table
 from analysis.stats.results import Estimate, Test
 from analysis.stats.strata import stratified_difference, stratified_mean
+from harness.evaluating.play import GREEDY, SAMPLED
+from harness.signatures import operators_called
 from harness.types import Trajectory
 
-GREEDY, SAMPLED = "greedy", "sampled"
 EVERYTHING = "all suites"
 
 
@@ -43,8 +44,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """EM of `answerer` minus that of `against`, on the same questions played greedily. A claim about these two."""
+    """EM of `answerer` minus that of `against` on the same questions, greedy or in a variant (`mode`). A claim about
+    these two."""
 
+    mode: str
     answerer: str
     against: str
     em: Estimate
@@ -66,14 +69,14 @@ def score(answerer: str, mode: str, episodes: Sequence[Trajectory], level: float
 
 
 def contrast(
-    answerer: str, against: str, a: Sequence[Trajectory], b: Sequence[Trajectory], level: float
+    mode: str, answerer: str, against: str, a: Sequence[Trajectory], b: Sequence[Trajectory], level: float
 ) -> Contrast | None:
     """None where the two did not answer the same questions, in the same order."""
     if [e.question.id for e in a] != [e.question.id for e in b] or len(a) < 2:
         return None
     x, y = [e.reward.em for e in a], [e.reward.em for e in b]
     em, test = stratified_difference(x, y, [e.question.suite for e in a], level)
-    return Contrast(answerer, against, em, test, mcnemar(paired_table(x, y)))
+    return Contrast(mode, answerer, against, em, test, mcnemar(paired_table(x, y)))
 
 
 def metrics(scores: Sequence[Score]) -> dict[str, float]:
@@ -82,7 +85,8 @@ def metrics(scores: Sequence[Score]) -> dict[str, float]:
     values: dict[str, float] = {}
     for s in scores:
         sampled = "_sampled" if s.mode == SAMPLED else ""
-        root = "eval_hops" if s.scope == "hops" else "eval"
+        evaluated = "eval" if s.mode in (GREEDY, SAMPLED) else s.mode
+        root = f"{evaluated}_hops" if s.scope == "hops" else evaluated
         place = "" if s.scope == "all" else f"/{s.name}"
         for name in ("em", "f1", "lenient"):
             estimate: Estimate = getattr(s, name)
@@ -92,11 +96,11 @@ def metrics(scores: Sequence[Score]) -> dict[str, float]:
                 values[f"{root}/em{sampled}_high{place}"] = estimate.interval.high
         if s.scope == "all":
             values |= {
-                f"eval{sampled}/reward_mean": s.reward,
-                f"eval{sampled}/format_ok": s.format_ok,
-                f"eval{sampled}/calls": s.calls,
-                f"eval{sampled}/operator_tokens": s.operator_tokens,
-                f"eval{sampled}/operator_failures": s.operator_failures,
+                f"{evaluated}{sampled}/reward_mean": s.reward,
+                f"{evaluated}{sampled}/format_ok": s.format_ok,
+                f"{evaluated}{sampled}/calls": s.calls,
+                f"{evaluated}{sampled}/operator_tokens": s.operator_tokens,
+                f"{evaluated}{sampled}/operator_failures": s.operator_failures,
             }
     return values
 
@@ -122,7 +126,7 @@ def _score(answerer: str, mode: str, scope: str, name: str, episodes: Sequence[T
         estimate("lenient"),
         float(np.mean([e.reward.total for e in episodes])),
         float(np.mean([not e.failures for e in episodes])),
-        float(np.mean([sum(bool(t.parsed.action and t.parsed.action.operator) for t in e.turns) for e in episodes])),
+        float(np.mean([sum(len(operators_called(t)) for t in e.turns) for e in episodes])),
         float(np.mean([sum(c.prompt_tokens + c.completion_tokens for c in called) for called in calls])),
         float(np.mean([sum(c.failure is not None for c in called) for called in calls])),
     )

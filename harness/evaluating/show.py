@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.protocol.observation import WHAT_WAS_WRONG
+from harness.signatures import operators_called
 from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
 
 LABEL = 20  # the longest operator's name fits
@@ -47,8 +48,12 @@ class Show:
 
     def ended(self, turn: Turn) -> None:
         """What came back, and how the turn was read."""
+        for call in turn.program_calls:
+            self._line(call.operator, f"{call.asked} → {call.text}", _CALL)
         if turn.result is not None:
             self._observation(turn.result)
+        for fault in turn.faults:
+            self._line("fault", f"{fault.kind}; truly: {fault.true_text}", _BAD)
         if turn.parsed.well_formed:
             self._line("parse", "well formed", _GOOD)
         else:
@@ -72,7 +77,7 @@ class Show:
             self._line("gold", " | ".join(gold), _FAINT)
         else:
             self._line("reward", "none: no right answer is known (give one with --gold)", _FAINT)
-        calls = sum(1 for t in episode.turns if t.parsed.action and t.parsed.action.operator)
+        calls = sum(len(operators_called(t)) for t in episode.turns)
         tokens = f"{episode.n_policy_tokens} sampled tokens"
         self._line("took", f"{len(episode.turns)} turns, {calls} calls, {tokens}, {seconds:.1f} s", _FAINT)
 
@@ -81,8 +86,6 @@ class Show:
         self._line("observation", result.text, style)
         if result.failure is not None:
             self._line("failure", f"{result.operator}: {result.failure.value}", _BAD)
-        if result.fault is not None:
-            self._line("fault", f"{result.fault.kind}; truly: {result.fault.true_text}", _BAD)
 
     def _line(self, label: str, text: str, style: str) -> None:
         body = printable(text)

@@ -27,7 +27,9 @@ from harness.driver.layout import CONFIG, INFO
 from harness.evaluating.play import Answers
 from harness.evaluating.scores import Contrast, Score
 from harness.evaluating.targets import Target
+from harness.evaluation import FAULTED, TWIN
 from harness.journal import Journal, restart, write_atomically
+from harness.signatures import operators_called
 from harness.types import Question, Trajectory
 
 
@@ -73,6 +75,10 @@ def write_answers(
         journal.episodes(step, "eval", answers.greedy)
         if answers.sampled:
             journal.episodes(step, "eval_sampled", answers.sampled)
+        for split, episodes in answers.variants.items():
+            journal.episodes(step, split, episodes)
+        if FAULTED in answers.variants:
+            journal.episodes(step, TWIN, answers.greedy)
         journal.metrics(step, metrics)
         journal.finish(key, metrics)
     return place
@@ -105,7 +111,7 @@ def write_tables(
     rows = (
         {"answerer": name, "mode": mode} | _episode_row(e)
         for name, a in answers.items()
-        for mode, episodes in (("greedy", a.greedy), ("sampled", a.sampled))
+        for mode, episodes in a.by_mode().items()
         for e in episodes
     )
     write_atomically(folder / "episodes.csv", _csv(rows))
@@ -180,12 +186,12 @@ def _score_row(s: Score) -> dict[str, Any]:
 
 
 def _contrast_row(c: Contrast) -> dict[str, Any]:
-    row = {"answerer": c.answerer, "against": c.against, **_ends("em_difference", c.em), "p": c.test.p}
+    row = {"mode": c.mode, "answerer": c.answerer, "against": c.against, **_ends("em_difference", c.em), "p": c.test.p}
     return row | {"p_mcnemar": c.exact.p, "questions": c.em.n}
 
 
 def _episode_row(e: Trajectory) -> dict[str, Any]:
-    called = [t.parsed.action.operator for t in e.turns if t.parsed.action and t.parsed.action.operator]
+    called = [name for t in e.turns for name in operators_called(t)]
     return {
         "question_id": e.question.id,
         "suite": e.question.suite,
@@ -201,6 +207,6 @@ def _episode_row(e: Trajectory) -> dict[str, Any]:
         "turns": len(e.turns),
         "operators": " ".join(called),
         "failures": " ".join(f.value for f in e.failures),
-        "faults": sum(c.fault is not None for c in e.calls),
+        "faults": sum(len(t.faults) for t in e.turns),
         "sample_seed": e.sample_seed,
     }

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.stats.results import Estimate
-from harness.evaluating.scores import SAMPLED, Contrast, Score
+from harness.evaluating.play import GREEDY, SAMPLED
+from harness.evaluating.scores import Contrast, Score
 
 ABREAST = 6
 """Up to this many answerers stand side by side by suite; of more, only the means are printed (the CSV has all)."""
@@ -60,11 +61,18 @@ def _by_scope(
 def print_contrasts(console: Console, contrasts: Sequence[Contrast], level: float) -> None:
     table = _table("EM on the same questions", f"difference [{level:.0%}]", "p", "p (McNemar)")
     for c in contrasts:
-        table.add_row(f"{c.answerer} − {c.against}", _interval(c.em, "+"), _p(c.test.p), _p(c.exact.p))
+        mode = "" if c.mode == GREEDY else f", {_condition(c.mode)}"
+        table.add_row(f"{c.answerer} − {c.against}{mode}", _interval(c.em, "+"), _p(c.test.p), _p(c.exact.p))
     _print(console, table)
 
 
+def _condition(split: str) -> str:
+    return split.removeprefix("eval_").replace("prompt_", "prompt ").replace("fault", "faults")
+
+
 def _title(s: Score) -> str:
+    if s.mode not in (GREEDY, SAMPLED):
+        return f"{s.answerer}, {_condition(s.mode)}"
     return f"{s.answerer}, {s.episodes / s.questions:g} samples" if s.mode == SAMPLED else s.answerer
 
 

@@ -30,10 +30,17 @@ KNOWN = next(q for q in load_world().split("test", "world_single") if q.hops == 
 FREE = "Please tell me: which city is the capital of Chad?"
 
 
-def shown(text: str, *words: str, gold: tuple[str, ...] = (), seed: int | None = None, terminal: bool = False) -> str:
+def shown(
+    text: str,
+    *words: str,
+    gold: tuple[str, ...] = (),
+    seed: int | None = None,
+    under: str | None = None,
+    terminal: bool = False,
+) -> str:
     settings, (target,) = load_evaluation([*([] if "=" not in words[0] else ["tiny"]), *words] if words else ["tiny"])
     console = Console(file=io.StringIO(), width=100, force_terminal=terminal)
-    assert ask(text, gold, settings, target, seed, console) == 0
+    assert ask(text, gold, settings, target, seed, under, console) == 0
     printed: str = console.file.getvalue()  # type: ignore[attr-defined]
     return printed
 
@@ -79,6 +86,17 @@ def test_the_trained_policy_answers_greedily_or_by_its_seed(trained: Trained) ->
     hot = ("rollout.temperature=2.0",)
     sampled = [turns(shown(KNOWN.text, str(trained.trial), *hot, seed=seed)) for seed in (1, 1, 2)]
     assert sampled[0] == sampled[1] != sampled[2]
+
+
+FAULT = "environment.faults={kinds: [timeout], positions: [1], train_rate: 0.0, eval_rate: 1.0}"
+
+
+def test_an_injected_fault_is_shown_with_what_was_truly_returned() -> None:
+    printed = shown(KNOWN.text, "method=one_shot", FAULT, under="fault")
+    assert re.search(r"^condition +fault$", printed, re.MULTILINE)
+    assert re.search(r"^observation +Review did not answer in time", printed, re.MULTILINE)
+    assert len(re.findall(r"^fault +timeout; truly: Feedback: ", printed, re.MULTILINE)) == 1
+    assert "did not answer" not in shown(KNOWN.text, "method=one_shot", FAULT)
 
 
 def turns(printed: str) -> str:
@@ -159,6 +177,7 @@ def test_a_call_is_shown_before_it_is_made() -> None:
         (["Where?", "data.eval_suits=[x]"], "unknown key 'data.eval_suits'"),
         (["Where?", "method=[cot, direct]"], "asked by one method"),
         (["Where?", "method=one_shot", "plan=written"], "cannot write a plan"),
+        (["Where?", "method=cot", "--under", "fault"], "no condition 'fault': the configuration has none"),
     ],
 )
 def test_bad_usage_exits_with_2_and_no_traceback(words: list[str], said: str, capsys: pytest.CaptureFixture) -> None:

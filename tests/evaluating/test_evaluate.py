@@ -18,6 +18,7 @@ from analysis.load import load_sweep
 from harness.evaluate import main
 from harness.journal import read_metrics, read_result
 from harness.policy.load import TINY_ASSETS
+from harness.prompts.perturbations import PERTURBATIONS, split_of
 from tests.evaluating.trained_trial import Trained
 
 
@@ -115,7 +116,7 @@ def test_a_store_that_cannot_be_written_costs_the_log_and_not_the_result(tmp_pat
     assert json.loads((trial / "trial.json").read_text())["axes"]["method"] == "direct"
 
 
-def test_faults_and_pools_of_the_command_line_reach_every_answerer(tmp_path: Path, capsys) -> None:
+def test_the_operators_of_the_command_line_reach_every_answerer(tmp_path: Path, capsys) -> None:
     """An expert that knows nothing and never guesses right leaves a baseline nothing to answer with."""
     ignorant = "environment.backend={kind: simulated, knows_common: 0.0, knows_obscure: 0.0, abstains: 1.0}"
     words = ["tiny", "method=[direct,cot]", ignorant, "data.eval_suites=[world_single]", "data.eval_samples=0"]
@@ -123,6 +124,26 @@ def test_faults_and_pools_of_the_command_line_reach_every_answerer(tmp_path: Pat
     capsys.readouterr()
     (folder,) = (tmp_path / "evaluations").iterdir()
     assert {r["answer"] for r in rows(folder / "episodes.csv")} == {"unknown"}
+
+
+def test_faults_and_prompts_are_further_evaluations_with_their_own_scores_and_contrasts(tmp_path: Path, capsys) -> None:
+    faults = "environment.faults={kinds: [corrupted_answer], positions: null, train_rate: 0.0, eval_rate: 1.0}"
+    prompts = f"environment.perturbations.eval=[{next(iter(PERTURBATIONS))}]"
+    words = ["tiny", "method=[agent,cot]", faults, prompts, "data.eval_suites=[world_single]", "data.eval_samples=0"]
+    assert main([*words, "data.eval_questions=3", "--out", str(tmp_path), "tracking.uri=http://127.0.0.1:9"]) == 0
+    out, _ = capsys.readouterr()
+    (folder,) = (tmp_path / "evaluations").iterdir()
+    prompt = f"eval_prompt_{split_of(next(iter(PERTURBATIONS)))}"
+    modes = {(r["answerer"], r["mode"]) for r in rows(folder / "scores.csv", scope="all")}
+    assert modes == {(a, m) for a in ("agent", "cot") for m in ("greedy", "eval_fault")} | {("agent", prompt)}
+    struck = rows(folder / "episodes.csv", answerer="cot", mode="eval_fault")
+    assert [int(r["faults"]) for r in struck] == [1, 1, 1]  # the one call of each episode
+    assert {r["em"] for r in struck} == {"0.0"}
+    assert {r["faults"] for r in rows(folder / "episodes.csv", answerer="cot", mode="greedy")} == {"0"}
+    assert [r["mode"] for r in rows(folder / "contrasts.csv")] == ["greedy", "eval_fault"]
+    assert re.search(r"^cot, faults +3 +0\.000", out, re.MULTILINE)
+    kept_splits = {p.stem.partition("-eval")[2] for p in folder.glob("trials/agent-*/episodes/*.parquet")}
+    assert kept_splits == {"", "_fault", "_twin", prompt.removeprefix("eval")}
 
 
 @pytest.mark.parametrize(
