@@ -1,17 +1,20 @@
-# Targets: setup, sweep, report, calibrate, test, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
+# Targets: setup, sweep, evaluate, ask, report, calibrate, test, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
 # `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
+# `make evaluate TARGET=runs/granularity ARGS="method=[agent,cot]"`; `make ask Q="Which country is Lagos in?"`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?= auto
 SWEEP ?= ablations/granularity.yaml
 DIR ?= runs/granularity
 ARGS ?=
+TARGET ?= tiny
+Q ?= What is the capital of Chad?
 PORT ?= 5000
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 VLLM := .venv-vllm
 
-.PHONY: setup sweep report calibrate test lint ui pins clean setup-vllm test-vllm
+.PHONY: setup sweep evaluate ask report calibrate test lint ui pins clean setup-vllm test-vllm
 
 setup: $(STAMP)
 
@@ -21,6 +24,12 @@ $(STAMP): constraints.txt pyproject.toml .ci/setup_env.py
 
 sweep: setup
 	$(RUN) -m harness.sweep $(SWEEP) $(ARGS)
+
+evaluate: setup
+	$(RUN) -m harness.evaluate $(TARGET) $(ARGS)
+
+ask: setup
+	@$(RUN) -m harness.ask "$(Q)" $(ARGS)
 
 report: setup
 	$(RUN) -m reports.build $(DIR) $(ARGS)
