@@ -82,7 +82,11 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
 
 def name_answerers(settings: EvaluationSettings, targets: Sequence[Target]) -> list[Answerer]:
     """Every method on every target, under names that differ."""
-    names = [t.name if len({u.name for u in targets}) == len(targets) else f"{t.name}@{t.step}" for t in targets]
+    names: list[str] = []
+    for t in targets:
+        same = [u for u in targets if u.name == t.name]
+        name = t.name if len(same) == 1 or t.step is None else f"{t.name}@{t.step}"
+        names.append(name if name not in names else f"{name}#{len(names) + 1}")
     return [
         Answerer(method if len(targets) == 1 else f"{method} {name}", method, target)
         for target, name in zip(targets, names, strict=True)

@@ -15,7 +15,8 @@ from mlflow.tracking import MlflowClient
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from analysis.load import load_sweep
-from harness.evaluate import main
+from harness.evaluate import load_evaluation, main
+from harness.evaluating.run import name_answerers
 from harness.journal import read_metrics, read_result
 from harness.policy.load import TINY_ASSETS
 from harness.prompts.perturbations import PERTURBATIONS, split_of
@@ -194,3 +195,12 @@ def test_a_dead_operator_service_is_said_and_scores_nothing(tmp_path: Path, caps
     assert "cot: 1 of 1 operator results were failures" in out
     (folder,) = (tmp_path / "evaluations").iterdir()
     assert [r["em"] for r in rows(folder / "episodes.csv")] == ["0.0"]
+
+
+def test_answerers_of_several_targets_have_names_of_their_own(trained: Trained) -> None:
+    words = [str(trained.trial), str(trained.trial / "policies" / "step-000000"), "tiny", "tiny"]
+    settings, targets = load_evaluation([*words, "method=[agent,cot]"])
+    labels = [a.label for a in name_answerers(settings, targets)]
+    names = ("gsspo_seed3@2", "gsspo_seed3@0", "tiny", "tiny#4")
+    assert labels == [f"{method} {name}" for name in names for method in ("agent", "cot")]
+    assert [a.label for a in name_answerers(settings, targets[:1])] == ["agent", "cot"]
