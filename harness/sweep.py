@@ -1,7 +1,7 @@
 """Door: run a sweep.
 
     python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--plan [--gpus 1x80GB]]
-                            [--small] [--only GLOB] [--limit N] [--out runs]
+                            [--small] [--only GLOB] [--limit N] [--address HOST:PORT] [--out runs]
 
 The same command again goes on where the last one stopped. Exit status: 0 all finished, 1 a trial failed, 2 a
 configuration that cannot run (or a plan that does not fit), 130 stopped by the user.
@@ -10,6 +10,7 @@ configuration that cannot run (or a plan that does not fit), 130 stopped by the 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--gpus", metavar="1x80GB", help="with --plan: the GPUs to fit (default: this machine's)")
     parser.add_argument("--only", metavar="GLOB", help="only trials whose name matches, such as 'gsspo*'")
     parser.add_argument("--limit", type=int, metavar="N", help="run at most N trials now")
+    parser.add_argument("--address", metavar="HOST:PORT", default=os.environ.get("RAY_ADDRESS"),
+                        help="run on this Ray cluster, or on the one this machine is part of: auto"
+                        " (default: $RAY_ADDRESS, else this machine alone)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of sweeps and of MLflow (default: runs)")
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of reports (default: reports)")
     options = parser.parse_intermixed_args(arguments)
@@ -54,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             dry_run=options.dry_run,
             only=options.only,
             limit=options.limit,
+            address=options.address or None,
         ),
         Console(),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.sweepfile import Resources
+from harness.driver.cluster import Node, ResourceError, concurrency, cpus_here, worker_environment
 
 MAX_FAILURES = 1
 """How often a trial is started again after an error or a killed worker."""
@@ -26,42 +27,29 @@ _TUNE = {
 }
 """Read by Tune in this process."""
 
-_REPOSITORY = str(Path(__file__).resolve().parents[2])
-
-
-class ResourceError(Exception):
-    """This machine cannot run one such trial."""
-
-
-def cpus_here() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def concurrency(resources: Resources) -> int:
-    """How many trials run at a time. Raises ResourceError."""
-    cpus = cpus_here()
-    if resources.cpus_per_trial > cpus:
-        raise ResourceError(
-            f"resources.cpus_per_trial is {resources.cpus_per_trial}, and this machine has {cpus}:"
-            f" add resources.cpus_per_trial={cpus}"
-        )
-    return cpus // resources.cpus_per_trial
-
 
 class TuneRun:
     """A running set of trials. `start` returns at once; `running` falls when all have ended."""
 
-    def __init__(self, folders: Sequence[Path], function: str, resources: Resources, scratch: Path) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        function: str,
+        resources: Resources,
+        scratch: Path,
+        nodes: Sequence[Node] | None = None,
+    ) -> None:
+        """`nodes` of the cluster this process has joined; None: a Ray session of this machine is started."""
         self.folders, self.function, self.resources, self.scratch = list(folders), function, resources, scratch
+        self.nodes = nodes
         self.error: BaseException | None = None
-        self.reasons: dict[str, str] = {}  # folder -> why Ray gave it up
+        self.reasons: dict[str, str] = {}  # name of a folder -> why Ray gave it up
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="ray-tune", daemon=True)
 
     def start(self) -> None:
         """Raises ResourceError, before anything is started."""
-        concurrency(self.resources)
+        concurrency(self.resources, self.nodes)
         self._thread.start()
 
     @property
@@ -88,16 +76,17 @@ class TuneRun:
         import ray
         from ray import tune
 
-        gpus = ray.cluster_resources().get("GPU", 0)
-        if self.resources.gpus_per_trial > gpus:
-            raise ResourceError(
-                f"resources.gpus_per_trial is {self.resources.gpus_per_trial:g}, and this machine has {gpus:g}"
-            )
-        parallel = concurrency(self.resources)
-        names = {str(folder): folder.name for folder in self.folders}
+        r, gpus = self.resources, ray.cluster_resources().get("GPU", 0)
+        if r.workers * r.gpus > gpus:
+            place = "this machine" if self.nodes is None else "the cluster"
+            what = "gpus_per_trial is" if r.workers == 1 else f"gpus_per_worker of {r.workers} workers is"
+            raise ResourceError(f"resources.{what} {r.gpus:g}, and {place} has {gpus:g}")
+        parallel = concurrency(r, self.nodes)
+        names = {str(folder.resolve()): folder.name for folder in self.folders}
+        # what starts a group of workers waits for them and takes nothing itself; Tune wants it to take something
+        takes = {"cpu": r.cpus, "gpu": r.gpus} if r.workers == 1 else tune.PlacementGroupFactory([{"memory": 1}])
         trainable = tune.with_resources(
-            tune.with_parameters(_trainable, function=self.function),
-            {"cpu": self.resources.cpus_per_trial, "gpu": self.resources.gpus_per_trial},
+            tune.with_parameters(_trainable, function=self.function, resources=r.model_dump(exclude_unset=True)), takes
         )
         tuner = tune.Tuner(
             trainable,
@@ -119,17 +108,22 @@ class TuneRun:
         try:
             for result in tuner.fit():
                 if result.error is not None and result.config:
-                    self.reasons[result.config["folder"]] = " ".join(str(result.error).split())[:500]
+                    self.reasons[names[result.config["folder"]]] = " ".join(str(result.error).split())[-500:]
         finally:
             if own_session:
                 ray.shutdown()
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _trainable(config: dict[str, Any], function: str) -> None:
+def _trainable(config: dict[str, Any], function: str, resources: dict[str, Any]) -> None:
+    folder, wanted = Path(config["folder"]), Resources(**resources)
+    if wanted.workers > 1:
+        from harness.driver.several import run_over_workers
+
+        return run_over_workers(folder, function, wanted, worker_environment(wanted))
     from harness.driver.worker import run_one
 
-    run_one(Path(config["folder"]), function)
+    run_one(folder, function)
 
 
 def _silence() -> Any:
@@ -145,16 +139,8 @@ def _silence() -> Any:
 
 
 def start_ray(resources: Resources) -> bool:
-    """A local, quiet Ray session whose workers use `cpus_per_trial` threads; False if there is one already."""
-    threads = str(resources.cpus_per_trial)
-    with _environment(
-        RAY_USAGE_STATS_ENABLED="0",
-        OMP_NUM_THREADS=threads,
-        MKL_NUM_THREADS=threads,
-        OPENBLAS_NUM_THREADS=threads,
-        TOKENIZERS_PARALLELISM="false",
-        PYTHONPATH=os.pathsep.join([_REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]),
-    ):
+    """A local, quiet Ray session whose workers use as many threads as CPUs; False if there is one already."""
+    with _environment(**worker_environment(resources)):
         import ray
 
         if ray.is_initialized():

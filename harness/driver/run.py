@@ -16,7 +16,8 @@ from rich.console import Console
 
 from analysis.summary import summarise_sweep
 from harness.config import SweepSpec, TrialSpec, code_version, expand
-from harness.driver.execute import ResourceError, TuneRun, concurrency
+from harness.driver.cluster import Node, ResourceError, check_nodes, concurrency, join, leave, paths_are_absolute
+from harness.driver.execute import TuneRun
 from harness.driver.feed import Feeder
 from harness.driver.layout import (
     BusyError,
@@ -54,13 +55,16 @@ class Options:
     only: str | None = None
     limit: int | None = None
     trial: str = TRIAL
+    address: str | None = None
+    """Of a running Ray cluster; None: this machine."""
 
 
 def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
     """Run what is not finished, show it, report on it. Returns the exit status."""
     folder = RunFolder(options.out / spec.name)
     try:
-        parallel = concurrency(spec.file.resources)
+        nodes = _cluster(spec, options, folder, console) if options.address else None
+        parallel = concurrency(spec.file.resources, nodes)
         differences = changes(folder, spec)
         if differences:
             return _refuse(console, folder, differences)
@@ -75,10 +79,24 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
             preview(console, spec, chosen, Watch(chosen, since).look(), parallel)
             return FINISHED
         with locked(folder.root / ".lock"):
-            return _run(spec, code, options, console, folder, trials, chosen, since)
+            return _run(spec, code, options, console, folder, trials, chosen, since, nodes)
     except (BusyError, ResourceError) as error:
         say(console, f"{spec.path}: {error}")
         return REFUSED
+    finally:
+        if options.address:
+            leave()
+
+
+def _cluster(spec: SweepSpec, options: Options, folder: RunFolder, console: Console) -> list[Node]:
+    """Join the cluster; its nodes, which can do the work. Raises ResourceError."""
+    paths_are_absolute(config for _, config in spec.cells)
+    nodes = join(options.address or "auto", spec.file.resources)
+    if not options.dry_run:
+        check_nodes(folder.root.resolve())
+    parts = [f"{n.name} ({n.cpus:g} CPUs, {n.gpus:g} GPUs)" for n in nodes]
+    say(console, f"cluster of {len(nodes)} nodes: {', '.join(parts)}")
+    return nodes
 
 
 def _run(
@@ -90,6 +108,7 @@ def _run(
     trials: list[TrialSpec],
     chosen: list[tuple[TrialSpec, Path]],
     since: int,
+    nodes: list[Node] | None,
 ) -> int:
     write_manifest(folder, spec)
     moved = supersede(folder, trials)
@@ -105,8 +124,9 @@ def _run(
     watch = Watch(todo, since)
     interrupted = False
     if todo:
-        tune = TuneRun([path for _, path in todo], options.trial, spec.file.resources, folder.root / ".ray")
-        interrupted = _follow(tune, watch, feeder, screen_for(console, spec.name, concurrency(spec.file.resources)))
+        resources = spec.file.resources
+        tune = TuneRun([path for _, path in todo], options.trial, resources, folder.root / ".ray", nodes)
+        interrupted = _follow(tune, watch, feeder, screen_for(console, spec.name, concurrency(resources, nodes)))
         if not interrupted:
             _bury(todo, watch, tune)
     figures = watch.look()
@@ -151,7 +171,7 @@ def _bury(todo: Sequence[tuple[TrialSpec, Path]], watch: Watch, tune: TuneRun) -
     silence = "the worker process died without a word" if tune.error is None else _short(tune.error)
     for (trial, path), now in zip(todo, watch.look(), strict=True):
         if not now.ended and (now.attempt > 0 or tune.error is None):  # after a crash of Ray others had no chance yet
-            error = tune.reasons.get(str(path), silence)
+            error = tune.reasons.get(path.name, silence)
             with Journal(path) as journal:
                 journal.fail(trial.key, f"WorkerDied: {error}")
 
@@ -238,6 +258,8 @@ def _command(spec: SweepSpec, options: Options) -> str:
     parts = [_python(), "-m", "harness.sweep", str(spec.path), *(f"'{o}'" if " " in o else o for o in spec.overrides)]
     if options.out != OUT:
         parts += ["--out", str(options.out)]
+    if options.address:
+        parts += ["--address", options.address]
     return " ".join(parts)
 
 

@@ -12,20 +12,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from harness.config import TrialConfig, code_version
+from harness.config import code_version
+from harness.distributed.collective import ALONE, Collective
 from harness.driver.layout import ATTEMPTS, OUTPUT, TrialInfo, locked, read_info
+from harness.driver.several import Discard
 from harness.driver.usage import measured
 from harness.journal import Journal, LineLog, restart
 from harness.types import Question
 
-TrialFunction = Callable[[TrialConfig, Journal], dict[str, float]]
+TrialFunction = Callable[..., dict[str, float]]
+"""Takes a configuration, a sink, and its workers if there are several."""
 
 PATIENCE_S = 60.0
 """How long to wait for a killed driver's worker to let go of the folder."""
 
 
-def run_one(folder: Path, function: str) -> None:
-    """Run the trial of a folder from its start. `function` is `module:name`. Raises what the trial raised."""
+def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
+    """Run the trial of a folder from its start. `function` is `module:name`. Raises what the trial raised.
+
+    The first of several `workers` does this, the others `run_share`.
+    """
     info = read_info(folder)
     with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT), LineLog(folder / ATTEMPTS) as log:
         restart(folder)
@@ -34,7 +40,7 @@ def run_one(folder: Path, function: str) -> None:
         journal = Journal(folder, held_out=_held_out(info))
         try:
             with measured(folder):
-                final = _load(function)(info.config, journal)
+                final = _load(function)(info.config, journal, *_several(workers))
             journal.finish(info.key, final)
         except BaseException as error:
             traceback.print_exc()
@@ -45,6 +51,20 @@ def run_one(folder: Path, function: str) -> None:
             journal.close()
             # A model and its optimizer hold reference cycles: in a reused process they would pile up, trial by trial.
             gc.collect()
+
+
+def run_share(folder: Path, function: str, workers: Collective) -> None:
+    """What the other workers of a trial do: the same work, but nothing goes to disk except what they print."""
+    with _output_to(folder / f"{Path(OUTPUT).stem}-{workers.rank}.log"):
+        try:
+            _load(function)(read_info(folder).config, Discard(), workers)
+        except BaseException:
+            traceback.print_exc()
+            raise
+
+
+def _several(workers: Collective) -> tuple[Collective, ...]:
+    return (workers,) if workers.size > 1 else ()
 
 
 def _load(path: str) -> TrialFunction:
