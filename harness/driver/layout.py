@@ -57,8 +57,14 @@ class TrialInfo:
     labels: dict[str, str]
     seed: int
     code: str
-    config: TrialConfig
+    settings: dict[str, Any]
+    """The configuration as written, which an older version of the code may have done."""
     preregistration: str = ""
+
+    @property
+    def config(self) -> TrialConfig:
+        """Raises ValueError for settings of another version of the code."""
+        return TrialConfig.model_validate_json(json.dumps(self.settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ def prepare_trial(folder: Path, spec: TrialSpec, code: str, labels: dict[str, st
 def read_info(folder: Path) -> TrialInfo:
     """Raises OSError or ValueError when the folder is not a trial's."""
     data = json.loads((folder / INFO).read_text(encoding="utf-8"))
-    return TrialInfo(**{**data, "config": TrialConfig.model_validate_json(json.dumps(data["config"]))})
+    return TrialInfo(settings=data.pop("config"), **data)
 
 
 def changes(folder: RunFolder, spec: SweepSpec) -> list[str]:

@@ -29,7 +29,6 @@ def sweep_tags(manifest: dict[str, Any], key: str) -> dict[str, Any]:
 
 def trial_tags(info: TrialInfo, manifest: dict[str, Any]) -> dict[str, Any]:
     """Of a trial's run."""
-    config = info.config.model_dump(mode="json")
     return {
         **_COMMON,
         "mlflow.runName": info.name,
@@ -37,7 +36,7 @@ def trial_tags(info: TrialInfo, manifest: dict[str, Any]) -> dict[str, Any]:
         "arm": arm(info),
         "seed": info.seed,
         "code_version": info.code,
-        "config_hash": digest({k: v for k, v in config.items() if k != "seed"}),
+        "config_hash": digest({k: v for k, v in info.settings.items() if k != "seed"}),
         "hypothesis": manifest["hypothesis"],
         "preregistration": info.preregistration or manifest["preregistration"],
         **code_tags(),
@@ -65,21 +64,22 @@ def datasets(info: TrialInfo) -> list[Any]:
     """What the trial trains and is evaluated on. The offline world is part of the code: its version is the code's."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    data = info.config.data
-    uses: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
-        "training": ("train", data.train_suites, {}),
-        "evaluation": (data.eval_split, data.eval_suites, {"questions_per_suite": data.eval_questions}),
+    data = info.settings["data"]
+    source, split = data["source"], data["eval_split"]
+    uses: dict[str, tuple[str, dict[str, Any]]] = {
+        "training": ("train", {"suites": data["train_suites"]}),
+        "evaluation": (split, {"suites": data["eval_suites"], "questions_per_suite": data["eval_questions"]}),
     }
     return [
         DatasetInput(
             Dataset(
-                name=f"{data.source}/{split}",
-                digest=digest([data.model_dump(mode="json"), use, info.code])[:16],
-                source_type="code" if data.source == "world" else "local",
-                source=canonical_json({"source": data.source, "path": data.path}),
-                profile=canonical_json({"split": split, "suites": list(suites), **more}),
+                name=f"{source}/{part}",
+                digest=digest([data, use, info.code])[:16],
+                source_type="code" if source == "world" else "local",
+                source=canonical_json({"source": source, "path": data["path"]}),
+                profile=canonical_json({"split": part, **more}),
             ),
             tags=[InputTag("mlflow.data.context", use)],
         )
-        for use, (split, suites, more) in uses.items()
+        for use, (part, more) in uses.items()
     ]

@@ -13,13 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 TAG = "mlflow.sharedViewState."
-CURVES = {
-    "Exact Match": "eval/em",
-    "Reward in training": "train/reward_mean",
-    "Well-formed turns in training": "train/parse_ok_rate",
-    "Entropy": "update/entropy",
-    "Clipped share": "update/clip_fraction",
-}
+CURVES = ("train/reward_mean", "train/parse_ok_rate", "update/entropy", "update/clip_fraction")
 RESULTS = ("final/em", "best/em", "final/format_ok", "final/f1")
 SHOWN = 20
 """Runs drawn in a chart; MLflow's own choice is 10."""
@@ -27,9 +21,12 @@ SHOWN = 20
 
 def view(parent: str, axes: Sequence[str], suites: Sequence[str]) -> dict[str, Any]:
     """The pages' state: trials of the run `parent`, best first."""
-    learning = [_chart(name, metric, "LINE", "learning") for name, metric in CURVES.items()]
-    bars = [_chart("Exact Match at the end", "final/em", "BAR", "learning")]
-    benchmarks = [_chart(suite, f"eval/em/{suite}", "LINE", "benchmarks") for suite in suites]
+    charts = [
+        _chart("eval/em", "LINE", "learning"),
+        _chart("final/em", "BAR", "learning"),
+        *(_chart(metric, "LINE", "learning") for metric in CURVES),
+        *(_chart(f"eval/em/{suite}", "LINE", "benchmarks") for suite in suites),
+    ]
     columns = [f"params.`{name}`" for name in (*axes, "seed")] + [f"metrics.`{name}`" for name in RESULTS]
     return {
         "searchFilter": f"tags.`mlflow.parentRunId` = '{parent}'",
@@ -47,7 +44,7 @@ def view(parent: str, axes: Sequence[str], suites: Sequence[str]) -> dict[str, A
         "runsHidden": [],
         "runsVisibilityMap": {},
         "runsHiddenMode": f"FIRST_{SHOWN}_RUNS",
-        "compareRunCharts": [*learning[:1], *bars, *learning[1:], *benchmarks],
+        "compareRunCharts": charts,
         "compareRunSections": [_section("learning", "Learning"), _section("benchmarks", "Exact Match by benchmark")],
         "viewMaximized": False,
         "runListHidden": False,
@@ -66,7 +63,7 @@ def encode(state: dict[str, Any]) -> str:
     return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
 
 
-def _chart(name: str, metric: str, kind: str, section: str) -> dict[str, Any]:
+def _chart(metric: str, kind: str, section: str) -> dict[str, Any]:
     line = {
         "selectedMetricKeys": [metric],
         "lineSmoothness": 0,
@@ -88,7 +85,7 @@ def _chart(name: str, metric: str, kind: str, section: str) -> dict[str, Any]:
         "metricSectionId": section,
         "deleted": False,
         "isGenerated": False,
-        "displayName": name,
+        "displayName": metric,
         "metricKey": metric,
         **(line if kind == "LINE" else {}),
     }

@@ -174,6 +174,16 @@ def test_the_pages_open_on_the_trials_with_their_axes(folder):
     assert {"eval/em", "final/em", "eval/em/world_single"} <= set(charts) & metrics
 
 
+def test_a_sweep_of_an_older_version_can_still_be_replayed(folder):
+    for path in folder.trials.glob("*/trial.json"):
+        info = json.loads(path.read_text())
+        info["config"] |= {"a_setting_since_removed": 1}
+        del info["preregistration"]
+        path.write_text(json.dumps(info))
+    replay(folder.root)
+    assert set(seen(folder)) == {"demo", "gsspo_seed3", "gspo_seed3"}
+
+
 def test_each_run_says_what_was_promised_and_what_it_ran_on(folder):
     replay(folder.root)
     shown = seen(folder)
