@@ -198,7 +198,7 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
     "loose_wording": Perturbation("constraints as mere advice", _in_words(_LOOSE), "wording"),
     "paraphrased": Perturbation("the same said in other words", _in_words(_PARAPHRASED), "wording"),
     "no_constraints": Perturbation(
-        "constraints left out", lambda prompt, draw: replace(prompt, constraints=False), "constraints"
+        "constraints left out", lambda prompt, draw: replace(prompt, constraints=False), "wording"
     ),
     "reordered": Perturbation("operators in another order", _reordered, refuses=_two_operators),
     "few_shot": Perturbation("a worked example added", _with_example, refuses=_has_example),
@@ -206,15 +206,6 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
     "typos": Perturbation("misspelt prose", _with_typos),
 }
 """By name, changes of syntax first: examples are written in it."""
-
-_CLASHES = (
-    ("no_constraints", "loose_wording", "the constraints are either worded loosely or left out"),
-    *(
-        ("no_constraints", name, f"the forms that {name} introduces would be left out")
-        for name, perturbation in PERTURBATIONS.items()
-        if perturbation.syntax
-    ),
-)
 
 
 def parts_of(name: str) -> list[str]:
@@ -242,9 +233,11 @@ def problem_of(names: Sequence[str], prompt: Prompt) -> str | None:
         rival = next((n for n in names if n != name and sets and PERTURBATIONS[n].sets == sets), None)
         if rival is not None:
             return f"{name} and {rival} contradict each other: both set the {sets}"
-    for first, second, reason in _CLASHES:
-        if first in names and second in names:
-            return f"{first} and {second} contradict each other: {reason}"
+    syntax = next((name for name in names if PERTURBATIONS[name].syntax), None)
+    if syntax and "no_constraints" in names:
+        return (
+            f"no_constraints and {syntax} contradict each other: the forms that {syntax} introduces would be left out"
+        )
     return None
 
 

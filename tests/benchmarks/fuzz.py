@@ -8,19 +8,22 @@ exactly if nothing is wrong, no tag in an observation, scores in [0, 1]. Stops a
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import Any
 
 from harness.interfaces import CodeInterface, Execution, NaturalInterface
 from harness.interfaces.base import ActionInterface
-from harness.operators import CALLABLE, OPERATORS
+from harness.operators import CALLABLE, OPERATORS, CallContext, LLMRequest, LLMResponse, Toolbox
+from harness.operators.bm25 import BM25Retriever
 from harness.protocol import GRAMMARS, XML, exact_match, f1, lenient, parse_turn, render_observation
 from harness.protocol.corruption import KINDS, make_turn
 from harness.protocol.elements import Grammar
-from harness.types import OperatorResult, ParsedTurn
+from harness.types import OperatorFailure, OperatorResult, ParsedTurn, Passage, Question
 
 GOAL = 1_000_000
 POOL = [OPERATORS[name] for name in CALLABLE]
@@ -88,7 +91,7 @@ def execute(interface: ActionInterface, text: str) -> None:
     parsed = interface.parse(text, CALLABLE)
     check_parsed(text, parsed)
     if parsed.action is None:
-        assert interface.warning(parsed, CALLABLE)
+        assert interface.warning(parsed)
         return
     execution = finish(interface.start(POOL).execute(parsed, _reply, 3))
     assert len(execution.calls) <= 3
@@ -125,6 +128,38 @@ def observation(rng: random.Random) -> str:
     return text
 
 
+class NoModel:
+    """An operator LLM that says the request back, hostile as it is."""
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        return LLMResponse(LAST[0] + "".join(f"<{tag}>{LAST[0]}</{tag}>" for tag in request.required_tags))
+
+
+@cache
+def toolbox() -> Toolbox:
+    return Toolbox("full", NoModel(), BM25Retriever([Passage("1", "Chad", "N'Djamena is its capital.")]))
+
+
+@cache
+def loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
+
+
+QUESTION = Question("q", "Who?", ("x",), "s")
+INPUT_TAGS = [f"<{slash}{tag}>" for spec in POOL for tag in spec.tags for slash in ("", "/")]
+
+
+def operator_input(rng: random.Random) -> str:
+    """Any operator on any input gives a visible observation; an exception inside would be counted as SERVER_ERROR."""
+    LAST[0] = text = soup(INPUT_TAGS + MARKUP, rng, 12)
+    name = rng.choice(CALLABLE)
+    result = loop().run_until_complete(toolbox().call(name, text, CallContext(QUESTION)))
+    assert result.failure is not OperatorFailure.SERVER_ERROR
+    assert result.text.strip()
+    assert len(result.text) <= 2048
+    return text
+
+
 def scores(rng: random.Random) -> str:
     LAST[0] = text = soup(MARKUP, rng, 6)
     golds = [soup(MARKUP, rng, 4) for _ in range(rng.randint(0, 3))]
@@ -140,6 +175,7 @@ TARGETS: dict[str, tuple[Callable[[random.Random], str], int]] = {
     **{f"grammar {name}": (parser_of(grammar), 4) for name, grammar in GRAMMARS.items()},
     "interface natural": (natural, 3),
     "interface code": (code, 3),
+    "operator inputs": (operator_input, 2),
     "observations": (observation, 1),
     "scores": (scores, 1),
 }
