@@ -25,9 +25,15 @@ STABILITY = ("update/clip_fraction", "update/kl", "update/kl_old", "update/grad_
 
 
 def curves(frames: Frames, metric: str = "eval/em") -> dict[str, dict[int, pd.Series]]:
-    """arm → seed → curve (index step). Steps that some included trial lacks are left out, so areas are comparable."""
+    """arm → seed → curve (index step). Steps that some trial lacks are left out, so that areas are comparable.
+
+    Trials without a single finite value are left out as well; empty when no step is shared.
+    """
     table = frames.values(metric)
+    table = table[np.isfinite(table["value"])]
     wide = table.pivot(index="step", columns="trial", values="value").dropna()
+    if wide.empty:
+        return {}
     owner = frames.trials.set_index("trial")[["arm", "seed"]]
     out: dict[str, dict[int, pd.Series]] = {arm: {} for arm in frames.arms}
     for trial in wide.columns:
@@ -75,6 +81,8 @@ def times(frames: Frames, metric: str = "eval/em", threshold: float | None = Non
     `threshold` None: `default_threshold`, and the result is marked as not fixed in advance.
     """
     runs = curves(frames, metric)
+    if not runs:
+        raise DegenerateInput(f"{metric} has no step that all trials share")
     level = default_threshold(frames, metric) if threshold is None else threshold
     reached = {a: {s: time_to_threshold(c.index, c, level, SUSTAINED) for s, c in by.items()} for a, by in runs.items()}
     horizon = max(float(c.index[-1]) for by in runs.values() for c in by.values())

@@ -59,6 +59,23 @@ def score_matrix(data: Episodes, arm: str, suite: str | None = None, column: str
     )
 
 
+def unequal_questions(data: Episodes) -> list[str]:
+    """A sentence for each suite on which the trials did not answer the same questions."""
+    out = []
+    for suite, rows in data.episodes.groupby("suite", observed=True):
+        sets = {str(t): frozenset(g["question"]) for t, g in rows.groupby("trial", observed=True)}
+        absent = [str(t) for t in data.episodes["trial"].unique() if str(t) not in sets]
+        sets |= dict.fromkeys(absent, frozenset())
+        if len(set(sets.values())) > 1:
+            sizes = sorted({len(s) for s in sets.values()})
+            out.append(
+                f"The trials answered different questions of {suite} ({', '.join(map(str, sizes))} of them, "
+                f"{len(frozenset.intersection(*sets.values()))} shared by all): their EM there is not comparable, and "
+                "nothing is paired."
+            )
+    return out
+
+
 def by_hops(data: Episodes, level: float = 0.95) -> pd.DataFrame:
     """arm, hops, seeds, questions, em, low, high, f1, lenient: seed means, t interval. Unknown hops are left out."""
     return _by(data, "hops", level)

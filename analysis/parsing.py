@@ -112,7 +112,7 @@ def complexity(data: Episodes, level: float = 0.95) -> tuple[Fit, Fit]:
     hops = frame["hops"].to_numpy(dtype=float)
     malformed = int((failure > 0).sum())
     if malformed < MIN_MALFORMED:
-        raise DegenerateInput(f"only {malformed} episodes have a malformed turn: too few to relate them to hops")
+        raise DegenerateInput(f"too few episodes have a malformed turn to relate them to hops: {malformed}")
     columns = {"failure": failure, "hops": hops, "failure x hops": failure * hops}
     em_fit = cluster_ols(frame["em"].to_numpy(dtype=float), columns, frame["trial"].cat.codes.to_numpy(), level)
     failed = (failure > 0).astype(float)

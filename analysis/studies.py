@@ -104,7 +104,7 @@ def contrast(world: World) -> Study:
             "seed permutation, paired by seed": _both(
                 permutation_interval(x, y, True), seed_permutation(x, y, paired=True), world.effect
             ),
-            "Welch t on seed means": Outcome(not holds(welch, 0.0), holds(welch, world.effect)),
+            "Welch t on seed means": Outcome(holds(welch, 0.0) is False, holds(welch, world.effect)),
             "t interval of one arm": Outcome(None, holds(mean_interval(x), truth)),
             "question-paired, seeds taken as fixed": _both(
                 *paired_questions(a.mean(axis=0), b.mean(axis=0)), world.effect
@@ -115,7 +115,7 @@ def contrast(world: World) -> Study:
         for law in ("t", "z"):
             out[f"two-way cluster, {law}"] = _both(*two_way_cluster(a, b, distribution=law), world.effect)
         boot = seed_question_bootstrap(a, b, draws=400, seed=int(rng.integers(2**31)))
-        out["two-way percentile bootstrap"] = Outcome(not holds(boot, 0.0), holds(boot, world.effect))
+        out["two-way percentile bootstrap"] = Outcome(holds(boot, 0.0) is False, holds(boot, world.effect))
         return out
 
     return study
@@ -155,8 +155,10 @@ def family(world: World, n: int) -> Study:
         if not world.effect:
             better = bootstrap_seeds([a, b], probability_of_improvement, draws=300, seed=int(rng.integers(2**31)))
             jack = jackknife_seeds([a, b], probability_of_improvement)
-            out["P(improvement), t of jackknifed seeds"] = Outcome(not holds(jack, 0.5), holds(jack, 0.5))
-            out["P(improvement), percentile bootstrap of seeds"] = Outcome(not holds(better, 0.5), holds(better, 0.5))
+            out["P(improvement), t of jackknifed seeds"] = Outcome(holds(jack, 0.5) is False, holds(jack, 0.5))
+            out["P(improvement), percentile bootstrap of seeds"] = Outcome(
+                holds(better, 0.5) is False, holds(better, 0.5)
+            )
         return out
 
     return study

@@ -176,7 +176,12 @@ def _aligned(frame: pd.DataFrame) -> str:
 
 def final_step(frames: Frames, metric: str) -> int:
     """Last step at which every included trial that logged `metric…` did so. Raises ValueError when there is none."""
-    rows = frames.metrics[frames.metrics["metric"].str.startswith(metric)]
+    if not frames.trials["included"].any():
+        reasons = "; ".join(f"{r.trial} ({r.reason})" for r in frames.left_out.head(3).itertuples())
+        more = ", …" if len(frames.left_out) > 3 else ""
+        raise ValueError(f"{frames.name}: none of {len(frames.trials)} trials counts: {reasons}{more}")
+    names = frames.metrics["metric"]
+    rows = frames.metrics[(names == metric) | names.str.startswith(metric + "/")]
     steps = [set(g["step"]) for _, g in rows.groupby("trial")]
     common = set.intersection(*steps) if steps else set()
     if not common:

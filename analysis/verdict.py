@@ -121,8 +121,16 @@ def digest(found: Sequence[Finding], plan: Plan, what: str = "EM") -> list[str]:
     out: list[str] = []
     for contrast in dict.fromkeys(f.comparison.contrast for f in found):
         mine = [f for f in found if f.comparison.contrast == contrast]
-        silent = [f for f in mine if f.verdict is Verdict.UNDECIDED and f.comparison.group != OVERALL]
-        out += [f.sentence for f in mine if f not in silent or len(silent) == 1]
+        rest = [f for f in mine if f.comparison.group != OVERALL]
+        mute = [f for f in rest if f.verdict is Verdict.UNREACHABLE]
+        silent = [f for f in rest if f.verdict is Verdict.UNDECIDED]
+        gathered = [f for part in (mute, silent) if len(part) > 1 for f in part]
+        out += [f.sentence for f in mine if f not in gathered]
+        if len(mute) > 1:
+            rows = [f.comparison for f in mute]
+            names, role = ", ".join(r.group for r in rows), "" if contrast.confirmatory else "Exploratory: "
+            text = f"Nothing can be said of {what} on any single one of {names} either."
+            out.append(role + (text[0].lower() + text[1:] if role else text))
         if len(silent) > 1:
             out.append(_nowhere([f.comparison for f in silent], plan, what))
     return out
@@ -166,6 +174,11 @@ def headline(summary: SweepSummary) -> str:
     """The first sentence of a report: the primary finding, or that none was registered."""
     found = findings(summary.contrasts, summary.plan)
     primary = [f for f in found if f.comparison.contrast.confirmatory]
+    if not primary and summary.plan.axis is not None:
+        return (
+            f"The registered contrast, {summary.plan.treatment} against {summary.plan.baseline}, could not be made: "
+            "the finished trials do not have both. What follows is exploratory."
+        )
     if not primary:
         return "No confirmatory contrast: what follows is exploratory."
     return primary[0].sentence

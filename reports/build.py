@@ -19,6 +19,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis.exact_match import unequal_questions
 from analysis.frames import Frames
 from analysis.load import LoadError, load_sweep
 from analysis.verdict import headline
@@ -48,7 +49,7 @@ def write_report(frames: Frames, out_dir: str | Path) -> list[Path]:
     sections = [make(material) for make in SECTIONS]
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.html").write_text(page(material, sections), encoding="utf-8")
-    lead = [headline(material.summary), *material.registration.sentences]
+    lead = [headline(material.summary), *material.registration.sentences, *warnings(material)]
     pdf.write(out / "report.pdf", frames.name, lead, sections, trials_told(material))
     (out / "summary.txt").write_text(material.summary.text(), encoding="utf-8")
     (out / "summary.csv").write_text(material.summary.csv(), encoding="utf-8")
@@ -72,6 +73,13 @@ def trials_told(material: Material) -> list[str]:
     left_out = [f"Left out: {t} ({status}): {reason}." for t, status, reason in material.summary.left_out]
     counted = f"{int(frames.trials['included'].sum())} of {len(frames.trials)} trials count."
     return [counted if left_out else f"{counted} None was left out.", *left_out]
+
+
+def warnings(material: Material) -> list[str]:
+    """What a reader must know before any number: trials left out, question sets that differ."""
+    told = trials_told(material)
+    left_out = [f"{told[0]} {len(told) - 1} left out, see Trials."] if len(told) > 1 else []
+    return left_out + unequal_questions(material.greedy)
 
 
 def page(material: Material, sections: Sequence[Section]) -> str:
@@ -113,6 +121,7 @@ def page(material: Material, sections: Sequence[Section]) -> str:
         sections=shown,
         cards=[to_html(s) for s in specimens(material.everything)],
         trials=trials_told(material),
+        warnings=warnings(material),
         config_hash=frames.config_hash,
         plan_hash=(registration.recorded or "not recorded")[:12],
     )

@@ -45,9 +45,8 @@ def two_way_cluster(a: ArrayLike, b: ArrayLike, level: float = 0.95, distributio
     df = n_seeds - 2
     name = f"two-way cluster (seed × question), {f't with {df} df' if distribution == 't' else 'z'}"
     if variance <= 0:
-        flat = Interval(difference, difference, level, name)
-        note = "no spread between seeds or questions: zero-width interval"
-        return Estimate(difference, flat, n_seeds, note), Test(None, None if difference else 1.0, name, note=note)
+        note = "no spread between seeds or questions: no interval"
+        return Estimate(difference, None, n_seeds, note), Test(None, None if difference else 1.0, name, note=note)
     se = math.sqrt(variance)
     law = stats.t(df) if distribution == "t" else stats.norm()
     half = float(law.ppf(0.5 + level / 2)) * se
@@ -82,9 +81,8 @@ def paired_questions(
     method = "paired questions, clustered SE, z (checkpoint claim)"
     mean, se = clustered_mean(x - y, np.arange(x.size) if clusters is None else clusters)
     if se == 0:
-        note = "all differences equal: zero-width interval"
-        flat = Interval(mean, mean, level, method)
-        return Estimate(mean, flat, x.size, note), Test(None, 1.0 if mean == 0 else None, method, CHECKPOINT, note=note)
+        note = "all differences equal: no interval"
+        return Estimate(mean, None, x.size, note), Test(None, 1.0 if mean == 0 else None, method, CHECKPOINT, note=note)
     half = float(stats.norm.ppf(0.5 + level / 2)) * se
     p = float(2 * stats.norm.sf(abs(mean) / se))
     interval = Interval(mean - half, mean + half, level, method)

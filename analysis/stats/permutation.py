@@ -21,6 +21,7 @@ from analysis.stats.results import DegenerateInput, Estimate, Interval, Test, fi
 MAX_EXACT = 200_000
 """Above so many rearrangements (10 v 10 has 184,756) the test draws a fixed random sample of them."""
 _DRAWS = 99_999
+NO_SPREAD = "no spread between seeds: no interval"
 
 
 def count_rearrangements(n_a: int, n_b: int, paired: bool) -> int:
@@ -120,6 +121,7 @@ def _shift_thresholds(x: np.ndarray, y: np.ndarray, paired: bool) -> np.ndarray:
 def permutation_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level: float = 0.95) -> Estimate:
     """mean(a) − mean(b) with the exact interval of shifts that `seed_permutation` does not reject at 1 − level.
 
+    Where the seeds of each arm are all alike nothing tells how far another seed may lie: no interval, and a note.
     When the design's smallest p exceeds 1 − level no shift can be rejected: the interval is None and `note` says so.
     Beyond MAX_EXACT rearrangements the interval is left out too (a t interval is then as good and says what it is).
     """
@@ -135,20 +137,26 @@ def permutation_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level
     rank = math.floor(total * alpha / 2 + 1e-9)
     if rank < 1:
         return Estimate(difference, None, n, f"no {level:.0%} interval: smallest attainable p is {least:.3g}")
+    if np.ptp(x - y if paired else x) == 0 and (paired or np.ptp(y) == 0):
+        return Estimate(difference, None, n, NO_SPREAD)
     thresholds = np.sort(_shift_thresholds(x, y, paired))
     low, high = float(thresholds[rank - 1]), float(thresholds[-rank])
     return Estimate(difference, Interval(low, high, level, "inversion of the exact seed permutation test"), n)
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """Mean over seeds with Student's t interval (n − 1 df). One seed: the value, no interval, and a note."""
+    """Mean over seeds with Student's t interval (n − 1 df). One seed, or all alike: the value, no interval, and a note.
+
+    (A zero-width interval would claim certainty from the least information.)
+    """
     x = finite_vector(values, "seed means")
     if x.size == 1:
         return Estimate(float(x[0]), None, 1, "one seed: no interval")
-    half = float(stats.t.ppf(0.5 + level / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size))
     mean = float(x.mean())
-    note = "all seeds equal: zero-width interval" if half == 0 else ""
-    return Estimate(mean, Interval(mean - half, mean + half, level, "t on seed means"), x.size, note)
+    if np.ptp(x) == 0:
+        return Estimate(mean, None, x.size, "all seeds equal: no interval")
+    half = float(stats.t.ppf(0.5 + level / 2, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size))
+    return Estimate(mean, Interval(mean - half, mean + half, level, "t on seed means"), x.size)
 
 
 def difference_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level: float = 0.95) -> Estimate:
@@ -165,8 +173,7 @@ def difference_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level:
     if min(x.size, y.size) < 2:
         return Estimate(difference, None, n, "one seed in an arm: no interval")
     if np.ptp(x) == 0 and np.ptp(y) == 0:
-        flat = Interval(difference, difference, level, "Welch t on seed means")
-        return Estimate(difference, flat, n, "no spread between seeds: zero-width interval")
+        return Estimate(difference, None, n, NO_SPREAD)
     vx, vy = float(x.var(ddof=1)) / x.size, float(y.var(ddof=1)) / y.size
     df = (vx + vy) ** 2 / (vx**2 / (x.size - 1) + vy**2 / (y.size - 1))
     half = float(stats.t.ppf(0.5 + level / 2, df)) * math.sqrt(vx + vy)

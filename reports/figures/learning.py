@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.stats.permutation import mean_interval
+from analysis.stats.results import DegenerateInput
 from analysis.summary import OVERALL
 from reports.style import Caption, Figure, house_style, looks
 
@@ -42,11 +43,11 @@ def curve_data(frames: Frames, metric: str, level: float = 0.95) -> pd.DataFrame
 def draw(frames: Frames, metric: str = "eval/em", label: str = "Exact Match", level: float = 0.95) -> Figure:
     """One panel a suite: thin lines are seeds, thick lines their mean, bands the pointwise interval.
 
-    The vertical axis is shared, starts at 0 and ends at most at 1 for shares; raises ValueError without any value.
+    The vertical axis is shared, starts at 0 and ends at most at 1 for shares; raises DegenerateInput without any value.
     """
     data = curve_data(frames, metric, level)
     if data.empty:
-        raise ValueError(f"{frames.name}: {metric} was never logged")
+        raise DegenerateInput(f"{metric} was never logged as a number by all seeds of an arm")
     suites = list(dict.fromkeys(data["suite"]))
     columns = min(2, len(suites))
     n_rows = math.ceil(len(suites) / columns)
@@ -76,7 +77,7 @@ def draw(frames: Frames, metric: str = "eval/em", label: str = "Exact Match", le
                           markersize=3, linewidth=1.8, label=arm)  # fmt: skip
             axis.set_title(suite)
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        highest = 1.05 * max(top, raw_top)
+        highest = max(0.05, 1.05 * np.nanmax([top, raw_top]))
         axes.flat[0].set_ylim(0, min(1.0, highest) if raw_top <= 1 else highest)
         for axis in axes[:, 0]:
             axis.set_ylabel(label)
