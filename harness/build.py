@@ -64,9 +64,11 @@ class TrialData:
 
 
 def base_policy(config: TrialConfig) -> Policy:
-    """The base policy, without adapters."""
+    """The base policy, without adapters, on the GPU if this process was given one."""
     c = config.policy
-    return load_policy(c.kind, c.path, init=c.init, dtype=DTYPES[c.dtype], seed=config.seed, cache=cache_folder())
+    made = load_policy(c.kind, c.path, init=c.init, dtype=DTYPES[c.dtype], seed=config.seed, cache=cache_folder())
+    made.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return made
 
 
 def cache_folder() -> Path:

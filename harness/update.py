@@ -123,15 +123,14 @@ def _one_update(
         ref_logp = reference(batch) if settings.kl_weight > 0 and reference is not None else None
         logp, token_entropy = logprobs(model, batch, settings.temperature, settings.autocast)
         sampled = _sampled_logprobs(selected).to(logp)
-        old, factors = sampled, weights[selection.segments]
+        segments, device = selection.segmentation.to(logp.device), logp.device
+        old, factors = sampled, weights[selection.segments].to(device)
         if start is not None and cap is not None:
             old = torch.cat([start[id(t)] for t in selected]).to(logp)
-            importance = truncated_importance(old, sampled, selection.segmentation, cap)
+            importance = truncated_importance(old, sampled, segments, cap)
             factors = factors.to(importance) * importance
             importances += [importance] if counts else []
-        output = policy_objective(
-            logp, old, advantage[selection.trajectories], selection.segmentation, factors, clip.band
-        )
+        output = policy_objective(logp, old, advantage[selection.trajectories].to(device), segments, factors, clip.band)
         total = output.loss
         if ref_logp is not None:
             k3 = kl_k3(logp, ref_logp)

@@ -56,7 +56,7 @@ class BuiltinEngine:
         self.load_weights(model)
 
     def load_weights(self, model: nn.Module) -> None:
-        self._decoder.load(plain_state_dict(model))
+        self._decoder.load({name: weight.cpu() for name, weight in plain_state_dict(model).items()})
         self.release(list(self._order))
 
     def sleep(self) -> None:
