@@ -122,6 +122,7 @@ def data(config: TrialConfig) -> TrialData:
     c = config.data
     source: World | DataFolder = load_world() if c.source == "world" else DataFolder(Path(c.path or ""))
     train = tuple(q for suite in c.train_suites for q in source.split("train", suite))
+    train = subset(train, c.train_questions) if c.train_questions else train
     evaluation = {s: subset(source.split(c.eval_split, s), c.eval_questions) for s in c.eval_suites}
     passages = tuple(source.corpus()) if isinstance(source, DataFolder) else source.passages
     return TrialData(train, evaluation, passages, _retriever(config, passages))
@@ -236,7 +237,7 @@ def engine(config: TrialConfig, policy: Policy) -> Engine:
             gpu_memory_utilization=c.gpu_memory_utilization,
             kv_cache_bytes=int(c.kv_cache_gib * 2**30) if c.kv_cache_gib else None,
             tensor_parallel_size=c.tensor_parallel_size,
-            dtype=dtype,
+            dtype=DTYPES[c.dtype] if c.dtype else dtype,
         ),
     )
 

@@ -87,6 +87,8 @@ class Data(Section):
     """world: the offline world of countries and cities; files: benchmark files in `path`."""
     path: str | None
     train_suites: Names
+    train_questions: Count | None = None
+    """Of all training suites together, always the same ones; null: all there are."""
     eval_suites: Names
     eval_questions: Count
     """Questions per suite, always the same ones."""
@@ -324,6 +326,8 @@ class VllmEngine(Section):
     kind: Literal["vllm"]
     placement: Literal["colocated", "dedicated"] = "colocated"
     """colocated: on the trial's GPU, asleep during updates; dedicated: `tensor_parallel_size` GPUs of its own."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """null: the policy's. Weights trained in float32 are served in bfloat16 at half the memory, a little off."""
     tensor_parallel_size: Count = 1
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of a GPU for the engine's weights and cache together."""

@@ -38,7 +38,8 @@ class Workload:
 
     `dtype_bytes`: of a weight, 2 or 4; `tokens`: padded tokens of a micro-batch; `episodes`: played at once by a
     worker; `positions`: longest sequence in tokens; `workers`: over which weights are sharded. `engine_share`: share
-    of the worker's GPU that vLLM takes for itself, None with the built-in engine, 0 when vLLM has its own GPUs.
+    of the worker's GPU that vLLM takes for itself, None with the built-in engine, 0 when vLLM has its own GPUs;
+    `engine_bytes`: of a weight as vLLM holds it.
     """
 
     shape: ModelShape
@@ -52,6 +53,7 @@ class Workload:
     positions: int
     workers: int = 1
     engine_share: float | None = None
+    engine_bytes: int = BF16
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,14 @@ def workload(config: TrialConfig, resources: Resources) -> Workload:
     c, engine = config, config.engine
     positions = PROMPT_TOKENS + c.environment.max_response_tokens
     prompts = -(-c.rollout.prompts_per_step // resources.workers)
-    share = None
+    trained_bytes = 4 if c.policy.dtype == "float32" else 2
+    share, engine_bytes = None, trained_bytes
     if engine.kind == "vllm":
+        engine_bytes = {"float32": 4, "bfloat16": 2, None: trained_bytes}[engine.dtype]
         share = engine.gpu_memory_utilization if engine.placement == "colocated" else 0.0
     return Workload(
         shape=shape_of(c.policy),
-        dtype_bytes=4 if c.policy.dtype == "float32" else 2,
+        dtype_bytes=trained_bytes,
         autocast=c.update.autocast,
         lora_rank=c.policy.lora.rank if c.policy.lora else None,
         checkpointing=c.update.gradient_checkpointing,
@@ -47,6 +49,7 @@ def workload(config: TrialConfig, resources: Resources) -> Workload:
         positions=positions,
         workers=resources.workers,
         engine_share=share,
+        engine_bytes=engine_bytes,
     )
 
 
@@ -61,8 +64,8 @@ def judge(w: Workload, gpus: Gpus, gpus_per_worker: float) -> Verdict:
     enough = workers_there >= w.workers
     if not enough:
         sentences.append(f"does not fit: a trial of {w.workers} workers, and room for {workers_there} on {gpus}")
-    cache = w.positions * 2 * w.shape.layers * w.shape.keys * w.dtype_bytes
-    served = not w.engine_share or w.engine_share * gpus.size >= w.shape.parameters * w.dtype_bytes + cache
+    cache = w.positions * 2 * w.shape.layers * w.shape.keys * w.engine_bytes
+    served = not w.engine_share or w.engine_share * gpus.size >= w.shape.parameters * w.engine_bytes + cache
     if not served:
         sentences.append("does not fit: vLLM's share of the GPU does not hold the weights and one episode")
     if need <= room:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from harness.config.model import PRESETS, RatioUnit, Reduction
 from harness.config.tree import merge, plain
 from harness.objectives import presets, reductions, segments
 
+PROFILES = Path(__file__).parents[2] / "harness" / "profiles"
 SHIPPED = sorted((Path(__file__).parents[2] / "ablations").glob("*.yaml"))
 
 TWO_AXES = """\
@@ -145,6 +148,50 @@ def test_the_paper_profile_has_the_papers_values():
     assert (config.update.learning_rate, config.objective.kl_weight, config.steps) == (1e-6, 0.001, 38)
     assert (config.environment.max_calls, config.environment.max_turns) == (20, 21)
     assert (config.environment.max_response_tokens, config.environment.observation_chars) == (8192, 2048)
+    assert (config.policy.path, config.policy.lora, config.policy.warm_start) == (
+        "Qwen/Qwen2.5-7B-Instruct",
+        None,
+        "none",
+    )
+    assert (config.data.train_suites, config.data.train_questions) == (("nq", "hotpotqa"), 10_000)
+    assert len(config.data.eval_suites) == 7
+    # 2 epochs of whole batches
+    assert config.steps == 2 * (config.data.train_questions // config.rollout.prompts_per_step)
+    assert (config.rollout.temperature, config.data.eval_samples) == (1.0, 0)  # evaluation is greedy
+    assert (config.environment.pool, config.environment.search.top_k) == ("full", 5)
+    assert config.environment.backend.model == "Qwen/Qwen2.5-32B-Instruct"
+    reward = config.reward
+    assert (reward.correct, reward.format_penalty, reward.no_answer_penalty) == (1.0, 0.5, 1.0)
+    assert (config.engine.kind, config.engine.dtype, config.engine.placement) == ("vllm", "bfloat16", "colocated")
+    assert config.update.gradient_checkpointing
+    assert config.update.autocast
+    assert config.objective.importance_cap is None
+
+
+@pytest.mark.parametrize("preset", ["grpo", "gspo", "gsspo"])
+def test_the_paper_profile_trains_every_weight_or_adapters_with_each_presets_clipping(preset):
+    """A step of 1e-6 vanishes in bfloat16 weights: what is trained must be float32."""
+    full = load_trial("qwen7b", ["data.path=data", f"objective.preset={preset}"])
+    assert full.policy.dtype == "float32"
+    band = PRESETS[preset]["clip"]
+    assert (full.objective.clip.low, full.objective.clip.high) == (band["low"], band["high"])
+    head = (PROFILES / "qwen7b.yaml").read_text()
+    shown = re.search(r"#   (policy\.lora=.*)", head)[1]
+    lora = load_trial("qwen7b", ["data.path=data", f"objective.preset={preset}", *shlex.split(shown)])
+    assert lora.policy.lora.rank == 64
+    assert (lora.policy.dtype, lora.update.learning_rate) == ("bfloat16", 1e-5)
+    assert lora.rollout == full.rollout
+
+
+def test_an_engine_has_the_settings_of_its_kind_and_room_for_a_prompt(tmp_path):
+    assert load_trial("tiny").engine.kind == "builtin"
+    assert load_trial("tiny", ["engine.kind=vllm"]).engine.tensor_parallel_size == 1
+    with pytest.raises(ConfigError, match=r"unknown key 'engine\.tensor_parallel_size'"):
+        load_trial("tiny", ["engine.tensor_parallel_size=2"])
+    with pytest.raises(ConfigError, match="kind must be one of"):
+        load_trial("tiny", ["engine.kind=sglang"])
+    with pytest.raises(ConfigError, match="leaves no room for a prompt"):
+        load_trial("tiny", ["engine={kind: vllm, max_model_len: 700}"])
 
 
 def test_a_key_depends_on_configuration_seed_and_code_and_on_nothing_else(sweep_file, tmp_path):

@@ -101,7 +101,7 @@ def test_workers_divide_weights_gradients_and_optimizer() -> None:
     eight = {c.name: c.size for c in components(qwen({"workers": 8}))}
     for name in ("weights", "gradients", "optimizer", "reference"):
         assert eight[name] == one[name] // 8
-    assert one["weights"] == 2 * 7_615_616_512
+    assert one["weights"] == 4 * 7_615_616_512
 
 
 def test_full_training_of_7b_does_not_fit_one_gpu_and_lora_on_a_vllm_of_its_own_does() -> None:
@@ -109,14 +109,16 @@ def test_full_training_of_7b_does_not_fit_one_gpu_and_lora_on_a_vllm_of_its_own_
     full = judge(replace(qwen(), engine_share=0.0), gpus, 1)
     assert not full.fits
     assert "does not fit" in full.sentences[0]
-    lora = replace(qwen(None, "policy.lora={rank: 16, alpha: 32.0, dropout: 0.0}"), engine_share=0.0)
+    lora = replace(
+        qwen(None, "policy.lora={rank: 16, alpha: 32.0, dropout: 0.0}", "policy.dtype=bfloat16"), engine_share=0.0
+    )
     assert judge(lora, gpus, 1).fits
     assert not judge(replace(lora, workers=8), gpus, 1).fits  # eight workers on one GPU
     assert judge(replace(lora, workers=8), Gpus(8, gpus.size), 1).fits
 
 
 def test_a_colocated_engine_needs_room_for_the_weights() -> None:
-    lora = qwen(None, "policy.lora={rank: 16, alpha: 32.0, dropout: 0.0}")
+    lora = qwen(None, "policy.lora={rank: 16, alpha: 32.0, dropout: 0.0}", "policy.dtype=bfloat16")
     gpus = parse_gpus("1x80GB")
     assert judge(replace(lora, engine_share=0.4), gpus, 1).fits
     assert not judge(replace(lora, engine_share=0.1), gpus, 1).fits
