@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -106,13 +107,14 @@ def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], conso
         source = canonical_json(config.data.model_dump(mode="json"))
         if source not in data:
             data[source] = build.data(config)
-        if a.method == "agent":
-            answers[a.label] = play_agent(a.target, data[source])
-        else:
-            same = canonical_json([a.method, source, config.environment.model_dump(mode="json")])
-            if same not in played:
-                played[same] = play_baseline(a.method, config, settings, any_chat(config), data[source])
-            answers[a.label] = played[same]
+        with console.status(f"{a.label} …") if console.is_terminal else nullcontext():
+            if a.method == "agent":
+                answers[a.label] = play_agent(a.target, data[source])
+            else:
+                same = canonical_json([a.method, source, config.environment.model_dump(mode="json")])
+                if same not in played:
+                    played[same] = play_baseline(a.method, config, settings, any_chat(config), data[source])
+                answers[a.label] = played[same]
         done = answers[a.label]
         n = sum(map(len, done.by_mode().values()))
         _say(console, f"{a.label}: {n} episodes in {time.perf_counter() - begun:.1f} s")
