@@ -51,6 +51,7 @@ def export_policy(
         _write_adapter(policy, folder / ADAPTER if merged else folder, base or str(_keep_base(policy, bases)))
     _write_tokenizer(policy.chat, folder)
     (folder / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+    _let_others_read(folder)
 
 
 def load_export(folder: Path, dtype: torch.dtype) -> Policy:
@@ -104,6 +105,13 @@ def _write_adapter(policy: Policy, folder: Path, base: str) -> None:
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
+def _let_others_read(folder: Path) -> None:
+    """Weights and temporary folders are made for their owner alone, which no serving account is."""
+    folder.chmod(0o755)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)
+
+
 def _write_tokenizer(chat: ChatFormat, folder: Path) -> None:
     chat.tokenizer.save_pretrained(folder)
     if not getattr(chat.tokenizer, "chat_template", None):
@@ -128,6 +136,7 @@ def _keep_base(policy: Policy, bases: Path) -> Path:
     staging = Path(tempfile.mkdtemp(dir=bases, prefix=".base-"))
     _write_model(policy, weights, staging)
     _write_tokenizer(policy.chat, staging)
+    _let_others_read(staging)
     try:
         os.replace(staging, folder)
     except OSError:  # another trial was first
