@@ -27,6 +27,9 @@ _TUNE = {
 }
 """Read by Tune in this process."""
 
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Ray's word for a session that no other machine joins, on every system: otherwise it listens on all interfaces."""
+
 
 class TuneRun:
     """A running set of trials. `start` returns at once; `running` falls when all have ended."""
@@ -139,8 +142,11 @@ def _silence() -> Any:
 
 
 def start_ray(resources: Resources) -> bool:
-    """A local, quiet Ray session whose workers use as many threads as CPUs; False if there is one already."""
-    with _environment(**worker_environment(resources)):
+    """A local, quiet Ray session whose workers use as many threads as CPUs; False if there is one already.
+
+    Its servers listen on loopback alone, provided that nobody imported Ray before (it decides on being imported).
+    """
+    with _environment(**worker_environment(resources), **_LOOPBACK):
         import ray
 
         if ray.is_initialized():

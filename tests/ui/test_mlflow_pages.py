@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -65,6 +66,9 @@ def shown(tmp_path_factory) -> Shown:
 def pages(shown, tmp_path_factory) -> Iterator[Pages]:
     log = tmp_path_factory.mktemp("server") / "server.log"
     with server(shown.tracker.uri, log) as address, browser() as page:
+        started = [p for p in psutil.Process().children(recursive=True) if "mlflow" in " ".join(p.cmdline())]
+        listening = {c.laddr.ip for p in started for c in p.net_connections("inet") if c.status == "LISTEN"}
+        assert listening == {"127.0.0.1"}
         yield Pages(page, address, shown.tracker.address)
 
 
