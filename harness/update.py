@@ -8,7 +8,7 @@ on how many workers share them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -129,7 +129,7 @@ def _one_update(
             old = torch.cat([start[id(t)] for t in selected]).to(logp)
             importance = truncated_importance(old, sampled, segments, cap)
             factors = factors.to(importance) * importance
-            importances += [importance] if counts else []
+            importances += [importance.cpu()] if counts else []
         output = policy_objective(logp, old, advantage[selection.trajectories].to(device), segments, factors, clip.band)
         total = output.loss
         if ref_logp is not None:
@@ -139,7 +139,7 @@ def _one_update(
         (total if counts else 0 * total).backward()
         if not counts:
             continue
-        outputs.append(replace(output, loss=output.loss.detach()))
+        outputs.append(output.on_cpu())
         loss += float(total.detach())
         entropy += float(token_entropy.sum())
         drift += mismatch(logp, sampled)

@@ -44,9 +44,14 @@ def run_over_workers(folder: Path, function: str, resources: Resources, environm
 
 
 def _work(config: dict[str, Any]) -> None:
+    import torch
+    from ray.train.torch import get_device
+
     from harness.distributed.collective import ProcessGroup
     from harness.driver.worker import run_one, run_share
 
+    if torch.cuda.is_available():
+        torch.cuda.set_device(get_device())
     workers = ProcessGroup()
     run = run_one if workers.rank == 0 else run_share
     run(Path(config["folder"]), config["function"], workers)

@@ -6,7 +6,7 @@ f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A);  loss = sum_k w_k f(x_k, A_k)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -35,6 +35,10 @@ class ObjectiveOutput:
     clipped: Tensor
     tokens: Tensor
     kl_old: Tensor
+
+    def on_cpu(self) -> ObjectiveOutput:
+        """All of it detached, on CPU: to be kept, or sent to another process."""
+        return ObjectiveOutput(**{f.name: getattr(self, f.name).detach().cpu() for f in fields(self)})
 
 
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, band: ClipBand) -> Tensor:
