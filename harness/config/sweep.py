@@ -225,7 +225,7 @@ def _base_layers(root: Node, problems: list[Problem]) -> Node | None:
     if profile is None or profile.value not in {p.stem for p in PROFILES.glob("*.yaml")}:
         return None
     tree = _profile_tree(profile.value)
-    cpus = find(root, "resources.cpus_per_trial") or find(root, "resources.cpus_per_worker")
+    cpus = find(root, "resources.cpus_per_worker") or find(root, "resources.cpus_per_trial")
     if cpus is not None and type(cpus.value) is int and cpus.value > 0:
         tree = merge(tree, nest(("threads",), cpus))
     fixed = find(root, "fixed")

@@ -41,7 +41,8 @@ class Resources(Section):
     workers: Count = 1
     """Processes that train a trial together: weights sharded over them (FSDP2), episodes divided among them."""
     cpus_per_trial: Count = 1
-    """Also the number of threads of a trial, unless the file sets `threads`; likewise `cpus_per_worker`."""
+    """Also the number of threads of a trial, unless the file sets `threads`. Where there are several workers and no
+    `cpus_per_worker`, of each of them."""
     gpus_per_trial: NonNegative = 0.0
     """0 hides the GPUs from a trial; 0.5 lets two share one."""
     cpus_per_worker: Count | None = None
@@ -49,18 +50,16 @@ class Resources(Section):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        kind, other = ("trial", "worker") if self.workers == 1 else ("worker", "trial")
-        for what in ("cpus", "gpus"):
-            if f"{what}_per_{other}" in self.model_fields_set and getattr(self, f"{what}_per_{other}") is not None:
-                raise PydanticCustomError(
-                    "per_worker", f"resources.{what}_per_{other} with {self.workers} workers: set {what}_per_{kind}"
-                )
+        if self.workers == 1 and (self.cpus_per_worker is not None or self.gpus_per_worker is not None):
+            raise PydanticCustomError("per_worker", "resources: with one worker set cpus_per_trial and gpus_per_trial")
+        if self.workers > 1 and self.gpus_per_trial:
+            raise PydanticCustomError("per_trial", "resources: with several workers set gpus_per_worker")
         return self
 
     @property
     def cpus(self) -> int:
         """Of one process."""
-        return self.cpus_per_trial if self.workers == 1 else self.cpus_per_worker or 1
+        return self.cpus_per_trial if self.workers == 1 else self.cpus_per_worker or self.cpus_per_trial
 
     @property
     def gpus(self) -> float:

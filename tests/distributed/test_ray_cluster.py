@@ -134,8 +134,8 @@ def test_trials_at_a_time_are_counted_node_by_node() -> None:
 
 
 def test_what_a_worker_and_a_trial_take_are_not_mixed_up() -> None:
-    with pytest.raises(ValueError, match="set cpus_per_worker"):
-        Resources(workers=2, cpus_per_trial=2)
-    with pytest.raises(ValueError, match="set gpus_per_trial"):
+    with pytest.raises(ValueError, match="set gpus_per_worker"):
+        Resources(workers=2, gpus_per_trial=2.0)
+    with pytest.raises(ValueError, match="with one worker"):
         Resources(gpus_per_worker=1.0)
-    assert (Resources(workers=2, cpus_per_worker=3).cpus, Resources(cpus_per_trial=4).cpus) == (3, 4)
+    assert [Resources(workers=2, cpus_per_worker=3).cpus, Resources(workers=2, cpus_per_trial=4).cpus] == [3, 4]

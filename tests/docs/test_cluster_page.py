@@ -1,0 +1,99 @@
+"""Every command on the page "From laptop to cluster" names options, keys, targets and files that exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+
+from harness.config import load_sweep
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    ")]
+SWEEPS = [line for line in COMMANDS if "harness.sweep" in line]
+
+
+def options_of(words: list[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if word.startswith("--")}
+
+
+@cache
+def usage(module: str, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", module, *command, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def click_options(command: click.Command) -> set[str]:
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def test_the_page_is_linked_and_says_something() -> None:
+    assert "docs/cluster.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(SWEEPS) >= 8
+    assert len(COMMANDS) >= 18
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line)
+    while re.fullmatch(r"[A-Z_]+=\S+", words[0]):
+        words = words[1:]
+    program, *rest = words
+    if program == "python":
+        assert rest[0] == "-m"
+        module, sub = rest[1], [w for w in rest[2:3] if rest[1] in ("harness.data", "harness.tracking")]
+        text = usage(module, *sub)
+        missing = [o for o in options_of(rest[2:]) if not re.search(rf"(?<![\w-]){o}(?![\w-])", text)]
+        assert not missing
+    elif program == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M)
+        assert set(rest) <= set(targets)
+    elif program == "ray":
+        from ray.scripts.scripts import cli
+
+        assert options_of(rest[1:]) <= click_options(cli.commands[rest[0]])
+    elif program == "mlflow":
+        from mlflow.cli import cli as mlflow
+
+        assert options_of(rest[1:]) <= click_options(mlflow.commands[rest[0]])
+    else:
+        pytest.fail(f"a program that is not checked: {program}")
+
+
+@pytest.mark.parametrize("line", SWEEPS)
+def test_a_sweeps_file_and_settings_load(line: str) -> None:
+    words = shlex.split(line)[3:]
+    file, *rest = [w for w in words if not w.startswith("--")]
+    overrides = [w for w in rest if re.match(r"[a-z_.0-9]+=", w)]
+    assert load_sweep(ROOT / file, overrides, checks=()).cells
+
+
+def test_the_sweep_file_on_the_page_loads(tmp_path: Path) -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.S)
+    path = tmp_path / "page.yaml"
+    path.write_text(text, encoding="utf-8")
+    spec = load_sweep(path, checks=())
+    assert len(spec.cells) == 15
+    assert spec.file.resources.workers == 8
+
+
+def test_settings_named_in_the_text_exist() -> None:
+    from harness.config.model import TrialConfig
+    from harness.config.sweepfile import SweepFile
+
+    for name in re.findall(r"`((?:resources|policy|update|engine|environment|data)\.[a-z_.]+)(?:=[^`]*)?`", PAGE):
+        head, field = name.split(".")
+        model = SweepFile if head == "resources" else TrialConfig
+        annotation = model.model_fields[head].annotation
+        members = getattr(annotation, "__args__", (annotation,))
+        assert any(field in getattr(m, "model_fields", {}) for m in members), name
