@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness import build
-from harness.config import TrialConfig, expand, load_sweep
+from harness import build, twins
+from harness.config import TrialConfig, load_trial
 from harness.engines.builtin import BuiltinEngine
 from harness.evaluation import evaluate_variants, fault_metrics
 from harness.faults import FAULTS
 from harness.interfaces import NaturalInterface
 from harness.policy.load import Policy
-from harness.policy.scripts import Script, ScriptedEngine, look_up, malformed, spoken, turn
+from harness.policy.scripts import Script, ScriptedEngine, imitated, look_up, malformed, spoken, turn
 from harness.rollout import Environment, rollout
+from harness.signatures import operators_called
 from harness.types import ActionKind, ParseFailure, Question, StopReason, Trajectory
 from harness.world import load_world
 
@@ -29,16 +29,8 @@ SEARCHED = (
 
 
 def config(*overrides: str) -> TrialConfig:
-    file = Path(__file__).with_name("_variants.yaml")
-    text = "name: t\nhypothesis: none\nprofile: tiny\nparameters: {}\nseeds: [0]\n"
-    file.write_text(text)
-    try:
-        (trial,) = expand(
-            load_sweep(file, ["data.eval_questions=5", f"data.eval_suites=[{', '.join(SUITES)}]", *overrides])
-        )
-    finally:
-        file.unlink()
-    return trial.config
+    suites = f"data.eval_suites=[{', '.join(SUITES)}]"
+    return load_trial("tiny", ["data.eval_questions=5", suites, *overrides])
 
 
 @cache
@@ -244,3 +236,33 @@ def test_without_settings_nothing_is_wrapped() -> None:
     assert build.with_training_faults(made, standard, data) is standard
     assert standard.interface == NaturalInterface(compact=True)
     assert standard.reworded is None
+
+
+def test_the_door_prints_a_faulted_episode_and_its_twin_in_each_interface(capsys: pytest.CaptureFixture[str]) -> None:
+    assert twins.main(["timeout"]) == 0
+    shown = capsys.readouterr().out
+    for interface in ("natural", "code"):
+        faulted, twin = (f"{interface} interface, {which}" for which in ("with the fault", "its twin, without"))
+        assert shown.index(faulted) < shown.index(twin)
+    assert shown.count("timeout; truly: [1] ") >= 2
+    assert "Search did not answer in time" in shown
+    assert shown.count("fault in turn 1: detected") == 2
+
+
+def test_what_a_warm_start_imitates_is_the_same_in_both_interfaces() -> None:
+    """The same decisions, calls and answers, so that a comparison of the interfaces starts from equals."""
+    asked = load_world().split("train", "world_chain")[:40]
+
+    def imitate(interface: str) -> list[tuple[list[str], str | None]]:
+        _, standard, _ = parts(
+            f"environment.interface={interface}", "environment.pool=full", "environment.max_turn_tokens=200"
+        )
+        rng = np.random.default_rng(1)
+        scripts = [spoken(imitated(q, standard.operators.pool, {}, rng), standard.interface) for q in asked]
+        played = rollout(ScriptedEngine(standard.chat, scripts), standard, asked, range(40), 0.0)
+        assert all(not t.parsed.failures for e in played for t in e.turns)
+        return [([name for t in e.turns for name in operators_called(t)], e.reward.answer) for e in played]
+
+    natural = imitate("natural")
+    assert natural == imitate("code")
+    assert len({tuple(names) for names, _ in natural}) >= 4

@@ -22,14 +22,14 @@ from harness.interfaces import NaturalInterface
 from harness.operators import POOLS, SearchSettings, Toolbox
 from harness.policy.imitation import imitate
 from harness.policy.rename import Renamer
-from harness.policy.scripts import Script, ScriptedEngine, Scripts, malformed
+from harness.policy.scripts import STRATEGIES, Script, ScriptedEngine, malformed, world_scripts
 from harness.policy.tiny import new_model, train_tokenizer
 from harness.prompts.chat import ChatFormat
 from harness.prompts.system import system_prompt
 from harness.protocol import RewardWeights, render_observation
 from harness.rollout import Budgets, Environment, rollout
 from harness.types import Question, Trajectory
-from harness.world import RELATIONS, load_world
+from harness.world import load_world
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,6 @@ class Phase:
 
 
 _SKILL = {"search": 0.74, "hasty": 0.04, "careful": 0.12, "voting": 0.04, "credulous": 0.04, "lazy": 0.02}
-_STRATEGY = {"lazy": 0.34, "credulous": 0.24, "search": 0.20, "hasty": 0.10, "careful": 0.08, "voting": 0.04}
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Recipe:
     seed: int = 20_260_201
     phases: tuple[Phase, ...] = (
         Phase("skill", 24_000, 2.5e-3, 0.03, 0.2, _SKILL),
-        Phase("strategy", 3_000, 3e-4, 0.08, 0.0, _STRATEGY),
+        Phase("strategy", 3_000, 3e-4, 0.08, 0.0, STRATEGIES),
     )
 
 
@@ -103,14 +102,7 @@ def environments(chat: ChatFormat) -> dict[str, Environment]:
 def scripted_episodes(phase: Phase, chat: ChatFormat, questions: Sequence[Question], seed: int) -> list[Trajectory]:
     """Play a script for each question, in a pool drawn by `POOL_SHARES`; every other one gets its names replaced."""
     rng = np.random.default_rng(seed)
-    world = load_world()
-
-    def guess(question: Question, rng: np.random.Generator) -> str:
-        step = question.plan[-1]
-        wrong = world.facts.wrong(step.subject, step.relation)
-        return question.answers[0] if not wrong or rng.random() < 0.25 else wrong[int(rng.integers(len(wrong)))]
-
-    scripts = Scripts({k: r.noun for k, r in RELATIONS.items()}, guess)
+    scripts = world_scripts()
     names, shares = zip(*phase.mixture.items(), strict=True)
     settings = environments(chat)
     pools = rng.choice(list(POOL_SHARES), len(questions), p=list(POOL_SHARES.values()))

@@ -20,6 +20,7 @@ from harness.operators import OPERATORS
 from harness.prompts.chat import ChatFormat
 from harness.protocol import Grammar, parse_turn
 from harness.types import Question, Step
+from harness.world import RELATIONS, load_world
 
 Script = Generator[str, str, None]
 Strategy = Callable[[Question, Sequence[str], np.random.Generator], Script]
@@ -141,6 +142,32 @@ class Scripts:
         }
 
 
+STRATEGIES = {"lazy": 0.34, "credulous": 0.24, "search": 0.20, "hasty": 0.10, "careful": 0.08, "voting": 0.04}
+"""Shares of the strategies in what a start policy imitates last: mostly bad decisions."""
+
+
+def world_scripts() -> Scripts:
+    """Strategies for the offline world's questions. A guess is right one time in four."""
+    facts = load_world().facts
+
+    def guess(question: Question, rng: np.random.Generator) -> str:
+        step = question.plan[-1]
+        wrong = facts.wrong(step.subject, step.relation)
+        return question.answers[0] if not wrong or rng.random() < 0.25 else wrong[int(rng.integers(len(wrong)))]
+
+    return Scripts({k: r.noun for k, r in RELATIONS.items()}, guess)
+
+
+def imitated(question: Question, pool: Sequence[str], titles: Mapping[str, str], rng: np.random.Generator) -> Script:
+    """What a warm start imitates: a strategy drawn by `STRATEGIES` where the question's plan is known, else
+    `look_up`."""
+    if not question.plan:
+        return look_up(question, titles)
+    names, shares = zip(*STRATEGIES.items(), strict=True)
+    chosen = names[int(rng.choice(len(names), p=shares))]
+    return world_scripts().strategies[chosen](question, pool, rng)
+
+
 def look_up(question: Question, titles: Mapping[str, str]) -> Script:
     """A real question without a plan: search for it, then for each supporting title until an answer is in sight.
 
@@ -180,8 +207,9 @@ def spoken(script: Script, interface: ActionInterface) -> Script:
     text = next(script, None)
     while text is not None:
         parsed = parse_turn(text, names)
-        assert parsed.action is not None, f"a script's turn is malformed: {text}"
-        assert parsed.think is not None
+        if parsed.action is None or parsed.think is None:  # it took a warning (say, a turn too long) for an answer
+            yield interface.answer("Done.", "unknown")
+            return
         think = text[parsed.think.start : parsed.think.end].removeprefix("<think>").removesuffix("</think>")
         action = parsed.action
         if action.operator is None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.policy.imitation import imitate
 from harness.policy.load import LoraSettings, Policy, with_lora
-from harness.policy.scripts import Script, ScriptedEngine, look_up, malformed, spoken
+from harness.policy.scripts import Script, ScriptedEngine, imitated, malformed, spoken
 from harness.rollout import Environment, rollout
 from harness.types import Question
 
@@ -55,7 +55,10 @@ def warm_start(
             rng = np.random.default_rng(WARM_START_SEED)
             chosen = [questions[int(i)] for i in rng.choice(len(questions), episodes)]
             scripts: list[Script] = [
-                malformed(spoken(look_up(q, titles), environment.interface), MALFORMED, rng) for q in chosen
+                malformed(
+                    spoken(imitated(q, environment.operators.pool, titles, rng), environment.interface), MALFORMED, rng
+                )
+                for q in chosen
             ]
             engine = ScriptedEngine(policy.chat, scripts)
             played = rollout(engine, environment, chosen, [int(s) for s in rng.integers(2**31, size=episodes)], 1.0)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sqlite3
+import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,7 @@ from harness.operators.base import LLMBackend
 from harness.operators.http import HttpSettings, retry_after
 from harness.operators.prompts import REQUIRED, render
 from harness.types import OperatorFailure, OperatorResult
+from tests.benchmarks import chaos
 
 Q = ONE_HOP[0]
 # Generous where time is not the point: the tests must hold on a busy machine.
@@ -369,3 +372,16 @@ def test_many_writers_share_one_cache_file(tmp_path: Path) -> None:
         list(pool.map(write, range(6)))
     reader = ResponseCache(path)
     assert all(reader.get(str(i)) is not None for i in range(20))
+
+
+def test_every_fault_of_a_chaotic_server_is_accounted_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["chaos", "--calls", "60"])
+    with pytest.raises(SystemExit) as ended:
+        chaos.main()
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0, shown
+    injected, counted = re.search(r"(\d+) server faults injected, (\d+) counted", shown).groups()  # type: ignore[union-attr]
+    assert injected == counted
+    assert int(counted) > 10
