@@ -1,8 +1,9 @@
 """Does the policy notice and repair what went wrong? Injected faults against fault-free twins, and natural slips.
 
 Words are those of `harness.detection`, which reads every faulted episode: exposed, detected, accepted, unaffected,
-recovered. An exposure is an episode whose first fault was exposed; its twin is the same question, trial, step and
-sampling seed without injection, so that the two are alike up to that fault and the difference in EM is its effect.
+recovered. An exposure is an episode with an exposed fault (the first counts); its twin is the same question, trial,
+step and sampling seed without injection, so that the two are alike up to the first fault and the difference in EM is
+the effect of faults.
 
     effect     EM(fault) − EM(twin), a causal risk difference; seed by seed, then over seeds
 
@@ -40,7 +41,7 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     trial, arm, seed, suite, question, hops, fault (kind of the first), fault_turn, operator (that was faulted),
     em_fault, em_twin, detected, accepted, unaffected (one of them), extra_calls (more than the twin made), recovered,
     time (turns from the fault to the right answer, or to the cap), next and next_twin (what the policy did in the turn
-    after), pool (of operators, as the arm sets it; "" where `frames` are not given or arms do not differ in it).
+    after), pool (of operators, as the arm sets it; "" where `frames` are not given).
     `cap`: turns an episode may have (default: the most seen). Reads the texts of exposed episodes.
     Raises DegenerateInput when an exposed episode has no twin, or there is none exposed.
     """
@@ -49,17 +50,15 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     if twins.episodes.empty:
         twins = data.split(GREEDY)
     struck = faulted.of(faulted.episodes["faults"] > 0)
-    readings = _first_faults(struck)
-    hit = np.array([r is not None and r.exposed for r in readings], dtype=bool)
-    exposed = struck.of(hit)
-    if exposed.episodes.empty:
+    readings = _first_exposed(struck)
+    exposed = struck.of(np.array([r is not None for r in readings], dtype=bool))
+    found = [r for r in readings if r is not None]
+    if not found:
         raise DegenerateInput("no episode was exposed to an injected fault")
-    found = [r for r in readings if r is not None and r.exposed]
-    first = exposed.turns[exposed.turns["fault"].notna()].groupby("episode").first()
     frame = exposed.episodes.assign(
         fault=[r.kind for r in found],
         fault_turn=[r.turn for r in found],
-        operator=first["result_of"].astype(str),
+        operator=_at_turn(exposed, [r.turn for r in found], "result_of"),
         recovered=[r.recovered for r in found],
         waited=[-1 if r.turns_to_recovery is None else r.turns_to_recovery for r in found],
         calls=_calls(exposed),
@@ -78,22 +77,27 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     out["em_fault"], out["em_twin"] = pairs["em"].astype(float), pairs["em_twin"].astype(float)
     out["extra_calls"] = pairs["calls"] - pairs["calls_twin"]
     out["time"] = np.where(pairs["recovered"], pairs["waited"], most - 1 - pairs["fault_turn"]).clip(min=1)
-    pools = {label: arm.settings.get(POOL, "") for label, arm in frames.arms.items()} if frames is not None else {}
+    pools = {label: arm.value(POOL) or "" for label, arm in frames.arms.items()} if frames is not None else {}
     out["pool"] = [str(pools.get(str(arm), "")) for arm in out["arm"]]
     out["next"] = _action_at(exposed, pairs["row"], pairs["fault_turn"] + 1)
     out["next_twin"] = _action_at(twins, pairs["row_twin"], pairs["fault_turn"] + 1)
     return out
 
 
-def _first_faults(data: Episodes) -> list[FaultReading | None]:
-    """What `harness.detection` says of the first fault of each episode."""
+def _first_exposed(data: Episodes) -> list[FaultReading | None]:
+    """What `harness.detection` says of the first fault of each episode that the policy read and could react to."""
     out: list[FaultReading | None] = [None] * len(data.episodes)
     for (trial, step, split), rows in data.episodes.groupby(["trial", "step", "split"], observed=True):
         found = read_rows(data.source[str(trial), int(step), str(split)], rows["index"].tolist())
         for position, row in zip(rows.index, found, strict=True):
-            readings = read_faults(trajectory(row))
-            out[position] = readings[0] if readings else None
+            out[position] = next((r for r in read_faults(trajectory(row)) if r.exposed), None)
     return out
+
+
+def _at_turn(data: Episodes, turn: Sequence[int], column: str) -> np.ndarray:
+    """Text of a column of each episode's given turn."""
+    lengths = data.episodes["n_turns"].to_numpy(dtype=np.int64)
+    return data.turns[column].astype(str).to_numpy()[np.cumsum(lengths) - lengths + np.asarray(turn, dtype=np.int64)]
 
 
 def _calls(data: Episodes) -> np.ndarray:

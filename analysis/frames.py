@@ -79,11 +79,17 @@ def arm_label(settings: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Arm:
-    """One configuration run with several seeds. `settings` holds the swept axes only."""
+    """One configuration run with several seeds. `settings` holds the swept axes only, as the sweep file writes them;
+    `config` the whole configuration (of one of its trials)."""
 
     label: str
     settings: Mapping[str, Any]
     config_hash: str
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def value(self, path: str) -> Any:
+        """The value at a dotted path; None where there is none."""
+        return self.settings[path] if path in self.settings else setting(self.config, path)
 
 
 def setting(config: Mapping[str, Any], path: str) -> Any:
@@ -112,7 +118,7 @@ def arms_of(
         written = (declared or {}).get(trial, {})
         settings = {a: written.get(a, setting(config, a)) for a in axes if a not in NOT_A_SETTING}
         rest = {p: v for p, v in flatten(config).items() if p not in NOT_A_SETTING}
-        out[trial] = Arm(arm_label(settings), settings, digest(rest))
+        out[trial] = Arm(arm_label(settings), settings, digest(rest), config)
     return out
 
 

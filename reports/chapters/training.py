@@ -86,7 +86,9 @@ def prompts(m: Material) -> Section:
             p_equivalence="drop",
         )
         spreads = robustness.spreads(m.everything)
-        for axis in dict.fromkeys(a for arm in m.frames.arms.values() for a in arm.settings if "prompt" in a):
+        for axis in dict.fromkeys(
+            a for arm in m.frames.arms.values() for a in arm.settings if "perturb" in a or "prompt" in a
+        ):
             crossed = robustness.cross_table(m.everything, m.frames, axis).reset_index()
             section.table("prompt_cross", "Trained under, evaluated under", crossed, f"Mean EM; trained under: {axis}.")
     except DegenerateInput as reason:

@@ -19,8 +19,8 @@ def penalty_data(frames: Frames, spreads: pd.DataFrame | None = None, level: flo
 
     Raises DegenerateInput when the sweep does not vary AXIS.
     """
-    arms = [a for a in frames.arms.values() if AXIS in a.settings]
-    if len({a.settings[AXIS] for a in arms}) < 2:
+    arms = [a for a in frames.arms.values() if a.value(AXIS) is not None]
+    if len({float(a.value(AXIS)) for a in arms}) < 2:
         raise DegenerateInput(f"the sweep does not vary {AXIS}")
     step = final_step(frames, "eval/em")
     rows = []
@@ -30,14 +30,19 @@ def penalty_data(frames: Frames, spreads: pd.DataFrame | None = None, level: flo
             continue
         e = mean_interval(values, level)
         ends = (e.interval.low, e.interval.high) if e.interval else (None, None)
-        stratum = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in arm.settings.items() if k != AXIS) or "all"
+        stratum = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in arm.settings.items() if not _sets_it(k)) or "all"
         worst = best = None
         if spreads is not None and (spreads["arm"] == arm.label).any():
             mine = spreads[spreads["arm"] == arm.label]
             worst, best = float(mine["worst"].mean()), float((mine["worst"] + mine["spread"]).mean())
-        rows.append((stratum, float(arm.settings[AXIS]), arm.label, len(values), e.value, *ends, worst, best))
+        rows.append((stratum, float(arm.value(AXIS)), arm.label, len(values), e.value, *ends, worst, best))
     columns = ["stratum", "penalty", "arm", "seeds", "em", "low", "high", "worst", "best"]
     return pd.DataFrame(rows, columns=columns).sort_values(["stratum", "penalty"], ignore_index=True)
+
+
+def _sets_it(axis: str) -> bool:
+    """Whether an axis is the penalty's own or a section that holds it (then it moves its other settings too)."""
+    return axis == AXIS or AXIS.startswith(axis + ".")
 
 
 def draw(frames: Frames, spreads: pd.DataFrame | None = None, level: float = 0.95) -> Figure:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
+from pypdf import PdfReader
 
 from analysis.episodes import read_rows
 from analysis.load import load_sweep
@@ -16,6 +17,7 @@ from reports.figures import penalty
 from reports.gallery import Specimen
 from reports.gallery import to_html as card_html
 from reports.material import gather
+from reports.pdf import text_width, wrap
 from reports.published import ablation_table, published
 from reports.sections import verdicts
 from reports.tables import Table, latex_text, shown, to_html, to_latex
@@ -81,7 +83,8 @@ def test_every_figure_and_table_is_there(report):
     assert {p.stem for p in (out / "tables").glob("*.tex")} >= {
         "contrasts", "contrasts_sampled", "arms", "published_ablation", "published_main",
         "em_by_hops", "parse_rates", "parse_kinds",
-        "faults_arm", "faults_fault", "second_looks", "speed", "stability", "perturbations", "spreads",
+        "faults_arm", "faults_fault", "recovery_contrasts", "effect_contrasts",
+        "operator_transitions", "checkpoint_claims", "second_looks", "speed", "stability", "perturbations", "spreads",
     }  # fmt: skip
 
 
@@ -91,6 +94,39 @@ def test_a_second_build_gives_the_same_bytes(report, tmp_path):
     second = {p.relative_to(tmp_path / "again"): p.read_bytes() for p in (tmp_path / "again").rglob("*") if p.is_file()}
     assert first.keys() == second.keys()
     assert [str(k) for k in first if first[k] != second[k]] == []
+
+
+def test_the_pdf_is_a4_with_words_to_search_and_figures_as_vectors(report):
+    pages = PdfReader(report / "report" / "report.pdf").pages
+    assert {tuple(round(float(v)) for v in p.mediabox[2:]) for p in pages} == {(595, 842)}
+    text = " ".join(" ".join(p.extract_text() for p in pages).split())
+    for part in (
+        "EM of gsspo is higher than",
+        "Self-correction",
+        "The paper's ablation beside ours",
+        "of 15 trials count",
+    ):
+        assert part in text, part
+    assert not re.search(r"\bnan\b", text, re.IGNORECASE)
+    assert all("/Image" not in str(p["/Resources"].get("/XObject", {})) for p in pages)
+
+
+def test_lines_of_the_pdf_fit_their_width():
+    text = "The interval excludes effects above three points and below minus five points. " * 5
+    lines = list(wrap(text, 200, 9))
+    assert " ".join(lines) == " ".join(text.split())
+    assert max(text_width(line, 9) for line in lines) <= 200
+
+
+def test_the_report_shows_the_calibration_and_what_it_would_take(report):
+    tables = {p.stem: p.read_text() for p in (report / "report" / "tables").glob("*.tex")}
+    assert "permutation of log-rank scores" in tables["calibration"]
+    assert "too liberal" not in tables["calibration"]
+    assert "seeds" in tables["outlook"]
+    page = (report / "report" / "report.html").read_text()
+    assert "no test that this report uses is too liberal" in page
+    for name, text in tables.items():
+        assert "Configuration" in text or name == "calibration", name
 
 
 def test_the_page_needs_nothing_but_itself(report):
