@@ -85,6 +85,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused_by_name(cluster: Any, tmp_
     assert not list((tmp_path / "runs" / "demo").rglob("*.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_a_sweep_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> None:
     driver = start(tmp_path, "on_a_node", "parameters.objective.preset=[gsspo, grpo]", f"address={cluster.address}")
@@ -108,6 +109,7 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> No
         assert result["final"]["eval/em"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_ray_train_runs_a_trial_on_two_workers_and_the_first_keeps_the_journal(tmp_path: Path) -> None:
     driver = start(tmp_path, "together", "objective.preset=grpo", "seeds=1", "steps=0", "resources.workers=2")

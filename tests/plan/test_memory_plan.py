@@ -84,6 +84,7 @@ def measured() -> list[int]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[str(c) for c in CASES])
 def test_the_planned_peak_is_the_allocators(measured: list[int], number: int) -> None:
     size, settings = CASES[number]
