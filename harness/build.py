@@ -19,7 +19,6 @@ from harness.config.model import (
     LocalBackend,
     SearchR1,
     SimulatedBackend,
-    VllmEngine,
     WebSearch,
 )
 from harness.data import DataFolder, subset
@@ -226,20 +225,21 @@ def engine(config: TrialConfig, policy: Policy) -> Engine:
     """The engine that samples, holding the policy's weights. Raises EngineError where vLLM is wanted and missing."""
     c, dtype = config.engine, DTYPES[config.policy.dtype]
     capacity = PROMPT_TOKENS + config.environment.max_response_tokens
-    if not isinstance(c, VllmEngine):
+    if c.kind == "builtin":
         return BuiltinEngine(policy.model, capacity=capacity, dtype=dtype)
-    from harness.engines import vllm
+    from harness.engines.remote import RemoteEngine
+    from harness.engines.vllm import VllmEngine, VllmSettings
 
-    return vllm.VllmEngine(
-        policy.model,
-        vllm.VllmSettings(
-            max_model_len=c.max_model_len or capacity,
-            gpu_memory_utilization=c.gpu_memory_utilization,
-            kv_cache_bytes=int(c.kv_cache_gib * 2**30) if c.kv_cache_gib else None,
-            tensor_parallel_size=c.tensor_parallel_size,
-            dtype=DTYPES[c.dtype] if c.dtype else dtype,
-        ),
+    settings = VllmSettings(
+        max_model_len=c.max_model_len or capacity,
+        gpu_memory_utilization=c.gpu_memory_utilization,
+        kv_cache_bytes=int(c.kv_cache_gib * 2**30) if c.kv_cache_gib else None,
+        tensor_parallel_size=c.tensor_parallel_size,
+        dtype=DTYPES[c.dtype] if c.dtype else dtype,
     )
+    if c.placement == "dedicated":
+        return RemoteEngine(policy.model, settings, gpus=c.tensor_parallel_size if torch.cuda.is_available() else 0)
+    return VllmEngine(policy.model, settings)
 
 
 def update_settings(config: TrialConfig) -> UpdateSettings:

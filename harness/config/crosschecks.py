@@ -11,6 +11,7 @@ from typing import Any
 from harness.config.identity import digest
 from harness.config.located import Node, Problem
 from harness.config.model import TrialConfig
+from harness.config.sweepfile import Resources
 from harness.config.tree import find, locate, plain
 from harness.config.validate import did_you_mean
 
@@ -84,4 +85,21 @@ def cells_differ(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]
         first = seen.setdefault(digest(config.model_dump(mode="json")), axes)
         if first is not axes:
             return [Problem(at, f"two cells are the same trial: {first} and {axes}", "does an override hide an axis?")]
+    return []
+
+
+def engines_have_gpus(
+    root: Node, resources: Resources, cells: Sequence[tuple[dict[str, Any], TrialConfig]]
+) -> list[Problem]:
+    """Dedicated engines have as many GPUs reserved as they spread over, and are of trials of one worker."""
+    at = locate(root, ("resources",), key=True)
+    wanted = {
+        c.engine.tensor_parallel_size for _, c in cells if c.engine.kind == "vllm" and c.engine.placement == "dedicated"
+    }
+    if wanted and resources.workers > 1:
+        return [Problem(at, "engine.placement is dedicated with several workers", "each worker has its own: colocated")]
+    if resources.gpus and wanted - {resources.engine_gpus}:
+        needed = " or ".join(str(n) for n in sorted(wanted))
+        hint = f"set resources.engine_gpus={needed}, as engine.tensor_parallel_size"
+        return [Problem(at, f"engine.placement is dedicated with engine_gpus {resources.engine_gpus}", hint)]
     return []

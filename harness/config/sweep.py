@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.config.crosschecks import Axes, cells_differ, contrast_is_swept, exclusions_apply, seeds_differ
+from harness.config.crosschecks import (
+    Axes,
+    cells_differ,
+    contrast_is_swept,
+    engines_have_gpus,
+    exclusions_apply,
+    seeds_differ,
+)
 from harness.config.identity import canonical_json, code_version, digest, trial_key
 from harness.config.located import ConfigError, Location, Node, Problem, read_file
 from harness.config.model import TrialConfig
@@ -89,7 +96,7 @@ def load_sweep(
     if problems or file is None:
         raise ConfigError(problems)
     kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in file.exclude)]
-    if problems := cells_differ(root, kept):
+    if problems := cells_differ(root, kept) + engines_have_gpus(root, file.resources, kept):
         raise ConfigError(problems)
     return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept))
 

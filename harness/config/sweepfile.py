@@ -45,6 +45,8 @@ class Resources(Section):
     `cpus_per_worker`, of each of them."""
     gpus_per_trial: NonNegative = 0.0
     """0 hides the GPUs from a trial; 0.5 lets two share one."""
+    engine_gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs of a trial's engine where `engine.placement` is dedicated, beside those of the trial."""
     cpus_per_worker: Count | None = None
     gpus_per_worker: NonNegative | None = None
 

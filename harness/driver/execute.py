@@ -80,14 +80,17 @@ class TuneRun:
         from ray import tune
 
         r, gpus = self.resources, ray.cluster_resources().get("GPU", 0)
-        if r.workers * r.gpus > gpus:
+        if r.workers * r.gpus + r.engine_gpus > gpus:
             place = "this machine" if self.nodes is None else "the cluster"
             what = "gpus_per_trial is" if r.workers == 1 else f"gpus_per_worker of {r.workers} workers is"
-            raise ResourceError(f"resources.{what} {r.gpus:g}, and {place} has {gpus:g}")
+            beside = f" beside engine_gpus {r.engine_gpus}" if r.engine_gpus else ""
+            raise ResourceError(f"resources.{what} {r.gpus:g}{beside}, and {place} has {gpus:g}")
         parallel = concurrency(r, self.nodes)
         names = {str(folder.resolve()): folder.name for folder in self.folders}
+        trial, engine = {"CPU": r.cpus, "GPU": r.gpus}, {"GPU": r.engine_gpus}
         # what starts a group of workers waits for them and takes nothing itself; Tune wants it to take something
-        takes = {"cpu": r.cpus, "gpu": r.gpus} if r.workers == 1 else tune.PlacementGroupFactory([{"memory": 1}])
+        bundles = [{"memory": 1}] if r.workers > 1 else [trial, *([engine] if r.engine_gpus else [])]
+        takes = tune.PlacementGroupFactory(bundles)
         trainable = tune.with_resources(
             tune.with_parameters(_trainable, function=self.function, resources=r.model_dump(exclude_unset=True)), takes
         )

@@ -333,3 +333,12 @@ def test_values_with_names_are_known_by_them(tmp_path):
     path.write_text(NAMED.replace("contrast: [paper, none]", "contrast: [paper, nnoe]"))
     with pytest.raises(ConfigError, match=r"reward never takes the value 'nnoe'(.|\n)*did you mean 'none'"):
         load_sweep(path, checks=())
+
+
+def test_a_dedicated_engine_needs_its_gpus_reserved(sweep_file):
+    dedicated = ["engine={kind: vllm, placement: dedicated, tensor_parallel_size: 2}", "resources.gpus_per_trial=1"]
+    assert load_sweep(sweep_file, [*dedicated, "resources.engine_gpus=2"]).file.resources.engine_gpus == 2
+    with pytest.raises(ConfigError, match=r"(?s)engine_gpus 0.*resources\.engine_gpus=2"):
+        load_sweep(sweep_file, dedicated)
+    with pytest.raises(ConfigError, match="dedicated with several workers"):
+        load_sweep(sweep_file, [dedicated[0], "resources.workers=2"])

@@ -16,7 +16,7 @@ from torch import nn
 
 from harness import build
 from harness.config import TrialConfig
-from harness.engines.base import GenerationRequest, SamplingParams
+from harness.engines.base import Engine, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import LoraSettings, Policy, with_lora
@@ -88,7 +88,7 @@ def contexts(n: int, length: int = 300) -> list[list[int]]:
     return [rng.integers(5, 2000, length).tolist() for _ in range(n)]
 
 
-def gap(engine: VllmEngine, model: nn.Module, prompts: Sequence[Sequence[int]]) -> float:
+def gap(engine: Engine, model: nn.Module, prompts: Sequence[Sequence[int]]) -> float:
     """Largest difference between the engine's log-probs and the model's, over a sampled generation of each prompt."""
     requests = [GenerationRequest(i, p, i, 16) for i, p in enumerate(prompts)]
     worst = 0.0
@@ -285,3 +285,15 @@ def test_a_trial_of_two_steps_trains_on_it_and_starts_from_the_same_evaluation()
         assert 0 < values["sampler/logprob_gap"] < 1e-4
         assert values["update/grad_norm"] > 0
         assert all(math.isfinite(v) for v in values.values())
+
+
+def test_an_engine_in_a_process_of_its_own_does_the_same(start: Policy) -> None:
+    from harness.engines.remote import RemoteEngine
+
+    engine, prompts = RemoteEngine(start.model, SETTINGS, gpus=0), contexts(3)
+    assert gap(engine, start.model, prompts) < CLOSE
+    other = with_lora(Policy(moved(start), start.chat), LoraSettings(4, 8.0, 0.0), seed=0).model
+    assert gap(engine, other, prompts) > 0.1
+    engine.load_weights(other)
+    assert gap(engine, other, prompts) < CLOSE
+    engine.close()
