@@ -47,8 +47,25 @@ def _turn(row: Mapping[str, Any]) -> Turn:
     mean = min(0.0, (row["logprob_sum"] or 0.0) / n)
     result = _result(row) if row["result_of"] is not None else None
     return Turn(
-        (0,) * n, (mean,) * n, _parsed(row), row["action_start"], (0,) * (row["observation_tokens"] or 0), result
+        (0,) * n,
+        (mean,) * n,
+        _parsed(row),
+        row["action_start"],
+        (0,) * (row["observation_tokens"] or 0),
+        result,
+        program_calls=tuple(_call(call) for call in row.get("calls") or ()),
     )
+
+
+def _call(row: Mapping[str, Any]) -> OperatorResult:
+    failure = OperatorFailure(row["operator_failure"]) if row["operator_failure"] is not None else None
+    return OperatorResult(row["operator"], row["text"] or "", failure, fault=_fault(row), asked=row["asked"] or "")
+
+
+def _fault(row: Mapping[str, Any]) -> Fault | None:
+    if row["fault"] is None:
+        return None
+    return Fault(row["fault"], row["fault_call"] or 0, row["fault_true_text"] or "")
 
 
 def _parsed(row: Mapping[str, Any]) -> ParsedTurn:
@@ -71,9 +88,6 @@ def _find(text: str, part: str, last: bool = False) -> Span:
 
 
 def _result(row: Mapping[str, Any]) -> OperatorResult:
-    fault = None
-    if row["fault"] is not None:
-        fault = Fault(row["fault"], row["fault_call"] or 0, row["fault_true_text"] or "")
     return OperatorResult(
         row["result_of"],
         row["observation"] or "",
@@ -84,5 +98,5 @@ def _result(row: Mapping[str, Any]) -> OperatorResult:
         row["cost_usd"] or 0.0,
         bool(row["cached"]),
         row["retries"] or 0,
-        fault,
+        _fault(row),
     )

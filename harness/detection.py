@@ -13,6 +13,8 @@ loop        A block of one to three calls made at least three times in a row (se
 A next search is no sign of detection by itself: looking up the next hop is progress. What counts is asking for the
 *same thing* again: two inputs have the same need if more than half of the content words of the shorter one are in the
 other (content words: function words and tags left out).
+
+In the code interface a turn's calls are those its program made; a turn has one reading, of its first fault.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from enum import StrEnum
 
 from harness.operators.base import elements
 from harness.operators.knowledge import FUNCTION_WORDS, words
-from harness.types import Action, ActionKind, OperatorResult, Trajectory, Turn
+from harness.types import ActionKind, OperatorResult, Trajectory, Turn
 
 REVIEWERS = frozenset({"Review", "Revise", "ScEnsemble"})
 WINDOW = 2
@@ -127,10 +129,8 @@ def _reading(trajectory: Trajectory, i: int, result: OperatorResult, window: int
     if not trajectory.turns[i].observation_tokens or i + 1 >= len(trajectory.turns):
         return FaultReading(result.fault.kind, i, exposed=False)
     signals = signals_after(trajectory, i, window)
-    if signals:
-        response = Response.DETECTED
-    else:
-        response = Response.ACCEPTED if _acted_on(trajectory, i, result) else Response.UNAFFECTED
+    unseen = Response.ACCEPTED if not signals and _acted_on(trajectory, i) else Response.UNAFFECTED
+    response = Response.DETECTED if signals else unseen
     recovered = trajectory.reward.em == 1
     return FaultReading(
         result.fault.kind,
@@ -149,34 +149,51 @@ def signals_after(trajectory: Trajectory, turn: int, window: int = WINDOW) -> tu
     `turn` must have called an operator (or been warned: then only doubt can be read).
     """
     after = trajectory.turns[turn + 1 : turn + 1 + window]
-    first = trajectory.turns[turn].parsed.action
-    result = trajectory.turns[turn].result
-    rejected = result is not None and _rejection(result)
-    return tuple((later, signal) for later, t in enumerate(after, 1) for signal in _signals(first, t, rejected))
+    first = asks(trajectory.turns[turn])
+    return tuple((later, signal) for later, t in enumerate(after, 1) for signal in _signals(first, t))
 
 
-def _signals(first: Action | None, later: Turn, rejected: bool) -> list[Signal]:
-    """`rejected`: the first call was a review that found fault. To work on then is to follow it, not to doubt it."""
-    signals = []
-    reviewed = first is not None and first.operator == "Review"
-    if doubts(think_text(later), of_review=reviewed):
-        signals.append(Signal.DOUBT)
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One operator call: its input and what came of it (None if that is not known)."""
+
+    operator: str
+    text: str
+    result: OperatorResult | None
+
+
+def asks(turn: Turn) -> list[Ask]:
+    """The operator calls of a turn: at most one, or those its program made (only the faulted ones, if there are)."""
+    action = turn.parsed.action
+    if action is not None and action.kind is ActionKind.TOOL:
+        return [Ask(action.operator or "", action.text, turn.result)]
+    made = [Ask(call.operator, call.asked, call) for call in turn.program_calls]
+    return [ask for ask in made if ask.result and ask.result.fault] or made
+
+
+def _signals(first: Sequence[Ask], later: Turn) -> list[Signal]:
+    reviewed = any(ask.operator == "Review" for ask in first)
+    signals = [Signal.DOUBT] if doubts(think_text(later), of_review=reviewed) else []
     action = later.parsed.action
-    if first is None or action is None or first.kind is not ActionKind.TOOL or action.kind is not ActionKind.TOOL:
-        return signals
-    if action.operator == first.operator:
-        if words(action.text) == words(first.text):
-            signals.append(Signal.RETRY)
-        elif same_need(action.text, first.text):
-            signals.append(Signal.CHANGED_QUERY)
-    elif action.operator in REVIEWERS:
+    program = action is not None and action.kind is ActionKind.CODE
+    again = [Ask(c.operator, c.asked, c) for c in later.program_calls] if program else asks(later)
+    found = (_signal(one, other) for one in first for other in again)
+    return list(dict.fromkeys([*signals, *(signal for signal in found if signal is not None)]))
+
+
+def _signal(first: Ask, later: Ask) -> Signal | None:
+    """What a later call says of the first one."""
+    if later.operator == first.operator:
+        if words(later.text) == words(first.text):
+            return Signal.RETRY
+        return Signal.CHANGED_QUERY if same_need(later.text, first.text) else None
+    if later.operator in REVIEWERS:
         # What Review says is for Revise to carry out, and what candidates there are for ScEnsemble to choose from.
-        follows = (first.operator, action.operator) in {("Review", "Revise"), ("MultiAnswerGenerate", "ScEnsemble")}
-        if not follows:
-            signals.append(Signal.REVIEW)
-    elif not rejected and same_need(action.text, first.text):
-        signals.append(Signal.OTHER_OPERATOR)
-    return signals
+        follows = (first.operator, later.operator) in {("Review", "Revise"), ("MultiAnswerGenerate", "ScEnsemble")}
+        return None if follows else Signal.REVIEW
+    # To work on after a review that found fault is to follow it, not to doubt it.
+    rejected = first.result is not None and _rejection(first.result)
+    return Signal.OTHER_OPERATOR if not rejected and same_need(later.text, first.text) else None
 
 
 def think_text(turn: Turn) -> str:
@@ -212,7 +229,7 @@ def same_need(a: str, b: str) -> bool:
     return 2 * len(first & second) > min(len(first), len(second))
 
 
-def _acted_on(trajectory: Trajectory, i: int, result: OperatorResult) -> bool:
+def _acted_on(trajectory: Trajectory, i: int) -> bool:
     """Whether the policy used a faulted result without a sign of doubt.
 
     Review: after a false approval, or no feedback, the next turn answers; after a false rejection the solution is given
@@ -221,14 +238,17 @@ def _acted_on(trajectory: Trajectory, i: int, result: OperatorResult) -> bool:
     such a word is in a later call or in the answer.
     Nothing new to read (no result, broken off): the next turn answers.
     """
+    struck = next(ask for ask in asks(trajectory.turns[i]) if ask.result is not None and ask.result.fault is not None)
+    result = struck.result
+    assert result is not None
     assert result.fault is not None
-    following = trajectory.turns[i + 1].parsed.action
-    answers = following is not None and following.kind is ActionKind.ANSWER
+    following = trajectory.turns[i + 1]
+    answer = answer_of(following)
+    answers = answer is not None
     if _rejection(result):
-        reviewed = trajectory.turns[i].parsed.action
-        solutions = elements(reviewed.text, "solution") if reviewed is not None else ()
-        kept = answers and following is not None and words(following.text) in [words(s) for s in solutions]
-        return following is not None and not kept
+        solutions = elements(struck.text, "solution")
+        kept = answer is not None and words(answer) in [words(s) for s in solutions]
+        return following.parsed.action is not None and not kept
     if result.operator == "Review":
         return answers
     known = content_words(trajectory.question.text) | content_words(result.fault.true_text)
@@ -237,8 +257,20 @@ def _acted_on(trajectory: Trajectory, i: int, result: OperatorResult) -> bool:
     new = content_words(result.text) - known if result.failure is None else frozenset()
     if not new:
         return answers
-    actions = (t.parsed.action for t in trajectory.turns[i + 1 :])
-    return any(new & content_words(action.text) for action in actions if action is not None)
+    done = [t for t in trajectory.turns[i + 1 :] if t.parsed.action is not None]
+    said = [t.parsed.action.text for t in done if t.parsed.action is not None] + [answer_of(t) or "" for t in done]
+    said += [call.asked for t in done for call in t.program_calls]
+    return any(new & content_words(text) for text in said)
+
+
+def answer_of(turn: Turn) -> str | None:
+    """The answer that a turn ended its episode with, None if it did not."""
+    action = turn.parsed.action
+    if action is None or action.kind is ActionKind.TOOL:
+        return None
+    if action.kind is ActionKind.ANSWER:
+        return action.text
+    return turn.parsed.answer_text if turn.result is None else None
 
 
 def _rejection(result: OperatorResult) -> bool:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analysis.replay import trajectory
 from harness import build, twins
 from harness.config import TrialConfig, load_trial
+from harness.detection import Signal, read_faults
 from harness.engines.builtin import BuiltinEngine
+from harness.episodes import read_episodes, write_episodes
 from harness.evaluation import evaluate_variants, fault_metrics
 from harness.faults import FAULTS
 from harness.interfaces import NaturalInterface
@@ -266,3 +270,20 @@ def test_what_a_warm_start_imitates_is_the_same_in_both_interfaces() -> None:
     natural = imitate("natural")
     assert natural == imitate("code")
     assert len({tuple(names) for names, _ in natural}) >= 4
+
+
+def test_what_was_done_about_a_fault_is_read_alike_in_both_interfaces_and_from_the_kept_episodes(
+    tmp_path: Path,
+) -> None:
+    """The same decisions in words and in code give the same readings, before and after a journey through Parquet."""
+    for kind, signal in (("timeout", Signal.CHANGED_QUERY), ("wrong_verdict", None)):
+        readings = []
+        for interface in ("natural", "code"):
+            pair = twins.faulted_pair(interface, kind)
+            assert pair is not None
+            readings.append(read_faults(pair[0]))
+            (row,) = read_episodes(write_episodes(tmp_path, 0, "eval_fault", [pair[0]]))
+            assert read_faults(trajectory(row)) == readings[-1]
+        assert readings[0] == readings[1]
+        if signal is not None:
+            assert signal in [s for _, s in readings[0][0].signals]
