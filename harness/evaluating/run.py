@@ -63,10 +63,14 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
             scores += score(label, mode, episodes, settings.level)
     contrasts = _contrasts(answerers, answers, settings.level)
     places = {}
-    for a in answerers:
-        own = metrics([s for s in scores if s.answerer == a.label])
-        places[a.label] = write_answers(folder, a, answers[a.label], own, held_out_in(a.target.config))
-    write_tables(folder, settings, answerers, scores, contrasts, answers)
+    try:
+        for a in answerers:
+            own = metrics([s for s in scores if s.answerer == a.label])
+            places[a.label] = write_answers(folder, a, answers[a.label], own, held_out_in(a.target.config))
+        write_tables(folder, settings, answerers, scores, contrasts, answers)
+    except OSError as error:
+        print(f"the results cannot be written: {error}", file=sys.stderr)
+        return FAILED
     _say(console, "")
     print_scores(console, scores, settings.level)
     if contrasts:

@@ -29,7 +29,7 @@ from harness.config.tree import merge, nest
 from harness.config.validate import CHECKS, check_trial
 from harness.driver.layout import CONFIG, INFO
 from harness.journal import POLICIES, policy_path
-from harness.policy.folders import is_model_folder, read_provenance
+from harness.policy.folders import ADAPTER, is_model_folder, read_provenance
 
 _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 
@@ -95,7 +95,10 @@ def _find(word: str, settings: EvaluationSettings) -> list[_Found]:
             raise _problem(word, "this folder holds neither a trial nor a model (no trial.json, no config.json)")
         return [_exported(path, settings, word)]
     if _HUB_NAME.match(word) and not path.exists():
-        return [_Found(word.split("/")[-1], None, _profile(word, settings), hub=word)]
+        if settings.profile is None:
+            hint = "a model of that name on the hub needs a profile: profile=tiny, smollm2 or qwen7b"
+            raise _problem(word, f"there is no folder {word!r}", hint)
+        return [_Found(word.split("/")[-1], None, settings.profile, hub=word)]
     close = difflib.get_close_matches(word, profiles, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"a folder, a model's hub name, or one of {', '.join(profiles)}"
     raise _problem(word, f"there is no {word!r}", hint)
@@ -132,8 +135,12 @@ def _exported(folder: Path, settings: EvaluationSettings, word: str) -> _Found:
         return _Found(folder.name, None, _profile(word, settings), folder)
     text = yaml.safe_dump(noted["config"], sort_keys=False, allow_unicode=True)
     tree = read_text(Source(f"{folder}/provenance.json: config", text))
-    home = folder.parents[1] if (folder.parents[1] / INFO).is_file() else None
-    name = _identity(home)["name"] if home else folder.resolve().name
+    export = folder.absolute().parent if folder.name == ADAPTER else folder.absolute()
+    home = export.parent.parent if (export.parent.parent / INFO).is_file() else None
+    try:
+        name = _identity(home)["name"] if home else export.name
+    except (OSError, ValueError, KeyError):  # whatever its trial's folder has become, the export is whole
+        home, name = None, export.name
     return _Found(name, tree, None, folder, None, noted.get("trial_key"), noted.get("step"), home)
 
 

@@ -204,3 +204,10 @@ def test_answerers_of_several_targets_have_names_of_their_own(trained: Trained) 
     names = ("gsspo_seed3@2", "gsspo_seed3@0", "tiny", "tiny#4")
     assert labels == [f"{method} {name}" for name in names for method in ("agent", "cot")]
     assert [a.label for a in name_answerers(settings, targets[:1])] == ["agent", "cot"]
+
+
+def test_results_that_cannot_be_written_are_one_line_and_status_1(tmp_path: Path, capsys) -> None:
+    (tmp_path / "file").touch()
+    words = ["tiny", "method=direct", "data.eval_questions=1", "--out", str(tmp_path / "file")]
+    assert main(words) == 1
+    assert re.fullmatch(r"the results cannot be written: .*file.*\n", capsys.readouterr().err)

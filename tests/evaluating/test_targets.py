@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.config import ConfigError
+from harness.config import ConfigError, load_trial
 from harness.driver.layout import CONFIG, INFO
 from harness.evaluate import load_evaluation
+from harness.policy.export import export_policy
 from harness.policy.folders import PROVENANCE
 from harness.policy.load import TINY_ASSETS
 from tests.evaluating.trained_trial import Trained
+from tests.policy.trained_policies import trained as kept_policy
 
 
 def problems(*words: str) -> list[str]:
@@ -44,6 +46,19 @@ def test_an_export_that_was_moved_away_still_knows_its_trial(trained: Trained, t
     assert target.config.data == original.config.data
     _, (inside,) = load_evaluation([str(trained.trial / "policies" / "step-000001")])
     assert inside.home == trained.trial
+
+
+def test_an_export_is_found_by_a_path_of_one_word_and_by_its_adapter(tmp_path: Path, monkeypatch) -> None:
+    policy = kept_policy(lora=True)
+    config = load_trial("tiny", ["data.eval_questions=9"])
+    provenance = {"trial_key": "k", "step": 4, "config": config.model_dump(mode="json")}
+    export_policy(policy, tmp_path / "out", merged=True, base=str(TINY_ASSETS), bases=tmp_path, provenance=provenance)
+    monkeypatch.chdir(tmp_path)
+    for word in ("out", "out/adapter"):
+        _, (target,) = load_evaluation([word])
+        assert (target.name, target.step, target.trial_key, target.home) == ("out", 4, "k", None)
+        assert target.config.data.eval_questions == 9
+    assert problems("ou/t") == ["command line:1:1: there is no folder 'ou/t'"]
 
 
 def test_a_sweep_stands_for_all_its_trials_and_a_profile_for_its_start_policy(trained: Trained) -> None:
