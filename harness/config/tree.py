@@ -26,14 +26,27 @@ def nest(path: Sequence[str], leaf: Node) -> Node:
     return node
 
 
+KINDS = frozenset({"backend", "engine", "retriever"})
+"""Sections whose keys depend on their `kind` (a test holds them to the model's unions)."""
+
+
 def merge(base: Node, over: Node) -> Node:
-    """`over` wins, in value and place; mappings merge key by key, anything else is replaced whole."""
+    """`over` wins, in value and place; mappings merge key by key, anything else is replaced whole.
+
+    So is a section that becomes of another kind: the keys of the old kind would mean nothing to it.
+    """
     if not (base.is_mapping and over.is_mapping):
         return over
     merged = dict(base.value)
     for name, child in over.value.items():
-        merged[name] = merge(merged[name], child) if name in merged else child
+        kept = name in merged and not (name in KINDS and _kind(child) not in (None, _kind(merged[name])))
+        merged[name] = merge(merged[name], child) if kept else child
     return replace(over, value=merged)
+
+
+def _kind(node: Node) -> Any:
+    kind = node.value.get("kind") if node.is_mapping else None
+    return kind.value if isinstance(kind, Node) else None
 
 
 def undot(node: Node, problems: list[Problem]) -> Node:

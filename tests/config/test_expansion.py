@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from harness.config import ConfigError, canonical_json, code_version, expand, load_sweep, load_trial, trial_key
 from harness.config.located import Source, read_text
-from harness.config.model import PRESETS, RatioUnit, Reduction
-from harness.config.tree import merge, plain
+from harness.config.model import PRESETS, RatioUnit, Reduction, Section, TrialConfig
+from harness.config.tree import KINDS, merge, plain
 from harness.objectives import presets, reductions, segments
 
 PROFILES = Path(__file__).parents[2] / "harness" / "profiles"
@@ -100,6 +100,27 @@ def test_override_values_are_typed_by_yaml_1_2(override, read, expected):
     value = read(load_trial("tiny", [override]))
     assert value == expected
     assert type(value) is type(expected)
+
+
+def test_a_section_of_another_kind_brings_none_of_the_old_kinds_keys():
+    changes = ["environment.backend={kind: simulated, hop_success: 0.5}", "engine.kind=builtin"]
+    config = load_trial("qwen7b", ["data.path=data", *changes])
+    assert config.environment.backend.rates == {"hop_success": 0.5}
+    assert config.engine.kind == "builtin"
+    served = load_trial("tiny", ["environment.backend.kind=local", "environment.backend.model=some/model"])
+    assert served.environment.backend.model == "some/model"
+    same_kind = load_trial("qwen7b", ["data.path=data", "environment.backend.model=other"])
+    assert same_kind.environment.backend.base_url.startswith("http")
+
+
+def test_the_sections_whose_keys_depend_on_their_kind_are_the_unions_of_the_model():
+    unions = {
+        name
+        for section in (*Section.__subclasses__(), TrialConfig)
+        for name, field in section.model_fields.items()
+        if field.discriminator is not None
+    }
+    assert unions == KINDS
 
 
 def test_threads_follow_the_resources_unless_set(sweep_file):
