@@ -22,8 +22,10 @@ from harness.policy.load import Policy
 from harness.policy.scripts import Script, ScriptedEngine, imitated, look_up, malformed, spoken, turn
 from harness.rollout import Environment, rollout
 from harness.signatures import operators_called
+from harness.trial import run_trial
 from harness.types import ActionKind, ParseFailure, Question, StopReason, Trajectory
 from harness.world import load_world
+from tests.test_trial import Memory
 
 SUITES = ("world_single", "world_chain")
 ALL = f"environment.faults={{kinds: [{', '.join(FAULTS)}], positions: null, train_rate: 0.5, eval_rate: 1.0}}"
@@ -287,3 +289,21 @@ def test_what_was_done_about_a_fault_is_read_alike_in_both_interfaces_and_from_t
         assert readings[0] == readings[1]
         if signal is not None:
             assert signal in [s for _, s in readings[0][0].signals]
+
+
+def test_a_trial_trains_under_its_perturbations_and_faults_and_evaluates_under_others() -> None:
+    faults = "environment.faults={kinds: [timeout, empty_result], positions: null, train_rate: 1.0, eval_rate: 1.0}"
+    prompts = "environment.perturbations={train: [paraphrased], eval: [typos]}"
+    small = ("steps=1", "eval_every=1", "data.eval_samples=0", "rollout.prompts_per_step=4", "environment.max_turns=3")
+    memory = Memory()
+    final = run_trial(config(faults, prompts, *small), memory)
+    splits = {"eval", "eval_fault", "eval_twin", "eval_prompt_typos"}
+    assert set(memory.played) == {(0, s) for s in splits} | {(1, s) for s in splits} | {(1, "train")}
+    assert {"eval/em", "eval_fault/em", "eval_fault/struck", "eval_prompt_typos/em"} <= set(final)
+    train, twin = memory.played[1, "train"], memory.played[1, "eval_twin"]
+    chat = policy().chat
+    assert all("Tools: AnswerGenerate, Search" in chat.text(e.prompt_tokens) for e in train)
+    assert all("Operators: AnswerGenerate, Search" in chat.text(e.prompt_tokens) for e in twin)
+    assert any(t.faults for e in train for t in e.turns)
+    assert not any(t.faults for e in twin for t in e.turns)
+    assert twin == memory.played[1, "eval"]
