@@ -142,7 +142,8 @@ def load_episodes(
 ) -> Episodes:
     """Read episodes of the included trials. `last_only`: of each trial and split the latest step only.
 
-    An unreadable file raises ValueError with its name: an analysis on part of the data must be asked for.
+    An unreadable file, or one with an episode that was not scored, raises ValueError with its name: an analysis on part
+    of the data must be asked for.
     """
     files = [f for f in files_of(frames, splits) if steps is None or f[1] in steps]
     if last_only:
@@ -164,6 +165,8 @@ def load_episodes(
             continue
         n = table.num_rows
         part = _episode_columns(table, books)
+        if np.isnan(part["em"]).any():
+            raise ValueError(f"{trial}/{EPISODES}/{path.name}: {int(np.isnan(part['em']).sum())} episodes have no EM")
         for name, value in (("trial", trial), ("split", split), ("arm", labels.at[trial, "arm"])):
             part[name] = np.full(n, books[name].code.setdefault(value, len(books[name].code)), dtype=np.int32)
         part["seed"] = np.full(n, labels.at[trial, "seed"], dtype=np.int32)

@@ -92,6 +92,13 @@ def test_a_broken_file_is_named(sweep):
         load_episodes(load_sweep(root))
 
 
+def test_an_episode_that_was_not_scored_is_named(tmp_path):
+    root = write_sweep(tmp_path / "s", made_frames({"grpo": 0.1}, seeds=(0,)))
+    write(root, "grpo_seed0", 20, "eval", [episode([call(), answer()], em=float("nan"))])
+    with pytest.raises(ValueError, match=r"step-000020-eval\.parquet: 1 episodes have no EM"):
+        load_episodes(load_sweep(root))
+
+
 def test_a_sweep_without_episodes_gives_empty_frames(tmp_path):
     data = load_episodes(load_sweep(write_sweep(tmp_path / "s", made_frames(seeds=(0,)))))
     assert data.episodes.empty
