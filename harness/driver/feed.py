@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from harness.tracking import Tracker, TrialViews
 
 PERIOD_S = 2.0
 LONGEST_PAUSE_S = 60.0
+NICENESS = 5
 
 
 class Feeder:
@@ -23,20 +26,30 @@ class Feeder:
         self._seen: dict[Path, int] = {}
         self._end: tuple[str, list[Path]] | None = None
         self._closing = threading.Event()
+        self._progress = 0  # trials brought up to date so far
         self._thread = threading.Thread(target=self._run, name="mlflow-feed", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def close(self, status: str, reports: list[Path], patience_s: float = 120.0) -> str:
-        """Write what is left and end the sweep's run. Returns why that could not be done, "" if it was."""
+        """Write what is left and end the sweep's run. Returns why that could not be done, "" if it was.
+
+        Waits as long as it takes while trials get written, and `patience_s` seconds where nothing moves.
+        """
         self._end = (status, reports)
         self._closing.set()
-        self._thread.join(patience_s)
+        before = -1
+        while self._thread.is_alive() and before != self._progress:
+            before = self._progress
+            self._thread.join(patience_s)
         return "it did not answer in time" if self._thread.is_alive() else self.trouble
 
     def _run(self) -> None:
         pause = PERIOD_S
+        with contextlib.suppress(OSError):  # Linux gives every thread a niceness of its own: trials come first
+            niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
         while True:
             last = self._closing.is_set()
             try:
@@ -62,3 +75,4 @@ class Feeder:
             if self._seen.get(trial) != mark:
                 self._tracker.sync(trial)
                 self._seen[trial] = mark
+                self._progress += 1

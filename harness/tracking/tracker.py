@@ -82,11 +82,12 @@ class Tracker:
         if not started:
             return
         info = read_info(trial)
-        run = self._find_trial(info, trial, started[-1])
-        if run in self._closed:
-            return
         result = read_result(trial)  # before the metrics: what it ends is then complete
         lines = [(r["step"], decode(r["values"]), r["ts"]) for r in read_lines(trial / METRICS).records]
+        begun = min([started[-1], *(ts for *_, ts in lines[:1])])  # a trial that went on after a kill began earlier
+        run = self._find_trial(info, trial, started[-1], begun)
+        if run in self._closed:
+            return
         self._log_new(run, METRICS, lines)
         measured = [(r["n"], decode(r["values"]), r["ts"]) for r in read_lines(trial / SYSTEM).records]
         self._log_new(run, SYSTEM, measured)
@@ -133,7 +134,7 @@ class Tracker:
         self._client.log_artifact(run, str(self.folder.manifest))
         return run
 
-    def _find_trial(self, info: TrialInfo, trial: Path, attempt: int) -> str:
+    def _find_trial(self, info: TrialInfo, trial: Path, attempt: int, begun: int) -> str:
         known = self._known.get((info.key, attempt))
         if known is not None:
             return known
@@ -146,14 +147,14 @@ class Tracker:
             else:
                 delete_run(self._client, self._experiment, run.info.run_id)
         if known is None:
-            known = self._create_trial(info, trial, attempt)
+            known = self._create_trial(info, trial, attempt, begun)
         self._known[info.key, attempt] = known
         return known
 
-    def _create_trial(self, info: TrialInfo, trial: Path, attempt: int) -> str:
+    def _create_trial(self, info: TrialInfo, trial: Path, attempt: int, begun: int) -> str:
         from mlflow.entities import Param
 
-        run = self._create(facts.trial_tags(info, self.manifest) | {PARENT: self._parent, "attempt": attempt}, attempt)
+        run = self._create(facts.trial_tags(info, self.manifest) | {PARENT: self._parent, "attempt": attempt}, begun)
         axes = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
         params = [Param(name, text(value)[:PARAM_CHARS]) for name, value in axes.items()]
         self._client.log_batch(run, params=params)
@@ -208,7 +209,10 @@ class Tracker:
             self._client.log_artifacts(run, str(trial / EPISODES), EPISODES)
         if self._views is not None:
             with tempfile.TemporaryDirectory() as out:
-                self._views(trial, Path(out))
+                try:
+                    self._views(trial, Path(out))
+                except Exception as error:  # a picture that cannot be drawn keeps nothing else from being written
+                    self._client.set_tag(run, "view_error", f"{type(error).__name__}: {error}"[:TAG_CHARS])
                 self._client.log_artifacts(run, out, VIEWS)
         if self.manifest["tracking"].get("register_policies", False) and result["status"] == "finished":
             name = f"{self.manifest['name']}-{facts.arm(read_info(trial))}"

@@ -128,6 +128,17 @@ def test_a_replay_shows_the_episodes_of_every_step_as_traces(folder):
     assert all({"em", "format", "gold", "agent", "generate", "parse"} <= set(mark[10:]) for mark in shown)
 
 
+def test_a_picture_that_cannot_be_drawn_is_told_and_keeps_nothing_back(folder):
+    def broken(trial: Path, out: Path) -> None:
+        (out / "half.txt").write_text("drawn before")
+        raise RuntimeError("no font")
+
+    replay(folder.root, None, broken)
+    run = seen(folder)["gsspo_seed3"]
+    assert (run["status"], run["tags"]["view_error"]) == ("FINISHED", "RuntimeError: no font")
+    assert "view" in run["artifacts"]
+
+
 def test_the_number_of_traces_is_a_setting(folder):
     manifest = yaml.safe_load(folder.manifest.read_text())
     manifest["tracking"]["traces_per_step"] = 0
