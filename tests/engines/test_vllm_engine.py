@@ -31,7 +31,7 @@ from harness.engines import vllm as module
 from harness.engines.vllm import EngineError, VllmEngine, VllmSettings
 from harness.trial import run_trial
 
-pytestmark = pytest.mark.timeout(120)  # a stalled engine must not stall the suite
+pytestmark = pytest.mark.timeout(240)  # a stalled engine must not stall the suite
 
 SETTINGS = VllmSettings(1500, 0.5, 2**28, 1, torch.float32)
 STOP = 2
