@@ -126,10 +126,18 @@ def number(value: float | None) -> float | str:
     return "" if value is None else float(value)
 
 
-def ends(estimate: Estimate | None, prefix: str = "") -> dict[str, float | str]:
-    """{prefix}low and {prefix}high of an estimate's interval, for tables."""
+SHARE, CHANGE = (0.0, 1.0), (-1.0, 1.0)
+"""What a share, and a difference of two, can be."""
+
+
+def ends(
+    estimate: Estimate | None, prefix: str = "", within: tuple[float, float] | None = None
+) -> dict[str, float | str]:
+    """{prefix}low and {prefix}high of an estimate's interval, for tables; cut to `within`, what is possible at all."""
     interval = estimate.interval if estimate else None
     low, high = (interval.low, interval.high) if interval else (None, None)
+    if within is not None and low is not None and high is not None:
+        low, high = (min(max(v, within[0]), within[1]) for v in (low, high))
     return {f"{prefix}low": number(low), f"{prefix}high": number(high)}
 
 

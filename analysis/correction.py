@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.compare import ends, number
+from analysis.compare import CHANGE, ends, number
 from analysis.episodes import FAULTED, GREEDY, TWIN, Episodes, read_rows
 from analysis.frames import Frames
 from analysis.plan import Contrast
@@ -137,7 +137,7 @@ def table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: float = 0.95
                 **ends(recovered),
                 "em_twin": float(group["em_twin"].mean()),
                 "effect": number(effect.value),
-                **ends(effect, "effect_"),
+                **ends(effect, "effect_", CHANGE),
                 "hurt": number(float((lost["em_fault"] == 0).mean()) if len(lost) else None),
             }
         )

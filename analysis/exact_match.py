@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.compare import SeedValues, ends, format_p, number
+from analysis.compare import SHARE, SeedValues, ends, format_p, number
 from analysis.episodes import Episodes
 from analysis.plan import Contrast, Plan
 from analysis.stats.aggregate import (
@@ -107,7 +107,7 @@ def _by(data: Episodes, key: str, level: float) -> pd.DataFrame:
                 "seeds": len(group),
                 "questions": int(sizes.loc[(arm, value)]),
                 "em": number(estimate.value),
-                **ends(estimate),
+                **ends(estimate, within=SHARE),
                 "f1": float(group["f1"].mean()),
                 "lenient": float(group["lenient"].mean()),
             }
@@ -242,7 +242,7 @@ def aggregates(data: Episodes, arms: Sequence[str], contrasts: Sequence[Contrast
             "measure": what,
             "of": label,
             "value": number(e.value),
-            **{end: value if value == "" else min(1.0, max(0.0, float(value))) for end, value in ends(e).items()},
+            **ends(e, within=SHARE),
             "seeds": e.n,
             "method": e.interval.method if e.interval else e.note,
             "note": e.note,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.compare import SeedValues, ends, number
+from analysis.compare import SHARE, SeedValues, ends, number
 from analysis.episodes import GREEDY, PROMPT, Episodes
 from analysis.frames import Frames
 from analysis.stats.permutation import mean_interval
@@ -48,9 +48,9 @@ def by_perturbation(data: Episodes, level: float = 0.95) -> pd.DataFrame:
     for (arm, name), g in seed_table(data).groupby(["arm", "perturbation"], observed=True):
         em, complied = mean_interval(g["em"], level), mean_interval(g["complied"], level)
         rows.append(
-            {"arm": str(arm), "perturbation": name, "seeds": len(g), "em": number(em.value), **ends(em)}
+            {"arm": str(arm), "perturbation": name, "seeds": len(g), "em": number(em.value), **ends(em, within=SHARE)}
             | {"lenient": float(g["lenient"].mean()), "compliance": number(complied.value)}
-            | ends(complied, "compliance_")
+            | ends(complied, "compliance_", SHARE)
         )
     return pd.DataFrame(rows)
 
@@ -84,7 +84,7 @@ def spread_table(data: Episodes, level: float = 0.95) -> pd.DataFrame:
         spread = mean_interval(g["spread"], level)
         rows.append(
             {"arm": str(arm), "seeds": len(g), "perturbations": n, "mean": float(g["mean"].mean())}
-            | {"worst": float(g["worst"].mean()), "spread": number(spread.value), **ends(spread)}
+            | {"worst": float(g["worst"].mean()), "spread": number(spread.value), **ends(spread, within=SHARE)}
         )
     return pd.DataFrame(rows)
 
