@@ -103,7 +103,7 @@ def draw_transitions(frames: Frames, tables: Mapping[str, pd.DataFrame], evaluat
             share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
             axis.pcolormesh(np.arange(len(targets) + 1), np.arange(len(sources) + 1), share, cmap="Blues", vmin=0,
                             vmax=1, edgecolors="white", linewidth=0.8)  # fmt: skip
-            axis.invert_yaxis()
+            axis.set_ylim(len(sources), 0)  # not inverted: panels share the axis, and two turns make none
             for i in range(len(sources)):
                 for j in range(len(targets)):
                     # These sit on a shade that pages do not recolour, so neither is the text.
