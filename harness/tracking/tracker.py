@@ -37,7 +37,6 @@ from harness.tracking.store import (
 from harness.tracking.view import TAG as VIEW
 from harness.tracking.view import encode, view
 
-SPLITS = ("train", "eval", "eval_sampled")
 VIEWS = "view"
 TRACED = "traced_lines"
 """Tag of a run: how many of its journal's lines have their traces."""
@@ -184,10 +183,10 @@ class Tracker:
         origin = traces.Origin(self._experiment, run, info.key, attempt, info.name, facts.arm(info), info.seed)
         for step, _, ts in lines[done:]:
             rows = []
-            for split in SPLITS:
+            for path in sorted((trial / EPISODES).glob(episode_path(".", step, "*").name)):  # of every split
                 try:
-                    rows += traces.sample(episode_path(trial / EPISODES, step, split), self._traces_per_step)
-                except (FileNotFoundError, pa.ArrowException):  # none made, or broken: whoever analyses it reports that
+                    rows += traces.sample(path, self._traces_per_step)
+                except (FileNotFoundError, pa.ArrowException):  # gone, or broken: whoever analyses it reports that
                     continue
             traces.write(self.uri, origin, rows, ts)
         self._client.set_tag(run, TRACED, len(lines))

@@ -20,9 +20,11 @@ from mlflow.tracking import MlflowClient
 from harness.config import code_version, expand, load_sweep
 from harness.driver.layout import RunFolder, prepare_trial, read_info, write_manifest
 from harness.driver.worker import run_one
+from harness.episodes import episode_path, write_episodes
 from harness.journal import METRICS, POLICIES, Journal, read_metrics
 from harness.tracking import Tracker, replay
 from harness.tracking.__main__ import main
+from tests.sweep.cheap_trials import episode
 
 SWEEP = """\
 name: demo
@@ -126,6 +128,15 @@ def test_a_replay_shows_the_episodes_of_every_step_as_traces(folder):
     assert [mark[0] for mark in shown] == [ts for *_, ts in read_metrics(trial)]
     assert {dict(mark[1:10])["failures"] for mark in shown} == {"turn_budget"}
     assert all({"em", "format", "gold", "agent", "generate", "parse"} <= set(mark[10:]) for mark in shown)
+
+
+def test_faulted_evaluations_are_traced_too_and_a_broken_file_is_passed_over(folder):
+    [trial] = folder.trials.glob("gsspo*")
+    write_episodes(trial / "episodes", 0, "eval_faulted", [episode("world_single", 3)])
+    episode_path(trial / "episodes", 1, "eval").write_bytes(b"PAR1 broken")
+    replay(folder.root)
+    steps = [dict(mark[1:10])["step"] for mark in seen(folder)["gsspo_seed3"]["traces"]]
+    assert steps == ["0", "0", "2"]
 
 
 def test_a_picture_that_cannot_be_drawn_is_told_and_keeps_nothing_back(folder):
