@@ -227,7 +227,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
     wait_for(lambda: list(trials.glob("*_seed0-*/result.json")) and list(trials.glob("*_seed1-*/metrics.jsonl")))
     time.sleep(3)  # MLflow has seen both
     os.killpg(driver.pid, number) if number == signal.SIGINT else driver.kill()
-    assert driver.wait(timeout=60) == (INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
+    assert driver.wait(timeout=240) == (INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
     assert states(runner) == {"grpo_seed0": "finished", "grpo_seed1": "running"}
     assert runner("learns", "objective.preset=grpo") == FINISHED
     assert "1 trials to run, 1 finished before" in runner.printed
