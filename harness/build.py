@@ -306,6 +306,11 @@ def saves_at(config: TrialConfig, step: int) -> bool:
             return step == config.steps or step % config.eval_every == 0
 
 
+def checkpoints_at(config: TrialConfig, step: int) -> bool:
+    """Whether training can go on from `step` after a kill; at the last step there is nothing to go on with."""
+    return 0 < step < config.steps and config.checkpoint_every > 0 and step % config.checkpoint_every == 0
+
+
 def save_policy(config: TrialConfig, policy: Policy, step: int, folder: Path) -> None:
     """Export the policy after `step` updates into `folder`."""
     resolved, code = config.model_dump(mode="json"), code_version()

@@ -27,7 +27,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from harness.episodes import write_episodes
 from harness.types import Question, Trajectory
@@ -69,6 +69,14 @@ def _clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+class CheckpointStore(Protocol):
+    """Where a journal keeps checkpoints: `harness.checkpoint.Checkpoints`."""
+
+    def write(self, step: int, lines: Mapping[str, int], state: Mapping[str, Any]) -> None: ...
+
+    def resume(self) -> Mapping[str, Any] | None: ...
+
+
 class Journal:
     """Writer of a trial's journal; implements `TrialSink`. One writer a directory at a time.
 
@@ -82,9 +90,10 @@ class Journal:
         directory: str | Path,
         clock: Callable[[], int] = _clock,
         held_out: Callable[[Question], bool] | None = None,
+        checkpoints: CheckpointStore | None = None,
     ) -> None:
         self.directory = Path(directory)
-        self._held_out = held_out
+        self._held_out, self._checkpoints = held_out, checkpoints
         self.directory.mkdir(parents=True, exist_ok=True)
         self._clock = clock
         self._metrics = LineLog(self.directory / METRICS, clock)
@@ -122,6 +131,17 @@ class Journal:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         sync_directory(folder.parent)
+
+    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
+        """Keep what training goes on from, with the journal's present length; durable on return. Raises OSError."""
+        if self._checkpoints is not None:
+            self._events.sync()
+            self._metrics.sync()
+            self._checkpoints.write(step, {METRICS: self._metrics.length, EVENTS: self._events.length}, state)
+
+    def resume(self) -> Mapping[str, Any] | None:
+        """The state to go on from; None: begin."""
+        return None if self._checkpoints is None else self._checkpoints.resume()
 
     def finish(self, key: str, final: Mapping[str, float]) -> None:
         """Mark the trial finished. Nothing is written after."""
@@ -163,6 +183,11 @@ class LineLog:
             self._file.truncate(found.sound_bytes)
             self.sync(force=True)
 
+    @property
+    def length(self) -> int:
+        """Lines written so far."""
+        return self._n
+
     def append(self, body: dict[str, Any]) -> None:
         line = seal({"n": self._n, **body, "ts": self._clock()})
         self._file.write(line.encode() + b"\n")
@@ -201,6 +226,20 @@ def restart(directory: str | Path) -> None:
         (root / name).unlink(missing_ok=True)
     for path in (root / EPISODES).glob("*.parquet*"):
         path.unlink()
+
+
+def rewind(directory: str | Path, step: int, lines: Mapping[str, int]) -> None:
+    """Cut an unfinished trial's journal back to where it was after `step`: the first `lines` of each file."""
+    root = Path(directory)
+    (root / RESULT).unlink(missing_ok=True)
+    for name, n in lines.items():
+        path = root / name
+        head = b"".join(path.read_bytes().splitlines(keepends=True)[:n]) if path.exists() else b""
+        if not path.exists() or path.stat().st_size != len(head):
+            write_atomically(path, head)
+    for path in (root / EPISODES).glob("step-*.parquet"):
+        if int(path.name.split("-")[1]) > step:
+            path.unlink()
 
 
 def read_lines(path: str | Path) -> Lines:

@@ -9,8 +9,9 @@ Results go to a sink; what the sink does with them (journal, tests) is not known
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from harness.distributed.collective import ALONE, Collective
 from harness.distributed.sharding import shard, unsharded
 from harness.evaluation import evaluate, evaluate_variants
 from harness.policy.load import Policy, reference_of
+from harness.policy.state import restore_training, training_state
 from harness.rollout import rollout_groups
 from harness.signatures import RunningSignatures, episode_metrics, group_metrics
 from harness.types import Question, Trajectory
@@ -41,6 +43,12 @@ class TrialSink(Protocol):
 
     def policy(self, step: int, write: Callable[[Path], None]) -> None:
         """Keep a policy: `write` fills the folder it is given."""
+
+    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
+        """Keep what training goes on from after a kill."""
+
+    def resume(self) -> Mapping[str, Any] | None:
+        """The state to go on from; None: begin."""
 
 
 def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE) -> dict[str, float]:
@@ -70,10 +78,18 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
         weight_decay=config.update.weight_decay,
         fused=True,
     )
-    questions = question_order(data.train, config.seed)
     running = RunningSignatures()
     final: dict[str, float] = {}
-    for step in range(config.steps + 1):
+    first, asked_before = 0, 0
+    # weights that lie in parts on several workers are not kept: such a trial begins again
+    saved = sink.resume() if workers.size == 1 else None
+    if saved is not None:
+        restore_training(saved, policy.model, optimizer)
+        clip, running = clip.restore(saved["clip"]), RunningSignatures.from_dict(saved["running"])
+        first, asked_before = saved["step"] + 1, saved["questions"]
+        engine.load_weights(policy.model)
+    questions = question_order(data.train, config.seed, asked_before)
+    for step in range(first, config.steps + 1):
         begun = time.perf_counter()
         values: dict[str, float] = {}
         if step > 0:
@@ -121,6 +137,10 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
         if build.saves_at(config, step):
             sink.policy(step, partial(build.save_policy, config, unsharded(policy), step))
         sink.metrics(step, values)
+        if workers.size == 1 and build.checkpoints_at(config, step):
+            asked_before = step * config.rollout.prompts_per_step
+            state = training_state(policy.model, optimizer) | {"clip": clip.state(), "running": running.to_dict()}
+            sink.checkpoint(step, {**state, "step": step, "questions": asked_before})
     return final
 
 
@@ -135,9 +155,8 @@ def _model_and_reference(
     return policy.model, None
 
 
-def question_order(questions: Sequence[Question], seed: int) -> Any:
-    """An endless iterator: every question once an epoch, in an order drawn anew each epoch."""
+def question_order(questions: Sequence[Question], seed: int, skip: int = 0) -> Iterator[Question]:
+    """An endless iterator: every question once an epoch, in an order drawn anew each epoch; `skip` were asked."""
     rng = np.random.default_rng([seed, 17])
-    while True:
-        for i in rng.permutation(len(questions)):
-            yield questions[int(i)]
+    orders = (rng.permutation(len(questions)) for _ in count())
+    return islice((questions[int(i)] for order in orders for i in order), skip, None)

@@ -39,6 +39,10 @@ class Memory:
     def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None:
         self.played[step, split] = list(trajectories)
 
+    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None: ...
+
+    def resume(self) -> None: ...
+
     def policy(self, step: int, write: Callable[[Path], None]) -> None:
         self.kept.append(step)
 

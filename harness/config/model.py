@@ -377,6 +377,8 @@ class TrialConfig(Section):
     steps: Annotated[int, Field(ge=0)]
     eval_every: Count
     """Steps between evaluations; step 0 (the start policy) and the last step are always evaluated."""
+    checkpoint_every: Annotated[int, Field(ge=0)]
+    """Steps between checkpoints, of which a killed trial goes on from the last; 0: it begins again."""
     threads: Count
     policy: Policy
     data: Data

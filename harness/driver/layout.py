@@ -99,8 +99,8 @@ def state_of(folder: Path, key: str) -> State:
 
 
 def attempts(folder: Path) -> tuple[dict[str, Any], ...]:
-    """Starts and ends of a trial's attempts, oldest first; they outlive its restarts."""
-    return read_lines(folder / ATTEMPTS).records
+    """Starts of a trial's attempts, oldest first; they outlive its restarts."""
+    return tuple(record for record in read_lines(folder / ATTEMPTS).records if record["event"] == "start")
 
 
 def ran_other_code(folder: Path) -> bool:

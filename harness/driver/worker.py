@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from harness.checkpoint import Checkpoint, Checkpoints, newest_checkpoint, remove_checkpoints
 from harness.config import code_version
 from harness.distributed.collective import ALONE, Collective
 from harness.driver.layout import ATTEMPTS, OUTPUT, TrialInfo, locked, read_info
 from harness.driver.several import Discard
 from harness.driver.usage import measured
-from harness.journal import Journal, LineLog, restart
+from harness.journal import Journal, LineLog, restart, rewind
 from harness.types import Question
 
 TrialFunction = Callable[..., dict[str, float]]
@@ -28,20 +29,23 @@ PATIENCE_S = 60.0
 
 
 def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
-    """Run the trial of a folder from its start. `function` is `module:name`. Raises what the trial raised.
+    """Run the trial of a folder, from its last checkpoint if it has one. `function` is `module:name`.
 
-    The first of several `workers` does this, the others `run_share`.
+    Raises what the trial raised. The first of several `workers` does this, the others `run_share`.
     """
     info = read_info(folder)
     with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT), LineLog(folder / ATTEMPTS) as log:
-        restart(folder)
-        log.append({"event": "start", "pid": os.getpid(), "code": code_version()})
+        checkpoint = _go_back(folder, info.key, log)
+        begun = {"resumed_from": checkpoint.step} if checkpoint else {}
+        log.append({"event": "start", "pid": os.getpid(), "code": code_version(), **begun})
         log.sync()
-        journal = Journal(folder, held_out=_held_out(info))
+        checkpoints = Checkpoints(folder, info.key, checkpoint)
+        journal = Journal(folder, held_out=_held_out(info), checkpoints=checkpoints)
         try:
             with measured(folder):
                 final = _load(function)(info.config, journal, *_several(workers))
             journal.finish(info.key, final)
+            remove_checkpoints(folder)
         except BaseException as error:
             traceback.print_exc()
             with contextlib.suppress(OSError):  # a full disk: the missing result says unfinished
@@ -61,6 +65,19 @@ def run_share(folder: Path, function: str, workers: Collective) -> None:
         except BaseException:
             traceback.print_exc()
             raise
+
+
+def _go_back(folder: Path, key: str, log: LineLog) -> Checkpoint | None:
+    """Bring the folder to its newest sound checkpoint, or to its start (None). What is damaged is told in the log."""
+    checkpoint, troubles = newest_checkpoint(folder, key)
+    for trouble in troubles:
+        log.append({"event": "checkpoint not used", "why": trouble})
+    if checkpoint is None:
+        restart(folder)
+        remove_checkpoints(folder)
+    else:
+        rewind(folder, checkpoint.step, checkpoint.lines)
+    return checkpoint
 
 
 def _several(workers: Collective) -> tuple[Collective, ...]:

@@ -91,6 +91,10 @@ class Memory:
 
     def policy(self, step: int, write: Callable[[Path], None]) -> None: ...
 
+    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None: ...
+
+    def resume(self) -> None: ...
+
 
 def trial(workers: Collective) -> dict[str, Any]:
     """Two steps of the embedded tier."""
