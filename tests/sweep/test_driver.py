@@ -196,11 +196,13 @@ def test_a_dry_run_touches_nothing_and_says_what_the_design_can_show(runner):
 
 
 DRIVER = """
+import signal
 import sys
 from pathlib import Path
 from rich.console import Console
 from harness.driver import run
 from tests.sweep.conftest import Runner
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background is told to ignore Ctrl-C
 run.code_version = lambda: sys.argv[3]  # so that editing a file while the test runs does not disturb it
 sys.exit(Runner(Path(sys.argv[1]))(sys.argv[2], "objective.preset=grpo"))
 """
@@ -227,7 +229,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
     wait_for(lambda: list(trials.glob("*_seed0-*/result.json")) and list(trials.glob("*_seed1-*/metrics.jsonl")))
     time.sleep(3)  # MLflow has seen both
     os.killpg(driver.pid, number) if number == signal.SIGINT else driver.kill()
-    assert driver.wait(timeout=240) == (INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
+    assert driver.wait(timeout=120) == (INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
     assert states(runner) == {"grpo_seed0": "finished", "grpo_seed1": "running"}
     assert runner("learns", "objective.preset=grpo") == FINISHED
     assert "1 trials to run, 1 finished before" in runner.printed
