@@ -25,7 +25,7 @@ from harness.signatures import operators_called
 from harness.trial import run_trial
 from harness.types import ActionKind, ParseFailure, Question, StopReason, Trajectory
 from harness.world import load_world
-from tests.test_trial import Memory
+from tests.memory_sink import Memory
 
 SUITES = ("world_single", "world_chain")
 ALL = f"environment.faults={{kinds: [{', '.join(FAULTS)}], positions: null, train_rate: 0.5, eval_rate: 1.0}}"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.config import TrialConfig, expand, load_sweep
 from harness.trial import run_trial
-from harness.types import Trajectory
+from tests.memory_sink import Memory
 
 SMALL = (
     "steps=2",
@@ -21,30 +19,6 @@ SMALL = (
     "rollout.group_size=4",
     "update.updates_per_batch=2",
 )
-
-
-class Memory:
-    """A sink that keeps everything."""
-
-    def __init__(self) -> None:
-        self.values: list[dict[str, float]] = []
-        self.played: dict[tuple[int, str], list[Trajectory]] = {}
-        self.kept: list[int] = []
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self.values.append({"step": step} | {k: v for k, v in values.items() if not k.startswith("time/")})
-
-    def event(self, kind: str, **fields: Any) -> None: ...
-
-    def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None:
-        self.played[step, split] = list(trajectories)
-
-    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def policy(self, step: int, write: Callable[[Path], None]) -> None:
-        self.kept.append(step)
 
 
 def config(tmp_path: Path, seed: int, *overrides: str) -> TrialConfig:

@@ -175,7 +175,7 @@ def _build(vllm: Any, model: nn.Module, settings: VllmSettings) -> Any:
         if settings.tensor_parallel_size > 1:
             raise EngineError("engine.tensor_parallel_size > 1 needs GPUs")
         _keep_weights_on_cpu()
-        _hide_llvmlite_from_the_scan()
+        hide_llvmlite_from_the_scan()
     # Of a prompt read in pieces, vLLM sets the seeded generator back, which torch's CPU generator cannot do (an error)
     whole_prompts = {
         "enable_chunked_prefill": False,
@@ -219,7 +219,7 @@ def _pack_and_keep(pack: Any, layer: nn.Module, remove_weight: bool) -> None:
     pack(layer, remove_weight=False)
 
 
-def _hide_llvmlite_from_the_scan() -> None:
+def hide_llvmlite_from_the_scan() -> None:
     """vLLM on CPU asks every object in every module for its `__dict__`, and llvmlite's library object (there once
     numba is imported, as bm25s does) takes that for one of its functions: the engine would not come up."""
     ffi = sys.modules.get("llvmlite.binding.ffi")

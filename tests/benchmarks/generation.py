@@ -32,6 +32,7 @@ from harness import build
 from harness.config import load_trial
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
+from harness.engines.vllm import hide_llvmlite_from_the_scan
 from harness.rollout import rollout
 from tests.benchmarks.generate_engine import GenerateEngine
 from tests.benchmarks.update import smollm2_shape
@@ -88,6 +89,7 @@ class VllmEngine:
         }
         from vllm import LLM
 
+        hide_llvmlite_from_the_scan()
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             self._llm = LLM(

@@ -5,7 +5,6 @@ several, and writes what it came to to FOLDER/RANK.pt.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,9 +22,9 @@ from harness.policy.load import LoraSettings, Policy, reference_of, with_lora
 from harness.policy.tiny import new_model
 from harness.policy.weights import plain_state_dict
 from harness.trial import run_trial
-from harness.types import Trajectory
 from harness.update import UpdateSettings, policy_update
 from tests.episodes import chat, group
+from tests.memory_sink import Memory
 
 SETTINGS = UpdateSettings("subsequence", "N1", 0.0, 1, 150, 1e9, 1.0, False, 0)
 UPDATES: dict[str, dict[str, Any]] = {
@@ -73,34 +72,13 @@ def update(
     }
 
 
-class Memory:
-    """A sink that keeps metrics and the tokens of training episodes."""
-
-    def __init__(self) -> None:
-        self.values: list[dict[str, float]] = []
-        self.tokens: dict[int, list[list[int]]] = {}
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self.values.append({k: v for k, v in values.items() if not k.startswith("time/")})
-
-    def event(self, kind: str, **fields: Any) -> None: ...
-
-    def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None:
-        if split == "train":
-            self.tokens[step] = [t.token_ids.tolist() for t in trajectories]
-
-    def policy(self, step: int, write: Callable[[Path], None]) -> None: ...
-
-    def checkpoint(self, step: int, state: Mapping[str, Any]) -> None: ...
-
-    def resume(self) -> None: ...
-
-
 def trial(workers: Collective) -> dict[str, Any]:
     """Two steps of the embedded tier."""
     memory = Memory()
     run_trial(load_trial("tiny", TRIAL), memory, workers)
-    return {"values": memory.values, "tokens": memory.tokens}
+    trained = {step: episodes for (step, split), episodes in memory.played.items() if split == "train"}
+    tokens = {step: [t.token_ids.tolist() for t in episodes] for step, episodes in trained.items()}
+    return {"values": memory.values, "tokens": tokens}
 
 
 def everything(workers: Collective) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import LoraSettings, Policy, with_lora
 from harness.rollout import Environment, rollout
 from harness.types import Question, Trajectory
-from tests.engines.small_trials import Memory, small_trial
+from tests.engines.small_trials import small_trial
+from tests.memory_sink import Memory
 
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vLLM is not in this environment: `make test-vllm` runs these", allow_module_level=True)
