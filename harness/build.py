@@ -266,7 +266,7 @@ def clip(config: TrialConfig) -> Clip:
 def start_policy(config: TrialConfig, base: Policy, environment: Environment, data: TrialData) -> Policy:
     """The policy RL starts from: warm-started if asked for, then with its adapters if it has any."""
     c = config.policy
-    lora = LoraSettings(c.lora.rank, c.lora.alpha, c.lora.dropout) if c.lora else None
+    lora = LoraSettings(c.lora.rank, c.lora.alpha) if c.lora else None
     start = base
     if c.warm_start == "imitation":
         prompted = config.environment.model_dump(mode="json", exclude={"faults": True, "perturbations": {"eval"}})

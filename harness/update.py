@@ -79,6 +79,7 @@ def policy_update(
         produced, record = _one_update(model, optimizer, minibatch, clip, settings, reference, workers, start)
         outputs += produced
         records.append(record)
+    optimizer.zero_grad(set_to_none=True)  # nothing of them is held through the next rollouts
     stats = {f"update/{k}": float(v) for k, v in summarize(outputs).items()} if outputs else {}
     # per-update values: the mean; the sampler's mismatch is measured before the first step moved the policy
     keys = {k for r in records for k in r}

@@ -55,7 +55,7 @@ def test_objectives_share_their_first_rollouts_and_then_part(tmp_path: Path) -> 
     assert len(set(losses.values())) == 3
 
 
-@pytest.mark.parametrize("extra", [("policy.lora={rank: 4, alpha: 8.0, dropout: 0.0}",), ("objective.kl_weight=0.01",)])
+@pytest.mark.parametrize("extra", [("policy.lora={rank: 4, alpha: 8.0}",), ("objective.kl_weight=0.01",)])
 def test_lora_and_a_kl_term_train_too(tmp_path: Path, extra: tuple[str, ...]) -> None:
     memory = run(tmp_path, 0, *extra)
     assert memory.values[1]["update/grad_norm"] > 0

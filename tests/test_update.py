@@ -71,6 +71,14 @@ def test_a_group_of_equal_rewards_moves_nothing() -> None:
     assert metrics["update/grad_norm"] == 0.0
 
 
+def test_no_gradient_is_held_after_the_update() -> None:
+    policy = model()
+    optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
+    result = policy_update(policy, optimizer, [group(0)], FixedClip(0.2, 0.2), SETTINGS)
+    assert result.metrics["update/grad_norm"] > 0
+    assert all(p.grad is None for p in policy.parameters())
+
+
 def test_equal_groups_still_count_in_the_averages() -> None:
     """Skipping their forward pass must not make the others weigh more."""
     alone, _ = step([group(0)], SETTINGS)
@@ -106,7 +114,7 @@ def test_a_kl_term_without_a_reference_is_refused() -> None:
 
 
 def test_under_lora_the_reference_is_the_policy_before_training() -> None:
-    policy = with_lora(Policy(model().float(), chat()), LoraSettings(4, 8.0, 0.0), seed=0)
+    policy = with_lora(Policy(model().float(), chat()), LoraSettings(4, 8.0), seed=0)
     (batch,) = micro_batches(group(0).trajectories, 10_000)
     reference = reference_of(policy, 1.0, False)
     before = reference(batch)

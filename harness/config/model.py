@@ -45,11 +45,13 @@ class Section(BaseModel):
 
 
 class Lora(Section):
-    """Low-rank adapters (PEFT's names)."""
+    """Low-rank adapters (PEFT's names).
+
+    Without dropout: the engine samples without it, so under it the ratios of the first update would not be 1.
+    """
 
     rank: Count
     alpha: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Policy(Section):

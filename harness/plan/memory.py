@@ -74,7 +74,7 @@ def components(w: Workload) -> list[Component]:
     weights = s.parameters * w.dtype_bytes + adapters * moment_bytes
     found = [
         Component("weights", weights // n, ALWAYS, f"{s.parameters + adapters:,} parameters{_over(n)}"),
-        Component("gradients", trained * moment_bytes // n, ALWAYS, f"of {trained:,} parameters{_over(n)}"),
+        Component("gradients", trained * moment_bytes // n, UPDATE, f"of {trained:,} parameters{_over(n)}"),
         Component("optimizer", 2 * trained * moment_bytes // n, ALWAYS, f"two moments of AdamW{_over(n)}"),
     ]
     if w.reference:

@@ -96,7 +96,7 @@ def hints(w: Workload, gpus: Gpus, room: int) -> list[str]:
         ("update.gradient_checkpointing=true", replace(w, checkpointing=True)),
         (f"update.tokens_per_microbatch={w.positions}", replace(w, tokens=w.positions)),
         ("engine.kind=vllm on GPUs of its own", replace(w, engine_share=0.0)),
-        ("policy.lora={rank: 16, alpha: 32.0, dropout: 0.0}", replace(w, lora_rank=16)),
+        ("policy.lora={rank: 16, alpha: 32.0}", replace(w, lora_rank=16)),
         *((f"resources.workers={n}", replace(w, workers=n)) for n in (2, 4, 8, 16) if n > w.workers),
     ]
     fitting = [

@@ -26,11 +26,10 @@ class PolicyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
-    """PEFT's names; adapters sit on all linear layers of the decoder."""
+    """PEFT's names; adapters sit on all linear layers of the decoder, without dropout (see `config.model.Lora`)."""
 
     rank: int
     alpha: float
-    dropout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def with_lora(policy: Policy, lora: LoraSettings, seed: int) -> Policy:
     settings = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
+        lora_dropout=0.0,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
@@ -96,7 +95,7 @@ def recompute_activations(policy: Policy) -> None:
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     base.gradient_checkpointing_enable({"use_reentrant": False})
     for layer in base.model.layers:
-        layer.training = True  # transformers asks for it; what is inside the layer (dropout) stays in evaluation mode
+        layer.training = True  # transformers asks for it; what is inside the layer stays in evaluation mode
 
 
 def smollm2_gguf() -> Path:

@@ -88,7 +88,7 @@ def test_overrides_reach_the_sweeps_own_fields_and_narrow_an_axis(sweep_file):
         ("update.learning_rate=1e-6", lambda c: c.update.learning_rate, 1e-6),
         ("update.learning_rate=1", lambda c: c.update.learning_rate, 1.0),
         ("update.autocast=false", lambda c: c.update.autocast, False),
-        ("policy.lora={rank: 4, alpha: 8, dropout: 0}", lambda c: c.policy.lora.rank, 4),
+        ("policy.lora={rank: 4, alpha: 8}", lambda c: c.policy.lora.rank, 4),
         ("policy.lora=null", lambda c: c.policy.lora, None),
         ("environment.pool=[Search, Review]", lambda c: c.environment.pool, ("Search", "Review")),
         ("environment.pool=minimal", lambda c: c.environment.pool, "minimal"),

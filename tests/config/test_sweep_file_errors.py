@@ -61,6 +61,7 @@ def test_the_good_file_is_good(tmp_path):
         ("objective.kl_weight", "^objective.kl_wieght", "unknown key 'objective.kl_wieght'"),
         ("steps: 3,", "steps: 3, ^steps: 4,", "duplicate key 'steps'"),
         ("steps: 3", "update.autocast: true, update: {^autocast: false}", "duplicate key 'update.autocast'"),
+        ("steps: 3", "policy.lora: {rank: 4, alpha: 8, ^dropout: 0.1}", "unknown key 'policy.lora.dropout'"),
         ("steps: 3", "^seed: 3", "seed is set at the top of the file, not in fixed"),
         ("steps: 3", "environment.pool: ^[]", "environment.pool: the pool is empty"),
         ("steps: 3", "environment.pool: [Search, ^Serch]", "unknown operator 'Serch'"),

@@ -51,7 +51,7 @@ def update(
     chosen = replace(SETTINGS, ratio_unit=axes.ratio_unit, reduction=axes.reduction, **settings)
     policy = Policy(new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2).double(), chat())
     if lora:
-        policy = with_lora(policy, LoraSettings(4, 8.0, 0.0), seed=0)
+        policy = with_lora(policy, LoraSettings(4, 8.0), seed=0)
         for name, parameter in policy.model.named_parameters():
             if "lora_B" in name:  # zero at first: A would have no gradient
                 torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))

@@ -237,7 +237,7 @@ def test_a_weight_that_does_not_arrive_is_an_error(
 
 
 def test_lora_deltas_are_folded_in(engine: VllmEngine, start: Policy) -> None:
-    policy = with_lora(Policy(moved(start, 0.0), start.chat), LoraSettings(4, 16.0, 0.0), seed=0).model
+    policy = with_lora(Policy(moved(start, 0.0), start.chat), LoraSettings(4, 16.0), seed=0).model
     with torch.no_grad():
         for name, p in policy.named_parameters():
             if "lora_B" in name:
@@ -293,7 +293,7 @@ def test_an_engine_in_a_process_of_its_own_does_the_same(start: Policy) -> None:
 
     engine, prompts = RemoteEngine(start.model, SETTINGS, gpus=0), contexts(3)
     assert gap(engine, start.model, prompts) < CLOSE
-    other = with_lora(Policy(moved(start), start.chat), LoraSettings(4, 8.0, 0.0), seed=0).model
+    other = with_lora(Policy(moved(start), start.chat), LoraSettings(4, 8.0), seed=0).model
     assert gap(engine, other, prompts) > 0.1
     engine.load_weights(other)
     assert gap(engine, other, prompts) < CLOSE

@@ -59,7 +59,7 @@ def make_policy(size: str, w: Workload) -> Policy:
     model = Qwen2ForCausalLM(config_of(size)).to(torch.float32 if w.dtype_bytes == 4 else torch.bfloat16).eval()
     policy = Policy(model, chat=None)  # type: ignore[arg-type]
     if w.lora_rank is not None:
-        policy = with_lora(policy, LoraSettings(w.lora_rank, 16.0, 0.0), 0)
+        policy = with_lora(policy, LoraSettings(w.lora_rank, 16.0), 0)
     if w.checkpointing:
         recompute_activations(policy)
     return policy

@@ -49,7 +49,7 @@ def test_parameters_are_those_of_the_model(lora_rank: int | None) -> None:
         shape = shape_of_config(config)
         assert shape.parameters == sum(p.numel() for p in model.parameters())
         if lora_rank:
-            adapted = with_lora(Policy(model, None), LoraSettings(lora_rank, 8.0, 0.0), 0)  # type: ignore[arg-type]
+            adapted = with_lora(Policy(model, None), LoraSettings(lora_rank, 8.0), 0)  # type: ignore[arg-type]
             assert shape.lora_parameters(lora_rank) == sum(p.numel() for p in adapted.trainable)
 
 
@@ -111,7 +111,7 @@ def test_full_training_of_7b_does_not_fit_one_gpu_and_lora_on_a_vllm_of_its_own_
     assert not full.fits
     assert "does not fit" in full.sentences[0]
     lora = replace(
-        qwen(None, "policy.lora={rank: 16, alpha: 32.0, dropout: 0.0}", "policy.dtype=bfloat16"), engine_share=0.0
+        qwen(None, "policy.lora={rank: 16, alpha: 32.0}", "policy.dtype=bfloat16"), engine_share=0.0
     )
     assert judge(lora, gpus, 1).fits
     assert not judge(replace(lora, workers=8), gpus, 1).fits  # eight workers on one GPU
@@ -119,7 +119,7 @@ def test_full_training_of_7b_does_not_fit_one_gpu_and_lora_on_a_vllm_of_its_own_
 
 
 def test_a_colocated_engine_needs_room_for_the_weights() -> None:
-    lora = qwen(None, "policy.lora={rank: 16, alpha: 32.0, dropout: 0.0}", "policy.dtype=bfloat16")
+    lora = qwen(None, "policy.lora={rank: 16, alpha: 32.0}", "policy.dtype=bfloat16")
     gpus = parse_gpus("1x80GB")
     assert judge(replace(lora, engine_share=0.4), gpus, 1).fits
     assert not judge(replace(lora, engine_share=0.1), gpus, 1).fits

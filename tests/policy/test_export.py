@@ -73,7 +73,7 @@ def test_a_base_is_kept_once_for_equal_weights(tmp_path: Path) -> None:
     (base,) = bases.iterdir()
     files = [base, base / "model.safetensors", tmp_path / "b" / "adapter_model.safetensors"]
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in files)  # a server runs under another account
-    other = with_lora(trained(lora=False), LoraSettings(4, 8.0, 0.0), seed=0)  # a base of other weights
+    other = with_lora(trained(lora=False), LoraSettings(4, 8.0), seed=0)  # a base of other weights
     export_policy(other, tmp_path / "d", merged=False, base=None, bases=bases, provenance={})
     assert len(list(bases.iterdir())) == 2
 

@@ -55,7 +55,7 @@ def warm(policy: Policy, cache: Path, lora: LoraSettings | None) -> Policy:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("lora", [None, LoraSettings(8, 16.0, 0.0)])
+@pytest.mark.parametrize("lora", [None, LoraSettings(8, 16.0)])
 def test_imitation_makes_scripts_likelier_and_is_done_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: LoraSettings | None
 ) -> None:
@@ -73,7 +73,7 @@ def test_imitation_makes_scripts_likelier_and_is_done_once(
 
 
 def test_fresh_adapters_change_nothing_yet_and_alone_are_trainable() -> None:
-    plain, adapted = tiny(), with_lora(tiny(), LoraSettings(4, 8.0, 0.0), seed=3)
+    plain, adapted = tiny(), with_lora(tiny(), LoraSettings(4, 8.0), seed=3)
     assert nll(adapted) == pytest.approx(nll(plain), abs=1e-6)
     names = [n for n, p in adapted.model.named_parameters() if p.requires_grad]
     assert names

@@ -16,7 +16,7 @@ def trained(lora: bool, by: float = 0.02) -> Policy:
     """Every trainable weight differs from its start by noise of this deviation."""
     policy = load_policy("tiny", None, init="start", dtype=torch.float32, seed=0, cache=Path("unused"))
     if lora:
-        policy = with_lora(policy, LoraSettings(4, 8.0, 0.0), seed=0)
+        policy = with_lora(policy, LoraSettings(4, 8.0), seed=0)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in policy.trainable:
