@@ -44,10 +44,12 @@ def compare(
     plan: Plan,
     uncorrected: Collection[str] = (),
     margin: float | None = None,
+    possible: tuple[float, float] | None = None,
 ) -> list[Comparison]:
     """Every contrast on every group that both arms have. Groups in `uncorrected` are no further hypotheses.
 
-    Arms without values for a group give no row. `margin` None: no equivalence test.
+    Arms without values for a group give no row. `margin` None: no equivalence test. `possible`: the range that a
+    difference cannot leave, to which intervals are cut.
     """
     out = []
     groups = list(dict.fromkeys(g for g, _ in values))
@@ -70,7 +72,7 @@ def compare(
                     group,
                     contrast,
                     (a.size, b.size),
-                    best_interval(a, b, level=plan.level),
+                    best_interval(a, b, level=plan.level).within(possible),
                     tests[group],
                     adjusted.get(group, tests[group].p),
                     same.get(group),
@@ -126,18 +128,12 @@ def number(value: float | None) -> float | str:
     return "" if value is None else float(value)
 
 
-SHARE, CHANGE = (0.0, 1.0), (-1.0, 1.0)
-"""What a share, and a difference of two, can be."""
-
-
 def ends(
     estimate: Estimate | None, prefix: str = "", within: tuple[float, float] | None = None
 ) -> dict[str, float | str]:
     """{prefix}low and {prefix}high of an estimate's interval, for tables; cut to `within`, what is possible at all."""
-    interval = estimate.interval if estimate else None
+    interval = estimate.within(within).interval if estimate else None
     low, high = (interval.low, interval.high) if interval else (None, None)
-    if within is not None and low is not None and high is not None:
-        low, high = (min(max(v, within[0]), within[1]) for v in (low, high))
     return {f"{prefix}low": number(low), f"{prefix}high": number(high)}
 
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.compare import CHANGE, ends, number
+from analysis.compare import ends, number
 from analysis.episodes import FAULTED, GREEDY, TWIN, Episodes, read_rows
-from analysis.frames import Frames
+from analysis.frames import CHANGE, Frames
 from analysis.plan import Contrast
 from analysis.replay import trajectory
 from analysis.slips import actions

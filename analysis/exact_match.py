@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.compare import SHARE, SeedValues, ends, format_p, number
+from analysis.compare import SeedValues, ends, format_p, number
 from analysis.episodes import Episodes
+from analysis.frames import CHANGE, SHARE
 from analysis.plan import Contrast, Plan
 from analysis.stats.aggregate import (
     iqm,
@@ -141,9 +142,9 @@ def cross_checks(data: Episodes, contrasts: Sequence[Contrast], plan: Plan) -> p
                 row |= {
                     "questions": len(a.questions),
                     "difference": number(estimate.value),
-                    **ends(estimate, "cluster_"),
+                    **ends(estimate, "cluster_", CHANGE),
                 }
-                row |= {"cluster_p": number(test.p), **ends(boot, "bootstrap_"), "method": test.method}
+                row |= {"cluster_p": number(test.p), **ends(boot, "bootstrap_", CHANGE), "method": test.method}
                 note = estimate.note
             except DegenerateInput as error:
                 note = str(error)
@@ -186,7 +187,7 @@ def checkpoint_claims(
                         "a_only": int(table[0, 1]),
                         "b_only": int(table[1, 0]),
                         "difference": number(estimate.value),
-                        **ends(estimate),
+                        **ends(estimate, within=CHANGE),
                         "p_mcnemar": number(mcnemar(table).p),
                         "claim": "these two checkpoints only",
                     }

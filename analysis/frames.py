@@ -25,8 +25,18 @@ import pandas as pd
 TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "included", "reason", "steps", "config_hash")
 METRIC_COLUMNS = ("trial", "arm", "seed", "step", "metric", "value")
 
+SHARE, CHANGE = (0.0, 1.0), (-1.0, 1.0)
+"""What a share, and a difference of two, can be."""
+SHARES = frozenset({"em", "em_sampled", "f1", "lenient", "format_ok", "parse_ok_rate"})
+"""Metrics that are shares of episodes, or scores in [0, 1], by the part of their name after the first slash."""
+
 NOT_A_SETTING = frozenset({"seed", "threads"})
 """Configuration paths that never make two trials different arms."""
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric (`eval/em/world_chain`) cannot leave [0, 1]."""
+    return any(part in SHARES for part in metric.split("/")[1:2])
 
 
 def digest(value: Any) -> str:

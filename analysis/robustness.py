@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.compare import SHARE, SeedValues, ends, number
+from analysis.compare import SeedValues, ends, number
 from analysis.episodes import GREEDY, PROMPT, Episodes
-from analysis.frames import Frames
+from analysis.frames import SHARE, Frames
 from analysis.stats.permutation import mean_interval
 from analysis.stats.results import DegenerateInput
 

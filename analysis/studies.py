@@ -152,6 +152,10 @@ def family(world: World, n: int) -> Study:
         out["IQM, percentile bootstrap of seeds"] = Outcome(
             None, holds(bootstrap_seeds([a], iqm, draws=300, seed=int(rng.integers(2**31))), iqm(many[0]))
         )
+        # Three arms, suites as blocks. The suites of a run share its seed effect, so they are no independent blocks.
+        third = many[0][: world.seeds]
+        friedman = stats.friedmanchisquare(*(m.mean(axis=0) for m in (a, b, third)))
+        out[f"Friedman over {n} suites"] = Outcome(bool(friedman.pvalue <= ALPHA))
         if not world.effect:
             better = bootstrap_seeds([a, b], probability_of_improvement, draws=300, seed=int(rng.integers(2**31)))
             jack = jackknife_seeds([a, b], probability_of_improvement)

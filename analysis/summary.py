@@ -25,7 +25,7 @@ from analysis.compare import (
     hopeless,
     number,
 )
-from analysis.frames import Frames
+from analysis.frames import CHANGE, SHARE, Frames, is_share
 from analysis.plan import Plan, contrasts, read_plan
 from analysis.stats.permutation import mean_interval
 from analysis.stats.results import Estimate
@@ -215,6 +215,7 @@ def summarise(frames: Frames, plan: Plan | None = None, metric: str | None = Non
         names.append((OVERALL if suites else plan.metric.rsplit("/", 1)[-1], plan.metric))
     notes = []
     arms: list[ArmRow] = []
+    share, change = (SHARE, CHANGE) if is_share(plan.metric) else (None, None)
     for suite, metric in names:
         for label in frames.arms:
             final = seed_values(frames, metric, label, step)
@@ -233,16 +234,16 @@ def summarise(frames: Frames, plan: Plan | None = None, metric: str | None = Non
                     suite,
                     label,
                     tuple(int(s) for s in final.index),
-                    mean_interval(final, plan.level),
-                    mean_interval(start, plan.level) if len(start) else None,
-                    mean_interval(final[both] - start[both], plan.level) if len(both) and step else None,
+                    mean_interval(final, plan.level).within(share),
+                    mean_interval(start, plan.level).within(share) if len(start) else None,
+                    mean_interval((final - start)[both], plan.level).within(change) if len(both) and step else None,
                 )
             )
     finals = {
         (suite, label): seed_values(frames, metric, label, step) for suite, metric in names for label in frames.arms
     }
     # The mean over suites is no further hypothesis: it takes no part in the correction.
-    rows = compare(finals, pairs, plan, uncorrected={OVERALL}, margin=plan.margin)
+    rows = compare(finals, pairs, plan, uncorrected={OVERALL}, margin=plan.margin, possible=change)
     left_out = tuple((str(r.trial), str(r.status), str(r.reason)) for r in frames.left_out.itertuples())
     return SweepSummary(
         frames.name,

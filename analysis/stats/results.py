@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -35,6 +35,10 @@ class Interval:
     def bounded(self) -> bool:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
+    def within(self, low: float, high: float) -> Interval:
+        """The part that is possible at all: no value outside [low, high] can be the truth, so nothing is lost."""
+        return replace(self, low=min(max(self.low, low), high), high=min(max(self.high, low), high))
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -44,6 +48,12 @@ class Estimate:
     interval: Interval | None
     n: int
     note: str = ""
+
+    def within(self, possible: tuple[float, float] | None) -> Estimate:
+        """With its interval cut to what is possible (None: anything is)."""
+        if possible is None or self.interval is None:
+            return self
+        return replace(self, interval=self.interval.within(*possible))
 
 
 @dataclass(frozen=True, slots=True)

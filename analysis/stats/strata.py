@@ -49,8 +49,10 @@ def stratified_difference(
 ) -> tuple[Estimate, Test]:
     """Unweighted mean over strata of the mean difference of two answerers on the same questions, normal interval.
 
-    Scores of shape [Q] in the same question order. A stratum of one question has no spread of its own: its variance
-    is taken as that of all differences.
+    Scores in [0, 1] of shape [Q] in the same question order. A stratum of one question has no spread of its own: its
+    variance is taken as that of all differences. Where all differences are equal there is no spread at all: the
+    interval is then Tango's score interval (1998), which for n questions without a discordant pair is
+    ±z²/(n + z²), at the effective number n' = 1 / Σ w²/n of strata that weigh the same.
     """
     x, y = finite_vector(a, "A", at_least=2), finite_vector(b, "B", at_least=2)
     if x.size != y.size:
@@ -62,14 +64,26 @@ def stratified_difference(
     variance = sum((float(d[m].var(ddof=1)) if m.size > 1 else overall) / m.size for m in groups) / len(groups) ** 2
     method = "paired questions within suites, z (checkpoint claim)"
     if variance <= 1e-15:
-        note = "all differences equal: zero-width interval"
-        flat = Interval(mean, mean, level, method)
-        return Estimate(mean, flat, d.size, note), Test(None, 1.0 if mean == 0 else None, method, CHECKPOINT, note=note)
+        note = "all differences equal: score interval in place of a normal one"
+        effective = len(groups) ** 2 / sum(1 / m.size for m in groups)
+        interval = _without_spread(mean, effective, level)
+        p = 1.0 if mean == 0 else None
+        return Estimate(mean, interval, d.size, note), Test(None, p, method, CHECKPOINT, note=note)
     se = math.sqrt(variance)
     half = float(stats.norm.ppf(0.5 + level / 2)) * se
     p = float(2 * stats.norm.sf(abs(mean) / se))
     interval = Interval(mean - half, mean + half, level, method)
     return Estimate(mean, interval, d.size), Test(mean / se, p, method, CHECKPOINT)
+
+
+def _without_spread(difference: float, n: float, level: float) -> Interval:
+    """What `n` equal differences leave possible: a share of up to z²/(n + z²) of other questions, where they differ by
+    anything from −1 to 1. Tango's interval at a difference of −1, 0 and 1."""
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    others = z * z / (n + z * z)
+    same = (1 - others) * difference
+    method = f"Tango's score at {n:.0f} effective questions (checkpoint claim)"
+    return Interval(same - others, same + others, level, method).within(-1.0, 1.0)
 
 
 def _labels(values: Sequence[object], size: int) -> np.ndarray:

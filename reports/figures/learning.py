@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from analysis.frames import Frames
+from analysis.frames import SHARE, Frames, is_share
 from analysis.stats.permutation import mean_interval
 from analysis.stats.results import DegenerateInput
 from analysis.summary import OVERALL
@@ -34,7 +34,7 @@ def curve_data(frames: Frames, metric: str, level: float = 0.95) -> pd.DataFrame
         for arm in frames.arms:
             wide = table[table["arm"] == arm].pivot(index="step", columns="seed", values="value")
             for step, values in wide.dropna().iterrows():
-                estimate = mean_interval(values, level)
+                estimate = mean_interval(values, level).within(SHARE if is_share(metric) else None)
                 ends = (estimate.interval.low, estimate.interval.high) if estimate.interval else (None, None)
                 rows.append((suite, arm, int(step), len(values), estimate.value, *ends))
     return pd.DataFrame(rows, columns=["suite", "arm", "step", "seeds", "mean", "low", "high"])

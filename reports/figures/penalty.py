@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from analysis.frames import Frames
+from analysis.frames import SHARE, Frames
 from analysis.stats.permutation import mean_interval
 from analysis.stats.results import DegenerateInput
 from analysis.summary import final_step, seed_values
@@ -28,7 +28,7 @@ def penalty_data(frames: Frames, spreads: pd.DataFrame | None = None, level: flo
         values = seed_values(frames, "eval/em", arm.label, step)
         if values.empty:
             continue
-        e = mean_interval(values, level)
+        e = mean_interval(values, level).within(SHARE)
         ends = (e.interval.low, e.interval.high) if e.interval else (None, None)
         stratum = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in arm.settings.items() if not _sets_it(k)) or "all"
         worst = best = None

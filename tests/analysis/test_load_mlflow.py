@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from harness.driver.layout import ATTEMPTS, RunFolder, prepare_trial, write_mani
 from harness.journal import Journal, LineLog
 from harness.tracking import Tracker
 from tests.analysis.synthetic_episodes import random_episodes, write
+from tests.ui.pages import server
 
 SWEEP = """
 name: small
@@ -53,16 +56,34 @@ def store(tmp_path_factory):
             write(out / "small", path.name, 10, "eval", random_episodes(np.random.default_rng(i), 4))
             journal.finish(trial.key, {"eval/em": 0.1 * i + 0.1})
     uri = f"sqlite:///{out / 'mlflow.db'}"
-    tracker = Tracker(folder, uri, "small")
-    for trial in trials:
-        tracker.sync(folder.trial(trial))
-    tracker.finish("FINISHED")
+    track(out, uri)
     return out, uri
 
 
-def test_mlflow_gives_the_frames_of_the_journals(store, tmp_path):
+def track(out: Path, uri: str) -> None:
+    folder = RunFolder(out / "small")
+    tracker = Tracker(folder, uri, "small")
+    for trial in expand(load_file(out / "small.yaml"), code="c" * 64):
+        tracker.sync(folder.trial(trial))
+    tracker.finish("FINISHED")
+
+
+@pytest.mark.parametrize("where", ["a local store", "a server"])
+def test_mlflow_gives_the_frames_of_the_journals(store, tmp_path, where):
     out, uri = store
-    ours, theirs = load_sweep(out / "small"), load_experiment("small", uri, tmp_path)
+    if where == "a local store":
+        same_frames(out, uri, tmp_path)
+        return
+    # a server with a store of its own, to which metrics, artifacts and episodes go over HTTP
+    with server(f"sqlite:///{tmp_path / 'server.db'}", tmp_path / "server.log") as address:
+        track(out, address)
+        same_frames(out, address, tmp_path / "cache")
+        theirs = load_episodes(load_experiment("small", address, tmp_path / "cache")).episodes
+        assert theirs.equals(load_episodes(load_sweep(out / "small")).episodes)
+
+
+def same_frames(out: Path, uri: str, cache: Path) -> None:
+    ours, theirs = load_sweep(out / "small"), load_experiment("small", uri, cache)
     assert theirs.trials.drop(columns="reason").equals(ours.trials.drop(columns="reason"))
     assert theirs.trials["reason"].tolist() == ours.trials["reason"].tolist()
     order = ["trial", "metric", "step"]

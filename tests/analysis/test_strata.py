@@ -67,3 +67,39 @@ def test_what_cannot_be_compared_is_refused_and_what_is_equal_has_no_evidence() 
         stratified_mean([0.5, 1.5], ["s", "s"])
     estimate, test = stratified_difference([1, 0, 1], [1, 0, 1], ["s", "s", "t"])
     assert (estimate.value, test.p) == (0.0, 1.0)
+
+
+def tango(discordant: tuple[int, int], n: int, z: float) -> tuple[float, float]:
+    """Tango's interval for paired shares by brute force: the differences that his score test does not reject."""
+    b, c = discordant
+    kept = []
+    for delta in np.linspace(-1, 1, 200_001)[1:-1]:
+        # the shares' maximum likelihood under p12 − p21 = delta: the larger root of his quadratic
+        e, f, g = 2 * n, -b - c + (2 * n - b + c) * delta, -c * delta * (1 - delta)
+        p21 = (np.sqrt(max(f * f - 4 * e * g, 0.0)) - f) / (2 * e)
+        variance = n * (2 * p21 + delta * (1 - delta))
+        if variance > 0 and abs(b - c - n * delta) <= z * np.sqrt(variance):
+            kept.append(delta)
+    return min(kept), max(kept)
+
+
+@pytest.mark.parametrize(("a", "b"), [(1, 1), (0, 0), (1, 0), (0, 1)])
+def test_equal_differences_leave_open_what_tangos_interval_does(a: int, b: int) -> None:
+    n = 12
+    estimate, _ = stratified_difference([a] * n, [b] * n, ["s"] * n)
+    low, high = tango((n * a * (1 - b), n * b * (1 - a)), n, 1.959964)
+    assert estimate.interval is not None
+    assert (estimate.interval.low, estimate.interval.high) == pytest.approx((low, high), abs=2e-5)
+    assert estimate.interval.low <= estimate.value <= estimate.interval.high
+
+
+def test_more_questions_leave_less_open_and_uneven_suites_count_for_fewer() -> None:
+    few, many, uneven = (
+        stratified_difference([1] * n, [1] * n, suites)[0].interval
+        for n, suites in ((10, ["s"] * 10), (40, ["s"] * 20 + ["t"] * 20), (40, ["s"] * 38 + ["t"] * 2))
+    )
+    assert few is not None
+    assert many is not None
+    assert uneven is not None
+    assert 0 < many.high < uneven.high
+    assert many.high < few.high

@@ -68,6 +68,17 @@ def test_arm_means_and_intervals_are_those_of_student():
     assert row.rise.value == pytest.approx(values.mean() - 0.2)
 
 
+def test_no_interval_of_a_share_leaves_what_a_share_can_be():
+    summary = summarise(made_frames({"gsspo": -0.15, "grpo": 0.75}, seeds=(0, 1)))
+    for row in summary.arms:
+        assert 0 <= row.final.interval.low <= row.final.value <= row.final.interval.high <= 1
+        assert -1 <= row.rise.interval.low <= row.rise.interval.high <= 1
+    for contrast in summary.contrasts:
+        assert -1 <= contrast.difference.interval.low <= contrast.difference.interval.high <= 1
+    ends = {end for row in summary.arms for end in (row.final.interval.low, row.final.interval.high)}
+    assert {0.0, 1.0} <= ends  # Student's two intervals go beyond both
+
+
 def test_holm_runs_over_suites_and_not_over_their_mean():
     frames = made_frames({"grpo": 0.1, "gsspo": 0.13}, suites=("a", "b", "c"))
     rows = [r for r in summarise(frames).contrasts if r.contrast.confirmatory]
