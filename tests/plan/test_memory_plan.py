@@ -110,9 +110,7 @@ def test_full_training_of_7b_does_not_fit_one_gpu_and_lora_on_a_vllm_of_its_own_
     full = judge(replace(qwen(), engine_share=0.0), gpus, 1)
     assert not full.fits
     assert "does not fit" in full.sentences[0]
-    lora = replace(
-        qwen(None, "policy.lora={rank: 16, alpha: 32.0}", "policy.dtype=bfloat16"), engine_share=0.0
-    )
+    lora = replace(qwen(None, "policy.lora={rank: 16, alpha: 32.0}", "policy.dtype=bfloat16"), engine_share=0.0)
     assert judge(lora, gpus, 1).fits
     assert not judge(replace(lora, workers=8), gpus, 1).fits  # eight workers on one GPU
     assert judge(replace(lora, workers=8), Gpus(8, gpus.size), 1).fits
