@@ -70,6 +70,20 @@ class Variants:
 FAULTED, TWIN = "eval_fault", "eval_twin"
 
 
+def evaluate_all(
+    engine: Engine,
+    environment: Environment,
+    environments: Mapping[str, Environment],
+    suites: Mapping[str, Sequence[Question]],
+    samples: int,
+    temperature: float,
+    workers: Collective = ALONE,
+) -> tuple[Evaluation, Variants]:
+    """The ordinary evaluation, and those in further `environments`."""
+    done = evaluate(engine, environment, suites, samples, temperature, workers)
+    return done, evaluate_variants(engine, environments, suites, done.greedy, workers)
+
+
 def evaluate_variants(
     engine: Engine,
     environments: Mapping[str, Environment],

@@ -23,11 +23,12 @@ from harness import build
 from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective
 from harness.distributed.sharding import shard, unsharded
-from harness.evaluation import evaluate, evaluate_variants
+from harness.evaluation import evaluate_all
 from harness.policy.load import Policy, reference_of
 from harness.policy.state import restore_training, training_state
 from harness.rollout import rollout_groups
 from harness.signatures import RunningSignatures, episode_metrics, group_metrics
+from harness.start import played_once, start_key
 from harness.types import Question, Trajectory
 from harness.update import Reference, UpdateSettings, policy_update
 
@@ -123,10 +124,17 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
         values["time/step_s"] = time.perf_counter() - begun
         if step % config.eval_every == 0 or step == config.steps:
             begun = time.perf_counter()
-            done = evaluate(
-                engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature, workers
+            play = partial(
+                evaluate_all,
+                engine,
+                environment,
+                variants,
+                data.evaluation,
+                config.data.eval_samples,
+                config.rollout.temperature,
+                workers,
             )
-            further = evaluate_variants(engine, variants, data.evaluation, done.greedy, workers)
+            done, further = played_once(start_key(config), play) if step == 0 and workers.size == 1 else play()
             final = done.metrics | further.metrics
             values |= final | {"time/eval_s": time.perf_counter() - begun}
             sink.episodes(step, "eval", done.greedy)

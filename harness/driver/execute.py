@@ -32,7 +32,7 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 class TuneRun:
-    """A running set of trials. `start` returns at once; `running` falls when all have ended."""
+    """A running set of trials. `start` returns at once; `wait` tells when all have ended, `leave` when Ray has too."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class TuneRun:
         self.error: BaseException | None = None
         self.reasons: dict[str, str] = {}  # name of a folder -> why Ray gave it up
         self._stopping = False
+        self._over = threading.Event()  # no trial is left: what remains is Ray's own end
         self._thread = threading.Thread(target=self._run, name="ray-tune", daemon=True)
 
     def start(self) -> None:
@@ -55,9 +56,13 @@ class TuneRun:
         concurrency(self.resources, self.nodes)
         self._thread.start()
 
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
+    def wait(self, seconds: float) -> bool:
+        """Until all trials have ended, but no longer than `seconds`; whether they have."""
+        return self._over.wait(seconds)
+
+    def leave(self) -> None:
+        """Until Ray, its processes and its scratch files are gone. `wait` must have told the end."""
+        self._thread.join()
 
     def stop(self) -> None:
         """End all workers now. Their trials stay unfinished on disk."""
@@ -72,9 +77,11 @@ class TuneRun:
             self._fit()
         except BaseException as error:
             self.error = None if self._stopping else error
+        finally:
+            self._over.set()
 
     def _fit(self) -> None:
-        own_session = start_ray(self.resources)
+        own_session = start_ray(self.resources, self._preload())
         os.environ |= _TUNE
         import ray
         from ray import tune
@@ -115,10 +122,17 @@ class TuneRun:
             for result in tuner.fit():
                 if result.error is not None and result.config:
                     self.reasons[names[result.config["folder"]]] = " ".join(str(result.error).split())[-500:]
+            self._over.set()
         finally:
             if own_session:
                 ray.shutdown()
             shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _preload(self) -> tuple[str, ...]:
+        """Modules that Ray's processes import as they start, while this one still prepares, where each gets a trial."""
+        slots = concurrency(self.resources, self.nodes)
+        each_gets_one = self.resources.workers == 1 and slots == cpus_here() and len(self.folders) >= slots
+        return ("ray.tune", "harness.driver.worker", self.function.partition(":")[0]) if each_gets_one else ()
 
 
 def _trainable(config: dict[str, Any], function: str, resources: dict[str, Any]) -> None:
@@ -144,12 +158,15 @@ def _silence() -> Any:
     return Silence()
 
 
-def start_ray(resources: Resources) -> bool:
+def start_ray(resources: Resources, preload: Sequence[str] = ()) -> bool:
     """A local, quiet Ray session whose workers use as many threads as CPUs; False if there is one already.
+
+    Ray starts a process a CPU at once; each imports the modules `preload` before there is work for it.
 
     Its servers listen on loopback alone, provided that nobody imported Ray before (it decides on being imported).
     """
-    with _environment(**worker_environment(resources), **_LOOPBACK):
+    modules = {"RAY_preload_python_modules": ",".join(preload)} if preload else {}
+    with _environment(**worker_environment(resources), **_LOOPBACK, **modules):
         import ray
 
         if ray.is_initialized():

@@ -7,11 +7,12 @@ import os
 import threading
 from pathlib import Path
 
-from harness.driver.layout import INFO, RunFolder, stamp
+from harness.driver.layout import ATTEMPTS, INFO, RunFolder, stamp
 from harness.tracking import Tracker, TrialViews
 
 PERIOD_S = 2.0
 LONGEST_PAUSE_S = 60.0
+NOTHING_YET_S = 0.5
 NICENESS = 5
 
 
@@ -50,6 +51,9 @@ class Feeder:
         with contextlib.suppress(OSError):  # Linux gives every thread a niceness of its own: trials come first
             niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        # MLflow's import is a second of work: not while trials prepare to begin
+        while not any(self._folder.trials.glob(f"*/{ATTEMPTS}")) and not self._closing.wait(NOTHING_YET_S):
+            pass
         while True:
             last = self._closing.is_set()
             try:

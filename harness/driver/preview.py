@@ -11,6 +11,7 @@ from rich.table import Table
 from analysis.design import Design, assess
 from harness.config import SweepSpec, TrialConfig, TrialSpec
 from harness.driver.layout import State
+from harness.driver.screen import say
 from harness.driver.watch import Figures, duration
 
 
@@ -65,11 +66,6 @@ def _design(console: Console, spec: SweepSpec) -> None:
     say(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} on every suite")
     for sentence in assess(design).sentences:
         say(console, sentence)
-
-
-def say(console: Console, line: str) -> None:
-    """Print a line as it is."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _evaluations(config: TrialConfig) -> int:

@@ -14,7 +14,6 @@ from typing import Any
 
 from rich.console import Console
 
-from analysis.summary import summarise_sweep
 from harness.config import SweepSpec, TrialSpec, code_version, expand
 from harness.driver.cluster import Node, ResourceError, check_nodes, concurrency, join, leave, paths_are_absolute
 from harness.driver.execute import TuneRun
@@ -30,13 +29,10 @@ from harness.driver.layout import (
     supersede,
     write_manifest,
 )  # fmt: skip
-from harness.driver.preview import preview, say
-from harness.driver.screen import Screen, screen_for
+from harness.driver.screen import Screen, say, screen_for
 from harness.driver.watch import Figures, Watch
 from harness.journal import Journal
 from harness.tracking import default_uri
-from reports.build import write_learning_curves
-from reports.trial import write_trial_views
 
 TRIAL = "harness.trial:run_trial"
 OUT = Path("runs")
@@ -76,6 +72,8 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
             return REFUSED
         since = time.time_ns() // 1_000_000
         if options.dry_run:
+            from harness.driver.preview import preview  # heavy
+
             preview(console, spec, chosen, Watch(chosen, since).look(), parallel)
             return FINISHED
         with locked(folder.root / ".lock"):
@@ -119,10 +117,10 @@ def _run(
     finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
     todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
     say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")
-    feeder = Feeder(folder, *_store(spec, options), write_trial_views)
+    feeder = Feeder(folder, *_store(spec, options), _trial_views)
     feeder.start()
     watch = Watch(todo, since)
-    interrupted = False
+    interrupted, tune = False, None
     if todo:
         resources = spec.file.resources
         tune = TuneRun([path for _, path in todo], options.trial, resources, folder.root / ".ray", nodes)
@@ -132,6 +130,8 @@ def _run(
     figures = watch.look()
     everything = Watch([(t, folder.trial(t)) for t in trials], since).look()
     reports = _report(console, folder, options, everything) if not interrupted else []
+    if tune is not None and not interrupted:
+        tune.leave()
     return _end(spec, options, console, feeder, todo, figures, everything, reports, interrupted)
 
 
@@ -143,14 +143,16 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
         with screen:
             screen.show(watch.look())
             tune.start()
-            while tune.running:
-                screen.show(watch.look())
+            while not tune.wait(LOOK_S):
+                figures = watch.look()
+                screen.show(figures)
+                if not any(f.state is State.NEW for f in figures):
+                    _import_reports()  # now a slot is free, or will be: the end comes sooner
                 if feeder.trouble and feeder.trouble != told:
                     screen.say(
                         f"MLflow cannot be written ({feeder.trouble}); the journals go on, MLflow catches up later"
                     )
                 told = feeder.trouble
-                time.sleep(LOOK_S)
             screen.show(watch.look())
     except KeyboardInterrupt:
         screen.say("stopping …")
@@ -180,10 +182,23 @@ def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
+def _import_reports() -> None:
+    import reports.build  # noqa: F401 (and with it the analysis)
+
+
+def _trial_views(trial: Path, out: Path) -> None:
+    from reports.trial import write_trial_views  # heavy: not while the first trial waits to begin
+
+    write_trial_views(trial, out)
+
+
 def _report(console: Console, folder: RunFolder, options: Options, everything: list[Figures]) -> list[Path]:
     """Summary and learning curves of what has finished."""
     if not any(f.state is State.FINISHED for f in everything):
         return []
+    from analysis.summary import summarise_sweep
+    from reports.build import write_learning_curves
+
     say(console, "")
     summary = summarise_sweep(folder.root)
     if console.is_terminal:

@@ -75,7 +75,7 @@ class PlainLines:
                 self.say(f"{f.name}: finished, EM {_share(f.em)}. {headline(figures, self._parallel)}")
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(self._console, line)
 
     def __enter__(self) -> Self:
         return self
@@ -135,6 +135,11 @@ class LiveTable:
 
 
 _WORDS, _NUMBERS = ("trial", "state"), ("step", "EM", "reward", "parse ok", "left")
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line as it is."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def headline(figures: Sequence[Figures], parallel: int) -> str:

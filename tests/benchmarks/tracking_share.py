@@ -1,0 +1,143 @@
+"""What tracking costs: `python -m tests.benchmarks.tracking_share [--steps N]`.
+
+A trial of the default sweep runs as in a sweep, in a process of its own; this process does nothing but what the driver
+does for MLflow (SQLite): follow the journal, feed metrics, system metrics, episodes as traces, artifacts, figures.
+
+    share = (CPU of the journal and of the usage thread in the trial + CPU of this process) / CPU of the trial without both
+
+CPU time of every thread counts, on both sides. What happens once a sweep (importing MLflow, making the database,
+the parent run) is measured before the trial begins and divided by the trials of the default sweep. Checkpoints and the
+kept policy are the trial's own and no tracking; their cost is printed beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from harness.config import code_version, expand, load_sweep
+from harness.driver.feed import Feeder
+from harness.driver.layout import RunFolder, prepare_trial, write_manifest
+from harness.journal import Journal
+from harness.tracking import Tracker, default_uri
+
+GOAL = 0.01
+SWEEP = "ablations/granularity.yaml"
+SPENT = "spent.json"
+JOURNAL, OWN = ("metrics", "event", "episodes", "finish"), ("policy", "checkpoint")
+EXPERIMENT = "share"
+
+
+class Accounts:
+    """CPU seconds of a journal's calls by name, of the thread that makes them."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+
+    def watch(self, journal: Any, name: str) -> None:
+        call = getattr(journal, name)
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            begun = time.thread_time()
+            try:
+                return call(*arguments, **named)
+            finally:
+                self.spent[name] += time.thread_time() - begun
+
+        setattr(journal, name, timed)
+
+
+def play(folder: Path) -> None:
+    """What a worker does with the trial of a folder, with accounts kept. Runs in a process of its own."""
+    from harness.driver import usage, worker
+
+    accounts = Accounts()
+
+    class Thread(threading.Thread):
+        def run(self) -> None:
+            super().run()
+            accounts.spent["usage"] = time.thread_time()
+
+    class Watched(Journal):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            for name in (*JOURNAL, *OWN):
+                accounts.watch(self, name)
+
+    usage.threading = SimpleNamespace(Event=threading.Event, Thread=Thread)  # type: ignore[assignment]
+    worker.Journal = Watched  # type: ignore[misc]
+    begun = time.process_time()
+    worker.run_one(folder, "harness.trial:run_trial")
+    (folder / SPENT).write_text(json.dumps({**accounts.spent, "process": time.process_time() - begun}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="CPU time of journal and MLflow as a share of a default trial's.")
+    parser.add_argument("--steps", type=int)
+    options = parser.parse_args()
+    overrides = [f"steps={options.steps}"] if options.steps else []
+    spec = load_sweep(SWEEP, overrides)
+    code = code_version()
+    trials = expand(spec, code)
+    print(f"load before: {os.getloadavg()[0]:.2f}", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = RunFolder(Path(temporary) / "runs" / spec.name)
+        write_manifest(folder, spec)
+        trial = folder.trial(trials[0])
+        prepare_trial(trial, trials[0], code, spec.labels, spec.preregistration)
+        uri = default_uri(folder.root.parent)
+        begun = time.process_time()
+        from reports.trial import write_trial_views
+
+        Tracker(folder, uri, EXPERIMENT, write_trial_views).forget_others()
+        once = time.process_time() - begun
+        child = multiprocessing.get_context("spawn").Process(target=play, args=(trial,))
+        child.start()
+        begun = time.process_time()
+        feeder = Feeder(folder, uri, EXPERIMENT, write_trial_views)
+        feeder.start()
+        child.join()
+        live = time.process_time() - begun
+        trouble = feeder.close("KILLED", [])
+        fed = time.process_time() - begun
+        if child.exitcode or trouble:
+            sys.exit(f"the trial or its feed failed: {trouble}")
+        spent = json.loads((trial / SPENT).read_text())
+        traces = count_traces(uri)
+    inside = {name: spent[name] for name in (*JOURNAL, "usage") if name in spent}
+    compute = spent["process"] - sum(inside.values())
+    parts = {
+        "in the trial": sum(inside.values()),
+        "MLflow while it ran": live,
+        "MLflow at its end": fed - live,
+        "once a sweep, its share": once / len(trials),
+    }
+    print(f"trial {trials[0].name}: {compute:.1f} s of CPU; once a sweep {once:.2f} s; {traces} traces")
+    print("in the trial: " + ", ".join(f"{name} {s:.3f} s" for name, s in inside.items()))
+    print("no tracking, so in the trial's own time: " + ", ".join(f"{n} {spent.get(n, 0.0):.3f} s" for n in OWN))
+    for name, seconds in parts.items():
+        print(f"  {name:<24}{seconds:8.3f} s{seconds / compute:9.2%}")
+    what = f" with {' '.join(overrides)}" if overrides else ""
+    print(f"tracking_share: {sum(parts.values()) / compute:.4f} (goal ≤ {GOAL}){what}")
+
+
+def count_traces(uri: str) -> int:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
+    return len(client.search_traces(locations=[experiment], max_results=500, include_spans=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The start policy is evaluated once for all trials that begin alike, and no journal can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import start, trial
+from harness.config import TrialConfig, load_trial
+from harness.episodes import read_episodes
+from harness.journal import EPISODES, Journal, content
+from harness.start import played_once, start_key
+
+SMALL = (
+    "steps=1",
+    "eval_every=1",
+    "data.eval_questions=2",
+    "data.eval_suites=[world_single, world_chain]",
+    "rollout={prompts_per_step: 2, group_size: 4}",
+    "update.updates_per_batch=2",
+    "environment.perturbations.eval=[brackets]",
+)
+MEASURED = ("generate_s", "operate_s", "latency_s")
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "_played", {})
+
+
+def config(*overrides: str, seed: int = 0) -> TrialConfig:
+    return load_trial("tiny", [*SMALL, *overrides], seed)
+
+
+def rows(folder: Path) -> dict[str, list]:
+    found = {}
+    for path in sorted((folder / EPISODES).iterdir()):
+        found[path.name] = read_episodes(path)
+        for row in found[path.name]:
+            row["turns"] = [{k: v for k, v in turn.items() if k not in MEASURED} for turn in row["turns"]]
+    return found
+
+
+def test_a_trial_that_is_spared_its_first_evaluation_leaves_the_same_journal(tmp_path, monkeypatch, forgotten):
+    played: list[int] = []
+    evaluate = trial.evaluate_all
+    monkeypatch.setattr(trial, "evaluate_all", lambda *a: (played.append(1), evaluate(*a))[1])
+    with Journal(tmp_path / "alone") as alone:
+        last = trial.run_trial(config("objective.preset=grpo"), alone)
+    assert len(played) == 2
+    start._played.clear()
+    with Journal(tmp_path / "first") as first:
+        trial.run_trial(config("objective.preset=gsspo", seed=3), first)
+    with Journal(tmp_path / "spared") as spared:
+        assert trial.run_trial(config("objective.preset=grpo"), spared) == last
+    assert len(played) == 2 + 2 + 1
+    assert content(tmp_path / "spared") == content(tmp_path / "alone")
+    assert rows(tmp_path / "spared") == rows(tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["objective.preset=gspo", "objective.kl_weight=0.1", "update.learning_rate=1e-2", "steps=9", "save.when=none",
+     "rollout.group_size=2", "environment.faults.train_rate=0.3"],
+)  # fmt: skip
+def test_what_training_alone_depends_on_does_not_count(override):
+    base = "environment.faults={kinds: [wrong_entity], positions: null, train_rate: 0.1, eval_rate: 0}"
+    assert start_key(config(base, override, seed=5)) == start_key(config(base))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.eval_questions=3", "data.eval_samples=2", "rollout.temperature=0.5", "policy.init=random", "threads=2",
+     "environment.max_turns=3", "environment.search.top_k=1", "environment.backend={kind: simulated, abstains: 0.5}",
+     "reward.format_penalty=0.1", "policy.lora={rank: 2, alpha: 4.0}",
+     "environment.faults={kinds: [wrong_entity], positions: null, train_rate: 0, eval_rate: 0.5}"],
+)  # fmt: skip
+def test_what_the_first_evaluation_depends_on_counts(override):
+    assert start_key(config(override)) != start_key(config())
+
+
+@pytest.mark.parametrize("drawn", ["policy.init=random", "policy.lora={rank: 2, alpha: 4.0}"])
+def test_a_start_that_is_drawn_is_the_seeds_own(drawn):
+    assert start_key(config(drawn, seed=1)) != start_key(config(drawn, seed=2))
+    assert start_key(config(drawn, seed=1)) == start_key(config(drawn, "objective.preset=gspo", seed=1))
+
+
+@pytest.mark.parametrize(
+    "service",
+    ["environment.backend={kind: openai, base_url: 'http://127.0.0.1:1/v1', model: m}",
+     "environment.search.retriever={kind: search_r1, url: 'http://127.0.0.1:1/retrieve'}"],
+)  # fmt: skip
+def test_what_a_service_may_answer_otherwise_is_asked_anew(service):
+    assert start_key(config(service)) is None
+    told = iter("ab")
+    assert [played_once(None, lambda: next(told)) for _ in range(2)] == ["a", "b"]
+
+
+def test_few_evaluations_are_kept(forgotten):
+    for n in range(start.KEPT + 1):
+        assert played_once(str(n), lambda n=n: n) == n
+    assert len(start._played) == start.KEPT
+    assert played_once("1", lambda: "new") == 1
+    assert played_once("0", lambda: "new") == "new"
