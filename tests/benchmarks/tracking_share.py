@@ -3,7 +3,7 @@
 A trial of the default sweep runs as in a sweep, in a process of its own; this process does nothing but what the driver
 does for MLflow (SQLite): follow the journal, feed metrics, system metrics, episodes as traces, artifacts, figures.
 
-    share = (CPU of the journal and of the usage thread in the trial + CPU of this process) / CPU of the trial without both
+    share = (CPU of journal and usage thread in the trial + CPU of this process) / CPU of the trial without both
 
 CPU time of every thread counts, on both sides. What happens once a sweep (importing MLflow, making the database,
 the parent run) is measured before the trial begins and divided by the trials of the default sweep. Checkpoints and the
