@@ -1,11 +1,15 @@
-# Targets: setup, sweep, evaluate, ask, report, calibrate, test, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
+# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
 # `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
+# A study in full: `make study SWEEP=ablations/other.yaml`, `make results DIR=runs/studies/other`, `make findings`.
 # `make evaluate TARGET=runs/granularity ARGS="method=[agent,cot]"`; `make ask Q="Which country is Lagos in?"`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?= auto
 SWEEP ?= ablations/granularity.yaml
 DIR ?= runs/granularity
+STUDIES ?= runs/studies
 ARGS ?=
+# make sweep's short form of the granularity study: five seeds of its ten, a quarter of an hour on two cores
+SHORT := $(if $(findstring --small,$(ARGS)),,$(if $(filter ablations/granularity.yaml,$(SWEEP)),seeds=5))
 TARGET ?= tiny
 Q ?= What is the capital of Chad?
 PORT ?= 5000
@@ -14,7 +18,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 VLLM := .venv-vllm
 
-.PHONY: setup sweep evaluate ask report calibrate test lint ui pins clean setup-vllm test-vllm
+.PHONY: setup sweep study results findings evaluate ask report calibrate test lint ui pins clean setup-vllm test-vllm
 
 setup: $(STAMP)
 
@@ -23,7 +27,16 @@ $(STAMP): constraints.txt pyproject.toml .ci/setup_env.py
 	@touch $@
 
 sweep: setup
-	$(RUN) -m harness.sweep $(SWEEP) $(ARGS)
+	$(RUN) -m harness.sweep $(SWEEP) $(SHORT) $(ARGS)
+
+study: setup
+	$(RUN) -m harness.sweep $(SWEEP) --out $(STUDIES) --reports $(STUDIES)/reports $(ARGS)
+
+results: setup
+	$(RUN) -m reports.results $(DIR) $(ARGS)
+
+findings: setup
+	$(RUN) -m reports.findings
 
 evaluate: setup
 	$(RUN) -m harness.evaluate $(TARGET) $(ARGS)

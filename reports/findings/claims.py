@@ -1,0 +1,40 @@
+"""The claims and limitations that FINDINGS.md answers, as written in `claims.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_FILE = Path(__file__).with_name("claims.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`says`: what the paper says or leaves out. `measures`: (name, settings) in order, see `measures.MEASURES`; a
+    measure `primary` gives the verdict, else there is none: the entry describes."""
+
+    title: str
+    kind: str
+    says: str
+    question: str
+    study: str
+    design: str
+    measures: tuple[tuple[str, Mapping[str, Any]], ...]
+    changes: str
+
+
+def read_claims(path: Path = _FILE) -> list[Claim]:
+    """Raises KeyError or TypeError for an entry that lacks a part or has one too many."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [Claim(**{**e, "measures": tuple(_measure(m) for m in e["measures"])}) for e in entries]
+
+
+def _measure(entry: str | Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]]:
+    if isinstance(entry, str):
+        return entry, {}
+    ((name, settings),) = entry.items()
+    return name, settings

@@ -1,0 +1,242 @@
+"""The page: an overview, then an entry a claim. The same results give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.compare import format_p
+from analysis.stats.permutation import smallest_p
+from analysis.stats.results import DegenerateInput
+from analysis.verdict import Verdict
+from harness.config import SweepSpec, load_sweep
+from reports.figures import forest, learning
+from reports.findings.claims import Claim, read_claims
+from reports.findings.measures import MEASURES, Measured, what
+from reports.results.read import Study, committed
+from reports.style import Figure
+
+HERE = Path(__file__).resolve().parents[1]
+ABLATIONS = HERE.parent / "ablations"
+PAGE, PICTURES = "FINDINGS.md", Path("pictures/findings")
+NOT_RUN = "not run in full yet"
+
+WORDS = {
+    Verdict.HIGHER: "shown",
+    Verdict.LOWER: "the opposite was shown",
+    Verdict.EQUIVALENT: "equivalent within the margin",
+    Verdict.UNDECIDED: "not shown",
+    Verdict.UNREACHABLE: "cannot be said with these seeds",
+}
+"""What a verdict means for a hypothesis that the contrast is above zero."""
+
+HEAD = """# Findings
+
+Made by `make findings` from `reports/results/` alone; a test compares this page with a fresh one. Numbers, intervals and verdicts
+are computed; questions and designs stand in `reports/findings/claims.yaml`, plans in `ablations/`, hashed before a run.
+
+How to read it: the seed is the unit. p-values are exact permutations of seeds, intervals invert the same test (t over seeds where
+that is not possible), α = .05 two-sided. *p adj.* is corrected by Holm over suites of a contrast, or over the rows where a table says so.
+Only a registered contrast is confirmatory. "Not shown" is no evidence of sameness; "equivalent" is (TOST, margin of the plan).
+
+**What this tier cannot say.** The policy has one million weights, the questions are about real geography in seven suites, operators are a
+BM25 index and a simulated expert. Such studies can show that a mechanism works, fails or makes no difference *here*, with seeds and
+intervals, which the paper lacks; they cannot show what it does for a 7B model that already knows language and many answers, on
+open-domain questions, over batches of 4096 episodes. A null result here bounds an effect here. Levels of EM do not compare with the paper's at all.
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """`text` of FINDINGS.md and its pictures, by file name."""
+
+    text: str
+    pictures: Mapping[str, bytes]
+
+
+def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: Path = ABLATIONS) -> Page:
+    """Raises KeyError for a claim about a study that has no file in `ablations`."""
+    files = {p.stem: load_plan(p) for p in sorted(ablations.glob("*.yaml"))}
+    pictures = {f"{name}_{f.name}.svg": f.svg for name, s in studies.items() if not s.small for f in figures(s)}
+    overview, entries, drawn = [], [], set()
+    for i, claim in enumerate(claims, 1):
+        study = studies.get(claim.study)
+        measured = [MEASURES[name](study, **settings) for name, settings in claim.measures] if study else []
+        verdict, short = told(study, measured, files[claim.study])
+        overview.append((f"{i}", claim.kind, f"[{claim.title}](#{_anchor(f'{i}. {claim.title}')})", verdict, short))
+        shown = [] if claim.study in drawn else [n for n in pictures if n.startswith(f"{claim.study}_")]
+        drawn.add(claim.study)
+        entries.append(entry(i, claim, study, measured, verdict, files[claim.study], shown))
+    table = pd.DataFrame(overview, columns=["", "kind", "claim or limitation", "verdict", "number"])
+    sources = "\n".join(source(s) for s in studies.values()) or "None yet."
+    text = "\n".join([HEAD, markdown(table), "", *entries, "## Where the numbers come from", "", sources, ""])
+    return Page(text, pictures)
+
+
+def load_plan(path: Path) -> SweepSpec:
+    """A study's file; a real-data profile is given a place, which no number here depends on."""
+    real = "profile: smollm2" in path.read_text(encoding="utf-8")
+    return load_sweep(path, ["data.path=FOLDER"] if real else [], checks=())
+
+
+def told(study: Study | None, measured: Sequence[Measured], spec: SweepSpec) -> tuple[str, str]:
+    """Verdict and number for the overview."""
+    if study is None:
+        return NOT_RUN, "–"
+    if study.small:
+        return f"{NOT_RUN}: small-mode data only", "–"
+    judged = [m for m in measured if m.role == "confirmatory"]
+    if not judged:
+        return "described", "–"
+    words = list(dict.fromkeys(WORDS[v] for m in judged for v in m.verdicts))
+    missing = absent_seeds(study)
+    return ("; ".join(words) + (" (interim)" if missing else "")), judged[0].short
+
+
+def absent_seeds(study: Study) -> int:
+    """Trials that were registered with the results and have none."""
+    return int(study.provenance["trials"]["declared"]) - int(study.provenance["trials"]["counted"])
+
+
+def entry(
+    number: int,
+    claim: Claim,
+    study: Study | None,
+    measured: Sequence[Measured],
+    verdict: str,
+    spec: SweepSpec,
+    pictures: Sequence[str],
+) -> str:
+    lines = [f"## {number}. {claim.title}", "", f"*{claim.kind.capitalize()}.* {claim.says.strip()}", ""]
+    lines += [f"**Question.** {claim.question.strip()}", "", f"**Design.** {claim.design.strip()} {design(spec)}", ""]
+    if study is None:
+        lines += [f"**Not run in full yet.** `python -m harness.sweep ablations/{claim.study}.yaml` runs it.", ""]
+    elif study.small:
+        lines += ["**Not run in full yet: small-mode data only.** They show that the study runs, and nothing else.", ""]
+    else:
+        lines += _numbers(measured, study, spec)
+        for name in pictures:
+            lines += [f"![{name}]({PICTURES.as_posix()}/{name})", ""]
+        lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}." + _sentences(measured), ""]
+    lines += [f"**What would change it.** {claim.changes.strip()}", ""]
+    return "\n".join(lines)
+
+
+def _sentences(measured: Sequence[Measured]) -> str:
+    found = [s for m in measured for s in m.sentences]
+    return "".join(f" {s}" for s in found)
+
+
+def _numbers(measured: Sequence[Measured], study: Study, spec: SweepSpec) -> list[str]:
+    lines = [f"{s}\n" for s in caveats(study, spec)]
+    for m in measured:
+        if m.table is not None and len(m.table):
+            lines += [f"{m.heading} ({m.role}):", "", markdown(m.table), ""]
+    return lines
+
+
+def caveats(study: Study, spec: SweepSpec) -> list[str]:
+    """What a reader must know before the numbers: a plan that changed, seeds that are missing."""
+    out = []
+    if not study.registration.kept:
+        out += [f"**{s}**" for s in study.registration.sentences if "MISMATCH" in s]
+    changed = changed_since(study, spec)
+    if changed:
+        recorded, now = str(study.provenance["preregistration"])[:12], spec.preregistration[:12]
+        out.append(
+            f"These results were registered as `{recorded}`; the file now registers `{now}` ({', '.join(changed)}), and "
+            "under that plan nothing has been run."
+        )
+    missing = absent_seeds(study)
+    if missing:
+        out.append(f"Interim: {missing} of {study.provenance['trials']['declared']} registered trials have no result.")
+    return out
+
+
+def changed_since(study: Study, spec: SweepSpec) -> list[str]:
+    """Parts of the registered plan that the sweep file states otherwise now. Absent settings are what null is."""
+    then, now = study.frames.config, spec.file.model_dump(mode="json")
+    seeds = (len(then["seeds"]), len(now["seeds"]))
+    out = [f"{seeds[1]} seeds instead of {seeds[0]}"] if then["seeds"] != now["seeds"] else []
+    out += ["another hypothesis"] if then["hypothesis"].split() != now["hypothesis"].split() else []
+    return out + (["another analysis"] if _given(then.get("analysis")) != _given(now["analysis"]) else [])
+
+
+def _given(tree: Any) -> Any:
+    return {k: _given(v) for k, v in tree.items() if v is not None} if isinstance(tree, Mapping) else tree
+
+
+def design(spec: SweepSpec) -> str:
+    """The registered plan in a sentence, from the sweep file."""
+    plan = spec.file.analysis
+    arms = len(spec.cells) // max(1, len(spec.file.seeds))
+    text = f"{arms} arms × {len(spec.file.seeds)} seeds"
+    if plan is None:
+        return f"{text}; nothing is registered."
+    a, b = plan.primary.contrast
+    least = format_p(smallest_p(len(spec.file.seeds), len(spec.file.seeds)))
+    return (
+        f"{text}; registered: {what(plan.primary.metric)}, {a} against {b}, margin {plan.margin:g}, α = {plan.alpha:g}, "
+        f"{plan.correction.capitalize()}; smallest attainable p {least}."
+    )
+
+
+def figures(study: Study) -> list[Figure]:
+    """The learning curve of the registered metric over all suites, and the forest of the registered contrast."""
+    frames, plan = study.frames, study.plan
+    out = []
+    means = frames.metrics[frames.metrics["metric"] == plan.metric]
+    try:
+        one = type(frames)(**{**frames.__dict__, "metrics": means})
+        out.append(learning.draw(one, plan.metric, what(plan.metric)))
+        rows = [r for m in [MEASURES["primary"](study)] for r in m.rows]
+        if len({r.group for r in rows}) > 1:
+            out.append(forest.draw(frames, rows, plan, what(plan.metric)))
+    except DegenerateInput:
+        pass
+    return out
+
+
+def source(study: Study) -> str:
+    """A line of provenance."""
+    p = study.provenance
+    revision = f"commit {p['revision'][:12]}" if p["revision"] else f"code version {', '.join(c[:12] for c in p['codes'])}"
+    seconds = f", {p['seconds_per_trial']:g} s a trial" if p["seconds_per_trial"] else ""
+    return (
+        f"- [{study.frames.name}](results/{study.frames.name}/): `{p['command']}`; configuration `{p['configuration']}`, plan "
+        f"`{str(p['preregistration'])[:12]}`, {revision}; {p['machine']}{seconds}; {p['trials']['counted']} of "
+        f"{p['trials']['declared']} trials."
+    )
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A GitHub table of display text."""
+
+    def line(cells: Sequence[object]) -> str:
+        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    rows = [line(list(frame.columns)), line(["---"] * len(frame.columns))]
+    return "\n".join([*rows, *(line(row) for row in frame.itertuples(index=False))])
+
+
+def _anchor(title: str) -> str:
+    """GitHub's anchor of a heading."""
+    kept = "".join(c for c in title.lower() if c.isalnum() or c in " -_")
+    return kept.replace(" ", "-")
+
+
+def regenerate(out: Path = HERE) -> Page:
+    """Write the page and its pictures under `out`; pictures of studies that are gone are removed."""
+    page = make_page(committed(), read_claims())
+    (out / PICTURES).mkdir(parents=True, exist_ok=True)
+    for old in (out / PICTURES).glob("*.svg"):
+        if old.name not in page.pictures:
+            old.unlink()
+    for name, data in page.pictures.items():
+        (out / PICTURES / name).write_bytes(data)
+    (out / PAGE).write_text(page.text, encoding="utf-8")
+    return page

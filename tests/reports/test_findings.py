@@ -1,0 +1,141 @@
+"""FINDINGS.md is what the committed results say today, and a verdict says no more than its numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from analysis.frames import Frames
+from analysis.preregistration import check, expected_hash
+from analysis.verdict import Verdict
+from harness.config import load_sweep
+from reports.findings.claims import read_claims
+from reports.findings.measures import MEASURES
+from reports.findings.page import ABLATIONS, HERE, PAGE, PICTURES, load_plan, make_page, markdown
+from reports.results.read import Study, committed
+from tests.analysis.synthetic_sweep import ANALYSIS, made_frames
+
+STUDIES = sorted(p.stem for p in ABLATIONS.glob("*.yaml"))
+
+
+def test_the_committed_page_is_what_the_committed_results_give():
+    page = make_page(committed(), read_claims())
+    assert (HERE / PAGE).read_text(encoding="utf-8") == page.text, "run make findings"
+    kept = {p.name: p.read_bytes() for p in (HERE / PICTURES).glob("*.svg")}
+    assert kept == dict(page.pictures), "run make findings"
+
+
+def test_every_study_answers_a_claim():
+    claims = read_claims()
+    assert {c.study for c in claims} == set(STUDIES)
+    assert {name for c in claims for name, _ in c.measures} <= set(MEASURES)
+
+
+def study(effects: dict[str, float], small: bool = False, **changes: object) -> Study:
+    frames = made_frames(effects, seeds=range(6), seed_sd=0.01)
+    plan = load_sweep(ABLATIONS / "granularity.yaml", ["seeds=6"])
+    promise = {"hypothesis": plan.file.hypothesis, "analysis": ANALYSIS, "seeds": list(range(6)), **changes}
+    config = {**frames.config, **promise, "preregistration": expected_hash(promise)}
+    frames = Frames(**{**frames.__dict__, "config": config, "name": "granularity"})
+    made = {
+        "mode": "small" if small else "full",
+        "command": "c",
+        "configuration": frames.config_hash,
+        "preregistration": config["preregistration"],
+        "revision": None,
+        "codes": ["0" * 64],
+        "machine": "m",
+        "seconds_per_trial": None,
+        "trials": {"declared": 18, "counted": 18},
+    }
+    from analysis.episodes import load_episodes
+
+    return Study("granularity", made, frames, check(frames), load_episodes(frames), {})
+
+
+def first_line(page: str) -> str:
+    return next(line for line in page.splitlines() if line.startswith("| 1 |"))
+
+
+@pytest.mark.parametrize(
+    ("effects", "verdict", "words"),
+    [
+        ({"gsspo": 0.30, "grpo": 0.10}, Verdict.HIGHER, "| shown |"),
+        ({"gsspo": 0.10, "grpo": 0.30}, Verdict.LOWER, "| the opposite was shown |"),
+        ({"gsspo": 0.20, "grpo": 0.20}, Verdict.EQUIVALENT, "| equivalent within the margin |"),
+    ],
+)
+def test_the_verdict_follows_the_numbers(effects, verdict, words):
+    made = study(effects)
+    assert list(MEASURES["primary"](made).verdicts) == [verdict]
+    page = make_page({"granularity": made}, read_claims()[:2])
+    assert words in first_line(page.text)
+    assert make_page({"granularity": made}, read_claims()[:2]) == page
+
+
+def test_several_strata_are_corrected_together():
+    from reports.findings.measures import jointly, overall
+
+    rows = overall(MEASURES["primary"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
+    twice = jointly([rows[0], dataclasses.replace(rows[0])], "holm")
+    assert [r.p_adjusted for r in twice] == [2 * rows[0].test.p] * 2
+
+
+def test_small_mode_gives_no_number():
+    text = make_page({"granularity": study({"gsspo": 0.3, "grpo": 0.1}, small=True)}, read_claims()[:1]).text
+    assert "not run in full yet: small-mode data only" in first_line(text)
+    assert "small-mode data only.** They show that the study runs" in text
+    assert "gsspo − grpo" not in text
+
+
+def test_a_study_without_results_says_so():
+    text = make_page({}, read_claims()).text
+    assert text.count("**Not run in full yet.**") == len(read_claims())
+    assert "shown |" not in text
+
+
+def test_a_plan_that_changed_after_the_run_is_told():
+    text = make_page({"granularity": study({"gsspo": 0.3, "grpo": 0.1}, hypothesis="Other.")}, read_claims()[:1]).text
+    assert "10 seeds instead of 6, another hypothesis" in text
+
+
+def test_missing_trials_make_a_verdict_interim():
+    made = study({"gsspo": 0.3, "grpo": 0.1})
+    made.provenance["trials"]["counted"] = 17
+    text = make_page({"granularity": made}, read_claims()[:1]).text
+    assert "shown (interim)" in first_line(text)
+    assert "Interim: 1 of 18 registered trials have no result" in text
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_states_its_plan_and_can_reach_its_level(name):
+    spec = load_plan(ABLATIONS / f"{name}.yaml")
+    plan = spec.file.analysis
+    assert plan is not None
+    assert plan.margin > 0
+    assert plan.correction == "holm"
+    assert (ABLATIONS / f"{name}.yaml").read_text().startswith("#")
+    from analysis.stats.permutation import smallest_p
+
+    seeds = len(spec.file.seeds)
+    treated = [axes for axes, _ in spec.cells if axes[plan.primary.axis] == plan.primary.contrast[0]]
+    strata = len(treated) // seeds
+    assert smallest_p(seeds, seeds) * strata <= plan.alpha
+    changes = ["data.path=FOLDER"] if spec.file.profile == "smollm2" else []
+    small = load_sweep(ABLATIONS / f"{name}.yaml", changes, checks=(), small=True)
+    assert small.name == f"{name}-small"
+    assert len(small.cells) < len(spec.cells)
+
+
+def test_the_figures_of_the_page_exist():
+    text = (HERE / PAGE).read_text(encoding="utf-8")
+    named = {part.split(")")[0] for part in text.split("](pictures/")[1:]}
+    assert all(Path(HERE / "pictures" / name).exists() for name in named)
+
+
+def test_a_bar_in_a_cell_does_not_break_the_table():
+    import pandas as pd
+
+    assert markdown(pd.DataFrame({"a": ["P(x | y)"]})).splitlines()[-1] == "| P(x \\| y) |"
