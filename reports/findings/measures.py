@@ -1,4 +1,4 @@
-"""Numbers of FINDINGS.md: each measure maps a study's results to a table and sentences. The primary one has verdicts."""
+"""Numbers of FINDINGS.md: each measure maps a study's results to a table and sentences; the primary has verdicts."""
 
 from __future__ import annotations
 
@@ -97,6 +97,8 @@ def primary(study: Study) -> Measured:
 def contrast(study: Study, metric: str, axis: str | None = None) -> Measured:
     """Every pair on an axis (the plan's, unless given), on another metric or beside the registered pair."""
     plan = study.plan
+    if not study.frames.has(metric):
+        return Measured(metric, None, [f"{metric} was not logged."])
     rows = summarise(study.frames, replace(plan, metric=metric)).contrasts
     mine = [r for r in overall(rows) if r.contrast.axis == (axis or study.frames.config["analysis"]["primary"]["axis"])]
     return _explored(study, mine, f"Differences in {metric}", what(metric))

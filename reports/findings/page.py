@@ -34,20 +34,8 @@ WORDS = {
 }
 """What a verdict means for a hypothesis that the contrast is above zero."""
 
-HEAD = """# Findings
-
-Made by `make findings` from `reports/results/` alone; a test compares this page with a fresh one. Numbers, intervals and verdicts
-are computed; questions and designs stand in `reports/findings/claims.yaml`, plans in `ablations/`, hashed before a run.
-
-How to read it: the seed is the unit. p-values are exact permutations of seeds, intervals invert the same test (t over seeds where
-that is not possible), α = .05 two-sided. *p adj.* is corrected by Holm over suites of a contrast, or over the rows where a table says so.
-Only a registered contrast is confirmatory. "Not shown" is no evidence of sameness; "equivalent" is (TOST, margin of the plan).
-
-**What this tier cannot say.** The policy has one million weights, the questions are about real geography in seven suites, operators are a
-BM25 index and a simulated expert. Such studies can show that a mechanism works, fails or makes no difference *here*, with seeds and
-intervals, which the paper lacks; they cannot show what it does for a 7B model that already knows language and many answers, on
-open-domain questions, over batches of 4096 episodes. A null result here bounds an effect here. Levels of EM do not compare with the paper's at all.
-"""
+HEAD = Path(__file__).with_name("head.md")
+"""How to read the page, and what the studies cannot say."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,18 @@ def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: 
         entries.append(entry(i, claim, study, measured, verdict, files[claim.study], shown))
     table = pd.DataFrame(overview, columns=["", "kind", "claim or limitation", "verdict", "number"])
     sources = "\n".join(source(s) for s in studies.values()) or "None yet."
-    text = "\n".join([HEAD, markdown(table), "", *entries, "## Where the numbers come from", "", sources, ""])
+    text = "\n".join(
+        [
+            HEAD.read_text(encoding="utf-8"),
+            markdown(table),
+            "",
+            *entries,
+            "## Where the numbers come from",
+            "",
+            sources,
+            "",
+        ]
+    )
     return Page(text, pictures)
 
 
@@ -148,8 +147,8 @@ def caveats(study: Study, spec: SweepSpec) -> list[str]:
     if changed:
         recorded, now = str(study.provenance["preregistration"])[:12], spec.preregistration[:12]
         out.append(
-            f"These results were registered as `{recorded}`; the file now registers `{now}` ({', '.join(changed)}), and "
-            "under that plan nothing has been run."
+            f"These results were registered as `{recorded}`; the file now registers `{now}` ({', '.join(changed)}), "
+            "and under that plan nothing has been run."
         )
     missing = absent_seeds(study)
     if missing:
@@ -180,8 +179,8 @@ def design(spec: SweepSpec) -> str:
     a, b = plan.primary.contrast
     least = format_p(smallest_p(len(spec.file.seeds), len(spec.file.seeds)))
     return (
-        f"{text}; registered: {what(plan.primary.metric)}, {a} against {b}, margin {plan.margin:g}, α = {plan.alpha:g}, "
-        f"{plan.correction.capitalize()}; smallest attainable p {least}."
+        f"{text}; registered: {what(plan.primary.metric)}, {a} against {b}, margin {plan.margin:g}, "
+        f"α = {plan.alpha:g}, {plan.correction.capitalize()}; smallest attainable p {least}."
     )
 
 
@@ -204,13 +203,14 @@ def figures(study: Study) -> list[Figure]:
 def source(study: Study) -> str:
     """A line of provenance."""
     p = study.provenance
-    revision = f"commit {p['revision'][:12]}" if p["revision"] else f"code version {', '.join(c[:12] for c in p['codes'])}"
-    seconds = f", {p['seconds_per_trial']:g} s a trial" if p["seconds_per_trial"] else ""
-    return (
-        f"- [{study.frames.name}](results/{study.frames.name}/): `{p['command']}`; configuration `{p['configuration']}`, plan "
-        f"`{str(p['preregistration'])[:12]}`, {revision}; {p['machine']}{seconds}; {p['trials']['counted']} of "
-        f"{p['trials']['declared']} trials."
+    revision = (
+        f"commit {p['revision'][:12]}" if p["revision"] else f"code version {', '.join(c[:12] for c in p['codes'])}"
     )
+    seconds = f", {p['seconds_per_trial']:g} s a trial" if p["seconds_per_trial"] else ""
+    place = f"[{study.frames.name}](results/{study.frames.name}/)"
+    made = f"configuration `{p['configuration']}`, plan `{str(p['preregistration'])[:12]}`, {revision}"
+    counted = f"{p['trials']['counted']} of {p['trials']['declared']} trials"
+    return f"- {place}: `{p['command']}`; {made}; {p['machine']}{seconds}; {counted}."
 
 
 def markdown(frame: pd.DataFrame) -> str:

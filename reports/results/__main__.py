@@ -1,4 +1,4 @@
-"""`python -m reports.results runs/NAME [--out reports/results] [--revision COMMIT]`: keep a finished sweep as small data."""
+"""Keep a finished sweep as small data: `python -m reports.results runs/NAME [--out FOLDER] [--revision COMMIT]`."""
 
 from __future__ import annotations
 
