@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any
 
 _OUTSIDE = frozenset(
-    {"config", "profiles", "driver", "plan", "tracking", "evaluating", "baselines", "sweep.py", "evaluate.py", "ask.py"}
+    {
+        "config",
+        "profiles",
+        "driver",
+        "plan",
+        "tracking",
+        "redact.py",
+        "evaluating",
+        "baselines",
+        "sweep.py",
+        "evaluate.py",
+        "ask.py",
+    }
 )
 _ASSETS = frozenset({".safetensors", ".json", ".gz", ".txt", ".npz"})
 _HARNESS = Path(__file__).resolve().parents[1]

@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from harness.redact import redact_settings
+
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000  # after aliases are expanded
 MAX_DEPTH = 30
@@ -70,7 +72,7 @@ class Problem:
         lines = self.at.source.text.splitlines()
         head = f"{self.at}: {self.message}"
         if 0 < self.at.line <= len(lines):
-            text = lines[self.at.line - 1].expandtabs(1)
+            text = redact_settings(lines[self.at.line - 1].expandtabs(1))
             gutter = f"{self.at.line:>5} | "
             head += f"\n{gutter}{text[:160]}\n{' ' * (len(gutter) - 2)}| {' ' * (self.at.column - 1)}^"
         return head + (f"\n        {self.hint}" if self.hint else "")

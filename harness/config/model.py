@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from harness.redact import is_secret
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -118,6 +120,8 @@ def _address(value: str) -> str:
         raise PydanticCustomError("address", "must be http(s)://host[:port]/path")
     if parts.username or parts.password:
         raise PydanticCustomError("address", "must hold no user or password: name a variable in key_variable")
+    if any(is_secret(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        raise PydanticCustomError("address", "must hold no key: name a variable in key_variable")
     return value
 
 

@@ -18,8 +18,9 @@ small: {seeds: 2, steps: 4, data.eval_questions: 4}     # what --small changes
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.config.model import Count, Fraction, NonNegative, Positive, ProfileName, Section
@@ -89,9 +90,23 @@ class Analysis(Section):
     """Value of the metric that runs are timed to; null: a report chooses one after the fact and says so."""
 
 
+def _without_password(value: str) -> str:
+    try:
+        password = urlsplit(value).password
+    except ValueError:
+        password = None
+    if password is not None:
+        raise PydanticCustomError(
+            "password",
+            "must hold no password: MLflow reads MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            " (PGPASSWORD for PostgreSQL) in the environment",
+        )
+    return value
+
+
 class Tracking(Section):
-    uri: str | None = None
-    """MLflow store; null: SQLite in the output folder."""
+    uri: Annotated[str, AfterValidator(_without_password)] | None = None
+    """MLflow store; null: SQLite in the output folder. A server's user and password come from the environment."""
     experiment: str | None = None
     """null: the sweep's name."""
     traces_per_step: Annotated[int, Field(ge=0)] = 1

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.design import Design, assess
-from harness.config import SweepSpec, TrialConfig, TrialSpec
+from harness.config import SweepSpec, TrialSpec
 from harness.driver.layout import State
+from harness.driver.probe import ProbeError, estimate, evaluated, evaluation_count, probe
 from harness.driver.screen import say
 from harness.driver.watch import Figures, duration
 
@@ -21,8 +22,9 @@ def preview(
     chosen: Sequence[tuple[TrialSpec, Path]],
     figures: Sequence[Figures],
     parallel: int,
+    function: str,
 ) -> None:
-    """Print the trials, their cost and the design's power. `figures` belong to `chosen`."""
+    """Print the trials, their cost and the design's power. `figures` belong to `chosen`; `function` runs a trial."""
     table = Table(box=None, pad_edge=False)
     for column in ("trial", *spec.labels.values(), "seed", "state", "folder"):
         table.add_column(column, no_wrap=column != "folder")
@@ -33,10 +35,10 @@ def preview(
     console.print(table)
     todo = [trial for (trial, _), now in zip(chosen, figures, strict=True) if now.state is not State.FINISHED]
     trained = sum(t.config.steps * t.config.rollout.prompts_per_step * t.config.rollout.group_size for t in todo)
-    evaluated = sum(_evaluations(t.config) * _questions(t.config) for t in todo)
+    played = sum(evaluation_count(t.config) * evaluated(t.config) for t in todo)
     say(console, "")
     say(console, f"{len(chosen)} trials, {len(todo)} to run, {parallel} at a time")
-    say(console, f"{trained:,} training episodes, {evaluated:,} evaluation episodes")
+    say(console, f"{trained:,} training episodes, {played:,} evaluation episodes")
     done = [(f, folder) for f, (_, folder) in zip(figures, chosen, strict=True) if f.state is State.FINISHED]
     paces = [f.seconds_per_step for f, _ in done if f.seconds_per_step is not None]
     if paces and todo:
@@ -44,9 +46,27 @@ def preview(
         size = sum(_size(folder) for _, folder in done) / len(done) * len(todo)
         say(console, f"about {duration(seconds)} and {size / 1e6:.0f} MB, going by the {len(done)} that have finished")
     elif todo:
-        say(console, "time and disk: not known before a trial has finished")
+        _timed(console, spec, todo, parallel, function)
     if spec.file.analysis is not None:
         _design(console, spec)
+    else:
+        say(console, "no analysis is declared: whatever comes out is exploratory")
+
+
+def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], parallel: int, function: str) -> None:
+    """Time and disk, going by a step of the first trial, which is run for that."""
+    first = todo[0]
+    say(console, f"timing one step of {first.name} …")
+    try:
+        timing = probe(first.config, function, spec.file.resources)
+    except ProbeError as error:
+        say(console, f"time and disk: not known ({error}) before a trial has finished")
+        return
+    found = estimate(timing, first.config, [t.config for t in todo], parallel)
+    say(console, f"about {duration(found.seconds)} and {found.bytes / 1e6:.0f} MB, of which MLflow keeps"
+                 f" {found.copied / 1e6:.0f} MB again")  # fmt: skip
+    say(console, f"timed here, alone: set-up {timing.setup_s:.1f} s, step 1 {timing.step_s:.1f} s,"
+                 f" an evaluation {timing.eval_s:.1f} s; later steps are shorter where answers are")  # fmt: skip
 
 
 def _design(console: Console, spec: SweepSpec) -> None:
@@ -64,16 +84,11 @@ def _design(console: Console, spec: SweepSpec) -> None:
     treatment, baseline = plan.primary.contrast
     say(console, "")
     say(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} on every suite")
-    for sentence in assess(design).sentences:
+    found = assess(design)
+    for sentence in found.sentences:
         say(console, sentence)
-
-
-def _evaluations(config: TrialConfig) -> int:
-    return len({*range(0, config.steps + 1, config.eval_every), config.steps})
-
-
-def _questions(config: TrialConfig) -> int:
-    return len(config.data.eval_suites) * config.data.eval_questions * (1 + config.data.eval_samples)
+    if not found.reachable:
+        say(console, f"warning: this design cannot reach α = {plan.alpha:g}; run {found.seeds_to_reach} seeds an arm")
 
 
 def _size(folder: Path) -> int:

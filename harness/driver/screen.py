@@ -13,6 +13,7 @@ from rich.text import Text
 
 from harness.driver.layout import State
 from harness.driver.watch import Figures, duration, time_left
+from harness.redact import redact
 
 _STYLE = {State.NEW: "dim", State.BEGUN: "cyan", State.FINISHED: "green", State.FAILED: "bold red"}
 
@@ -98,7 +99,7 @@ class LiveTable:
         self._live.update(self._draw(figures))
 
     def say(self, line: str) -> None:
-        self._live.console.print(Text(line), highlight=False, soft_wrap=True)
+        say(self._live.console, line)
 
     def _draw(self, figures: Sequence[Figures]) -> Group:
         table = Table(box=None, pad_edge=False)
@@ -138,8 +139,8 @@ _WORDS, _NUMBERS = ("trial", "state"), ("step", "EM", "reward", "parse ok", "lef
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line as it is."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    """Print a line as it is, but for secrets."""
+    console.print(redact(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def headline(figures: Sequence[Figures], parallel: int) -> str:

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,8 @@ from harness.distributed.collective import ALONE, Collective
 from harness.driver.layout import ATTEMPTS, OUTPUT, TrialInfo, locked, read_info
 from harness.driver.several import Discard
 from harness.driver.usage import measured
-from harness.journal import Journal, LineLog, restart, rewind
+from harness.journal import Journal, LineLog, restart, rewind, write_atomically
+from harness.redact import RedactedStream, redact, variables_in
 from harness.types import Question
 
 TrialFunction = Callable[..., dict[str, float]]
@@ -28,13 +30,19 @@ PATIENCE_S = 60.0
 """How long to wait for a killed driver's worker to let go of the folder."""
 
 
+class TrialFailed(Exception):
+    """What a trial raised, in words without secrets; the traceback is in its folder."""
+
+
 def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
     """Run the trial of a folder, from its last checkpoint if it has one. `function` is `module:name`.
 
-    Raises what the trial raised. The first of several `workers` does this, the others `run_share`.
+    Raises TrialFailed with what the trial raised, in words. The first of several `workers` does this, the others
+    `run_share`.
     """
     info = read_info(folder)
-    with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT), LineLog(folder / ATTEMPTS) as log:
+    clean = partial(redact, variables=variables_in(info.settings))
+    with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT, clean), LineLog(folder / ATTEMPTS) as log:
         checkpoint = _go_back(folder, info.key, log)
         begun = {"resumed_from": checkpoint.step} if checkpoint else {}
         log.append({"event": "start", "pid": os.getpid(), "code": code_version(), **begun})
@@ -43,13 +51,15 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
         journal = Journal(folder, held_out=_held_out(info), checkpoints=checkpoints)
         try:
             with measured(folder):
-                final = _load(function)(info.config, journal, *_several(workers))
+                final = load_function(function)(info.config, journal, *_several(workers))
             journal.finish(info.key, final)
             remove_checkpoints(folder)
         except BaseException as error:
             traceback.print_exc()
             with contextlib.suppress(OSError):  # a full disk: the missing result says unfinished
-                journal.fail(info.key, "".join(traceback.format_exception(error)))
+                journal.fail(info.key, clean("".join(traceback.format_exception(error))))
+            if isinstance(error, Exception):  # what is raised reaches Ray's own files and logs
+                raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
             raise
         finally:
             journal.close()
@@ -59,12 +69,14 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
 
 def run_share(folder: Path, function: str, workers: Collective) -> None:
     """What the other workers of a trial do: the same work, but nothing goes to disk except what they print."""
-    with _output_to(folder / f"{Path(OUTPUT).stem}-{workers.rank}.log"):
+    info = read_info(folder)
+    clean = partial(redact, variables=variables_in(info.settings))
+    with _output_to(folder / f"{Path(OUTPUT).stem}-{workers.rank}.log", clean):
         try:
-            _load(function)(read_info(folder).config, Discard(), workers)
-        except BaseException:
+            load_function(function)(info.config, Discard(), workers)
+        except Exception as error:
             traceback.print_exc()
-            raise
+            raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
 
 
 def _go_back(folder: Path, key: str, log: LineLog) -> Checkpoint | None:
@@ -84,7 +96,8 @@ def _several(workers: Collective) -> tuple[Collective, ...]:
     return (workers,) if workers.size > 1 else ()
 
 
-def _load(path: str) -> TrialFunction:
+def load_function(path: str) -> TrialFunction:
+    """The function at `module:name`."""
     module, _, name = path.partition(":")
     return cast(TrialFunction, getattr(importlib.import_module(module), name))
 
@@ -102,8 +115,11 @@ def _held_out(info: TrialInfo) -> Callable[[Question], bool] | None:
 
 
 @contextlib.contextmanager
-def _output_to(path: Path) -> Iterator[None]:
-    """Send what this process prints, also from native code, to a file."""
+def _output_to(path: Path, clean: Callable[[str], str]) -> Iterator[None]:
+    """Send what this process prints, also from native code, to a file; `clean` strikes secrets out of it.
+
+    What does not pass through Python is cleaned when the block ends.
+    """
     streams: tuple[tuple[Any, int], ...] = ((sys.stdout, 1), (sys.stderr, 2))
     saved = [os.dup(number) for _, number in streams]
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -115,13 +131,20 @@ def _output_to(path: Path) -> Iterator[None]:
         with (
             open(1, "w", closefd=False, buffering=1) as out,
             open(2, "w", closefd=False, buffering=1) as err,
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
+            contextlib.redirect_stdout(RedactedStream(out, clean)) as shown,
+            contextlib.redirect_stderr(RedactedStream(err, clean)) as warned,
         ):
-            yield
+            try:
+                yield
+            finally:
+                shown.flush()
+                warned.flush()
     finally:
         for (stream, number), old in zip(streams, saved, strict=True):
             stream.flush()
             os.dup2(old, number)
             os.close(old)
         os.close(log)
+        written = path.read_text(encoding="utf-8", errors="surrogateescape")
+        if clean(written) != written:
+            write_atomically(path, clean(written).encode(errors="surrogateescape"))

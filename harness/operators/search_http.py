@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from harness.operators.base import Hit, Retrieval
@@ -89,8 +89,8 @@ class WebSearchRetriever:
     """Retriever over a JSON web-search API: `POST {"q", "num"}` with an X-API-KEY header gives
     `{"organic": [{"title", "snippet", "link"}, …]}`.
 
-    `key_variable` names the environment variable of the key, which is sent and never shown. Raises ValueError if it is
-    unset or cannot be sent. Hits are scored 1, 1/2, 1/3, … by rank.
+    `key_variable` names the environment variable of the key, which is sent, never shown, and struck out of results.
+    Raises ValueError if it is unset or cannot be sent. Hits are scored 1, 1/2, 1/3, … by rank.
     """
 
     def __init__(self, url: str, key_variable: str = "SEARCH_API_KEY", http: HttpSettings | None = None) -> None:
@@ -98,6 +98,7 @@ class WebSearchRetriever:
         if not key or not (key.isascii() and key.isprintable()):
             raise ValueError(f"set {key_variable} to the search API's key")
         self._url = url
+        self._clean: Callable[[Any], str] = lambda part: str(part).replace(key, "[key]")  # the key is in no attribute
         self._client = JsonClient(http or HttpSettings(), {"x-api-key": key})
 
     async def retrieve(self, queries: Sequence[str], top_k: int) -> list[Retrieval]:
@@ -112,7 +113,8 @@ class WebSearchRetriever:
             if not isinstance(results, list):
                 raise ValueError("no list of results")
             pages = [
-                Passage(str(r.get("link", "")), str(r["title"]), str(r.get("snippet", ""))) for r in results[:top_k]
+                Passage(self._clean(r.get("link", "")), self._clean(r["title"]), self._clean(r.get("snippet", "")))
+                for r in results[:top_k]
             ]
             return tuple(Hit(page, 1 / rank) for rank, page in enumerate(pages, 1))
 

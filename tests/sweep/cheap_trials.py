@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -78,3 +81,22 @@ def together(config: TrialConfig, journal: Any, workers: Collective = ALONE) -> 
     journal.metrics(0, {"eval/em": 0.1 * given, "train/reward_mean": float(workers.size)})
     print(f"worker {workers.rank} of {workers.size}, pid {os.getpid()}")
     return {"eval/em": 0.1 * given}
+
+
+def blurts(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    """Prints every planted secret in each way there is; GSPO then fails with all of them in its traceback."""
+    planted = [os.environ[name] for name in ("PLANTED_API_KEY", "MLFLOW_TRACKING_PASSWORD", "THE_DOOR")]
+    told = f"asked http://user:{planted[1]}@localhost/ with {planted[0]} and {planted[2]}"
+    print(told)
+    print(told[:20], end="")
+    print(told[20:], file=sys.stderr)
+    logging.getLogger("planted").warning(told)
+    os.write(1, told.encode())
+    subprocess.run(["echo", told], check=True)
+    journal.checkpoint(0, {"step": 0, "questions": 0})
+    if config.objective.preset == "gspo":
+        try:
+            raise ConnectionError(told)
+        except ConnectionError as error:
+            raise RuntimeError(f"no answer from {planted[2]} with {planted[0]}") from error
+    return learns(config, journal)
