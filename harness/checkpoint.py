@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from harness.journal import EVENTS, METRICS, read_lines, seal, sync_directory, unseal, write_atomically
+from harness.journal import EVENTS, METRICS
+from harness.lines import read_lines, seal, sync_directory, unseal, write_atomically
 
 CHECKPOINTS = "checkpoints"
 KEPT = 2

@@ -18,7 +18,8 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.driver.layout import TrialInfo, read_info
 from harness.episodes import read_episodes
-from harness.journal import EPISODES, METRICS, decode, read_lines
+from harness.journal import EPISODES, METRICS, decode
+from harness.lines import read_lines
 from harness.tracking.sampling import choose, troubles
 from reports.gallery import Specimen, to_html
 from reports.style import house_style, looks

@@ -23,9 +23,12 @@ from typing import Any
 import yaml
 
 from harness.config import SweepSpec, TrialConfig, TrialSpec
-from harness.journal import METRICS, RESULT, read_lines, read_metrics, read_result, write_atomically
+from harness.journal import METRICS, RESULT, read_metrics, read_result
+from harness.lines import read_lines, write_atomically
 
 ATTEMPTS = "attempts.jsonl"
+START, DIFFERS = "start", "differs"
+"""Kinds of its records."""
 INFO = "trial.json"
 CONFIG = "config.yaml"
 OUTPUT = "output.log"
@@ -100,7 +103,16 @@ def state_of(folder: Path, key: str) -> State:
 
 def attempts(folder: Path) -> tuple[dict[str, Any], ...]:
     """Starts of a trial's attempts, oldest first; they outlive its restarts."""
-    return tuple(record for record in read_lines(folder / ATTEMPTS).records if record["event"] == "start")
+    return tuple(record for record in read_lines(folder / ATTEMPTS).records if record["event"] == START)
+
+
+def origin(folder: Path) -> int:
+    """When the trial began to write its present journal (ms): kills do not change it.
+
+    A trial that failed and is started again, or that came to other numbers on its way back, begins anew.
+    """
+    records = read_lines(folder / ATTEMPTS).records
+    return max(int(r["ts"]) for r in records if r["event"] in (START, DIFFERS) and not r.get("continues"))
 
 
 def ran_other_code(folder: Path) -> bool:

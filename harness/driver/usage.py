@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from harness.journal import SYSTEM, LineLog
+from harness.journal import SYSTEM
+from harness.lines import LineLog
 
 PERIOD_S = 5.0
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.config import TrialSpec
 from harness.driver.layout import State, attempts, first_error, stamp, state_of
-from harness.journal import METRICS, decode, read_lines
+from harness.journal import METRICS, decode
+from harness.lines import read_lines
 
 
 @dataclass(frozen=True, slots=True)

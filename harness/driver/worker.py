@@ -16,10 +16,11 @@ from typing import Any, cast
 from harness.checkpoint import Checkpoint, Checkpoints, newest_checkpoint, remove_checkpoints
 from harness.config import code_version
 from harness.distributed.collective import ALONE, Collective
-from harness.driver.layout import ATTEMPTS, OUTPUT, TrialInfo, locked, read_info
+from harness.driver.layout import ATTEMPTS, DIFFERS, OUTPUT, START, TrialInfo, attempts, locked, read_info
 from harness.driver.several import Discard
 from harness.driver.usage import measured
-from harness.journal import Journal, LineLog, restart, rewind, write_atomically
+from harness.journal import EVENTS, METRICS, RESULT, Journal, mend, read_result
+from harness.lines import LineLog, write_atomically
 from harness.redact import RedactedStream, redact, variables_in
 from harness.types import Question
 
@@ -43,12 +44,21 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
     info = read_info(folder)
     clean = partial(redact, variables=variables_in(info.settings))
     with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT, clean), LineLog(folder / ATTEMPTS) as log:
-        checkpoint = _go_back(folder, info.key, log)
-        begun = {"resumed_from": checkpoint.step} if checkpoint else {}
-        log.append({"event": "start", "pid": os.getpid(), "code": code_version(), **begun})
+        checkpoint, begun = _go_back(folder, info.key, log)
+        log.append({"event": START, "pid": os.getpid(), "code": code_version(), **begun})
         log.sync()
-        checkpoints = Checkpoints(folder, info.key, checkpoint)
-        journal = Journal(folder, held_out=_held_out(info), checkpoints=checkpoints)
+
+        def differs(why: str) -> None:
+            log.append({"event": DIFFERS, "why": why})
+            log.sync()
+
+        journal = Journal(
+            folder,
+            held_out=_held_out(info),
+            checkpoints=Checkpoints(folder, info.key, checkpoint),
+            resume_at=checkpoint.lines if checkpoint else {METRICS: 0, EVENTS: 0},
+            differs=differs,
+        )
         try:
             with measured(folder):
                 final = load_function(function)(info.config, journal, *_several(workers))
@@ -79,17 +89,27 @@ def run_share(folder: Path, function: str, workers: Collective) -> None:
             raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
 
 
-def _go_back(folder: Path, key: str, log: LineLog) -> Checkpoint | None:
-    """Bring the folder to its newest sound checkpoint, or to its start (None). What is damaged is told in the log."""
+def _go_back(folder: Path, key: str, log: LineLog) -> tuple[Checkpoint | None, dict[str, Any]]:
+    """The newest sound checkpoint, if any, and what to say of the start. What is damaged is told in the log.
+
+    After a kill the trial continues its journal; one that had ended writes it anew.
+    """
+    begun: dict[str, Any] = {}
+    ended = read_result(folder) is not None
+    damage = mend(folder)
+    for trouble in damage:
+        log.append({"event": "journal damaged", "why": trouble})
     checkpoint, troubles = newest_checkpoint(folder, key)
     for trouble in troubles:
         log.append({"event": "checkpoint not used", "why": trouble})
     if checkpoint is None:
-        restart(folder)
         remove_checkpoints(folder)
     else:
-        rewind(folder, checkpoint.step, checkpoint.lines)
-    return checkpoint
+        begun["resumed_from"] = checkpoint.step
+    if attempts(folder) and not ended and not damage:
+        begun["continues"] = True
+    (folder / RESULT).unlink(missing_ok=True)
+    return checkpoint, begun
 
 
 def _several(workers: Collective) -> tuple[Collective, ...]:

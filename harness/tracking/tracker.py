@@ -2,8 +2,9 @@
 
 A sweep is a parent run, a trial a child run. Runs are found by tag (`sweep_key`, `trial_key`) before they are made;
 metrics carry the journal's time stamps and traces are named by where they come from, so writing the same journal twice
-changes nothing. A trial that was started again has a new first time stamp: its old run is deleted (recoverably) and a
-new one made, so that no curve is split.
+changes nothing. A trial that goes on after a kill keeps its run: the journal repeats to the byte what it had said, so
+no point is there twice. One that failed and is started again writes its journal anew: its old run is deleted
+(recoverably) and a new one made, so that no curve is split.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import pyarrow as pa
 import yaml
 
 from harness.config import digest, short_names
-from harness.driver.layout import ATTEMPTS, CONFIG, INFO, OUTPUT, RunFolder, TrialInfo, attempts, read_info
+from harness.driver.layout import ATTEMPTS, CONFIG, INFO, OUTPUT, RunFolder, TrialInfo, attempts, origin, read_info
 from harness.episodes import episode_path
-from harness.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_lines, read_result
+from harness.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_result
+from harness.lines import read_lines
 from harness.tracking import facts, summary, traces
 from harness.tracking.registry import register
 from harness.tracking.store import (
@@ -63,7 +65,7 @@ class Tracker:
         axes = list(short_names(list(self.manifest["parameters"])).values())
         shown = view(self._parent, axes, self.manifest["base"]["data"]["eval_suites"])
         self._client.set_experiment_tag(self._experiment, VIEW + self._parent[:12], encode(shown))
-        self._known: dict[tuple[str, int], str] = {}  # (trial key, attempt) -> run id
+        self._known: dict[tuple[str, int], str] = {}  # (trial key, origin of its journal) -> run id
         self._sent: dict[tuple[str, str], int] = {}  # (run id, file) -> journal lines written
         self._traced: dict[str, int] = {}  # run id -> journal lines whose episodes are written
         self._closed: set[str] = set()
@@ -77,20 +79,19 @@ class Tracker:
         """Bring a trial's run up to its journal. Does nothing for a trial that has not begun."""
         if not (trial / INFO).exists():
             return
-        started = [a["ts"] for a in attempts(trial)]
-        if not started:
+        if not attempts(trial):
             return
-        info = read_info(trial)
+        info, first = read_info(trial), origin(trial)
         result = read_result(trial)  # before the metrics: what it ends is then complete
         lines = [(r["step"], decode(r["values"]), r["ts"]) for r in read_lines(trial / METRICS).records]
-        begun = min([started[-1], *(ts for *_, ts in lines[:1])])  # a trial that went on after a kill began earlier
-        run = self._find_trial(info, trial, started[-1], begun)
+        begun = min([first, *(ts for *_, ts in lines[:1])])  # lines that came out as before a failure kept their time
+        run = self._find_trial(info, trial, first, begun)
         if run in self._closed:
             return
         self._log_new(run, METRICS, lines)
         measured = [(r["n"], decode(r["values"]), r["ts"]) for r in read_lines(trial / SYSTEM).records]
         self._log_new(run, SYSTEM, measured)
-        self._trace_new(run, trial, info, started[-1], lines)
+        self._trace_new(run, trial, info, first, lines)
         if result is not None and result["key"] == info.key:
             self._close(run, trial, result, lines)
 

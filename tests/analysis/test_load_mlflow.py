@@ -15,7 +15,8 @@ from analysis.summary import summarise
 from harness.config import expand
 from harness.config import load_sweep as load_file
 from harness.driver.layout import ATTEMPTS, RunFolder, prepare_trial, write_manifest
-from harness.journal import Journal, LineLog
+from harness.journal import Journal
+from harness.lines import LineLog
 from harness.tracking import Tracker
 from tests.analysis.synthetic_episodes import random_episodes, write
 from tests.ui.pages import server

@@ -12,7 +12,8 @@ from harness.checkpoint import CHECKPOINTS, newest_checkpoint, write_checkpoint
 from harness.config import code_version, expand, load_sweep
 from harness.driver.layout import ATTEMPTS, prepare_trial
 from harness.driver.worker import run_one
-from harness.journal import EVENTS, METRICS, Journal, content, read_lines, read_metrics, read_result
+from harness.journal import EVENTS, METRICS, Journal, content, read_metrics, read_result
+from harness.lines import read_lines
 from tests.checkpoint.stopped_trials import STOP_AFTER, Stopped
 
 SMALL = (

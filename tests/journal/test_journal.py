@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from harness import journal as journal_module
 from harness.journal import (
+    EVENTS,
     METRICS,
     RESULT,
     Journal,
     content,
-    read_lines,
+    mend,
     read_metrics,
     read_result,
     restart,
-    seal,
-    unseal,
 )  # fmt: skip
+from harness.lines import read_lines, seal, unseal
 
 VALUES = {"train/em": 0.25, "eval/em/nq": 1 / 3, "update/kl": 1e-17, "time/step_s": 0.5}
 
@@ -185,3 +185,48 @@ def test_sealing_is_undone_by_unsealing(value):
 @given(st.binary(max_size=60))
 def test_garbage_is_never_taken_for_a_record(raw):
     assert unseal(raw) is None
+
+
+def resumed(directory: Path, at: int, told: list[str]) -> Journal:
+    ticks = itertools.count(9000)
+    return Journal(
+        directory, clock=lambda: next(ticks), resume_at={METRICS: at, EVENTS: at}, differs=told.append
+    )  # fmt: skip
+
+
+@given(at=st.integers(0, 4), said=st.integers(0, 6))
+@settings(max_examples=20, deadline=None)
+def test_what_is_said_again_after_a_kill_stays_to_the_byte(tmp_path_factory, at, said):
+    directory, told = write(tmp_path_factory.mktemp("j"), 4), []
+    before = (directory / METRICS).read_bytes()
+    with resumed(directory, at, told) as journal:
+        for step in range(at, at + said):
+            journal.event("evaluated", step=step)
+            journal.metrics(step, {**VALUES, "step": step, "time/step_s": 9.0})
+    after = (directory / METRICS).read_bytes()
+    assert (after[: len(before)], told) == (before, [])
+    assert [step for step, *_ in read_metrics(directory)] == list(range(max(4, at + said)))
+    assert [ts for *_, ts in read_metrics(directory)][4:] == [9001 + 2 * i for i in range(at + said - 4)]
+
+
+def test_what_comes_out_otherwise_the_second_time_is_told_and_replaces_the_rest(tmp_path):
+    told: list[str] = []
+    write(tmp_path, 4)
+    with resumed(tmp_path, 1, told) as journal:
+        for step in (1, 2):
+            journal.event("evaluated", step=step)
+            journal.metrics(step, {**VALUES, "step": step, "update/kl": step})
+        journal.finish("k", {})
+    assert told == ["metrics.jsonl:2: not what it was before", "events.jsonl:4: not what it was before"]
+    assert [values["update/kl"] for _, values, _ in read_metrics(tmp_path)] == [1e-17, 1, 2]
+    assert not read_lines(tmp_path / METRICS).damage
+
+
+def test_mending_cuts_before_the_damage_and_says_what_it_was(tmp_path):
+    path = write(tmp_path, 4) / METRICS
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"\n") + 20] ^= 1
+    path.write_bytes(raw)
+    assert mend(tmp_path) == ["metrics.jsonl:2: checksum does not match"]
+    assert [step for step, *_ in read_metrics(tmp_path)] == [0]
+    assert mend(tmp_path) == []

@@ -11,7 +11,7 @@ import pytest
 
 from harness.driver import feed
 from harness.driver.layout import ATTEMPTS, INFO, RunFolder
-from harness.journal import LineLog
+from harness.lines import LineLog
 
 
 class SlowTracker:

@@ -278,6 +278,28 @@ def test_a_trial_that_was_started_again_has_one_run_and_one_curve(folder):
     assert shown["demo"]["status"] == "FINISHED"
 
 
+def test_a_trial_that_goes_on_after_a_kill_keeps_its_run_and_its_points(folder):
+    [trial] = folder.trials.glob("gsspo*")
+    (trial / "result.json").unlink()  # as a kill leaves it: everything was said, nothing has ended
+    replay(folder.root)
+    once, ids = seen(folder), run_ids(folder)
+    assert once["gsspo_seed3"]["status"] == "KILLED"
+    run_one(trial, "tests.sweep.cheap_trials:learns")
+    replay(folder.root)
+    again = seen(folder)
+    assert run_ids(folder) == ids
+    for name, history in once["gsspo_seed3"]["metrics"].items():
+        if not name.startswith("system/"):  # these go on
+            assert again["gsspo_seed3"]["metrics"][name] == history
+    assert again["gsspo_seed3"]["status"] == "FINISHED"
+    assert len(again["gsspo_seed3"]["traces"]) == len(once["gsspo_seed3"]["traces"])
+
+
+def run_ids(folder: RunFolder) -> set[str]:
+    client = MlflowClient(f"sqlite:///{folder.root.parent / 'mlflow.db'}")
+    return {run.info.run_id for run in client.search_runs(["1"])}
+
+
 def test_a_trial_that_has_gone_leaves_mlflow_and_one_that_never_began_is_not_there(folder):
     replay(folder.root)
     [gone] = folder.trials.glob("gspo*")

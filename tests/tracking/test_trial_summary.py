@@ -10,7 +10,8 @@ import pytest
 
 from harness.driver.usage import measured, usage
 from harness.episodes import episode_path, write_episodes
-from harness.journal import SYSTEM, decode, read_lines
+from harness.journal import SYSTEM, decode
+from harness.lines import read_lines
 from harness.tracking import summary
 from harness.types import ParseFailure
 from tests.tracking.test_traces import answered, episode, malformed
