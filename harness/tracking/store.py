@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -29,13 +30,35 @@ def connect(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     from mlflow.tracking import MlflowClient
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    if uri.startswith("sqlite:///"):
+        _make_whole(Path(uri.removeprefix("sqlite:///")))
     return MlflowClient(uri)
+
+
+def _make_whole(path: Path) -> None:
+    """Make a database with its tables, if there is none, under a name of its own and then give it its name.
+
+    MLflow's migrations are dozens of transactions: a kill between two of them leaves what no later start can open.
+    """
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        engine = create_sqlalchemy_engine(f"sqlite:///{temporary}")
+        _initialize_tables(engine)
+        engine.dispose()
+        with contextlib.suppress(FileExistsError):  # another process was first
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def search_runs(client: Any, experiment: str, query: str) -> list[Any]:
