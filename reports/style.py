@@ -83,6 +83,12 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
     }
 
 
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Columns of a legend with long handles that fit a figure of `width` inches, at most four."""
+    longest = max((len(label) for label in labels), default=1)
+    return max(1, min(4, len(labels), int(width / (0.75 + 0.065 * longest))))
+
+
 @dataclass(frozen=True, slots=True)
 class Caption:
     """What a reader must know to judge a figure. `interval`, `test`, `correction` "" where there is none."""

@@ -15,6 +15,9 @@ from harness.driver.probe import ProbeError, estimate, evaluated, evaluation_cou
 from harness.driver.screen import say
 from harness.driver.watch import Figures, duration
 
+BY_SUITE = frozenset({"em", "em_sampled", "lenient", "f1"})
+"""Last words of the metrics that an evaluation gives for every suite too; others stand for all of its episodes."""
+
 
 def preview(
     console: Console,
@@ -73,17 +76,20 @@ def _design(console: Console, spec: SweepSpec) -> None:
     plan = spec.file.analysis
     assert plan is not None
     first = spec.cells[0][1].data
+    by_suite = plan.primary.metric.rsplit("/", 1)[-1] in BY_SUITE
+    suites, questions = len(first.eval_suites), first.eval_questions
     design = Design(
         seeds=len(spec.file.seeds),
-        tests=len(first.eval_suites),
-        questions=first.eval_questions,
+        tests=suites if by_suite else 1,
+        questions=questions if by_suite else suites * questions,
         alpha=plan.alpha,
         correction=plan.correction,
         margin=plan.margin,
     )
     treatment, baseline = plan.primary.contrast
     say(console, "")
-    say(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} on every suite")
+    where = "on every suite" if by_suite else "over all suites together"
+    say(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} {where}")
     found = assess(design)
     for sentence in found.sentences:
         say(console, sentence)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from analysis import correction, parsing, slips
 from analysis.compare import Comparison, compare, comparison_table
+from analysis.episodes import SAMPLED, Episodes
 from analysis.stats.results import DegenerateInput
 from analysis.verdict import Verdict, findings
 from reports.figures import failures, stability, survival
@@ -43,11 +44,10 @@ def parse_reliability(m: Material) -> Section:
     section.figure(lambda: failures.draw_rates(m.frames, parsing.rates(hops, ["arm", "hops"], level), "hops"))
     section.figure(lambda: failures.draw_rates(m.frames, parsing.rates(m.greedy, ["arm", "suite"], level), "suite"))
     section.figure(lambda: failures.draw_by_step(m.frames, parsing.rates(m.course, ["arm", "step"], level)))
-    wilson = "Last greedy evaluation; Wilson with the design effect of questions."
-    section.table("parse_rates", "Turns without a parse failure", parsing.rates(m.greedy, ["arm"], level), wilson)
-    section.table(
-        "parse_kinds", "Kinds of failure", parsing.kinds(m.greedy, ["arm"], level), f"Share of turns. {wilson}"
-    )
+    wilson = "Wilson with the design effect of questions."
+    last = f"Last greedy evaluation; {wilson}"
+    section.table("parse_rates", "Turns without a parse failure", parsing.rates(m.greedy, ["arm"], level), last)
+    section.table("parse_kinds", "Kinds of failure", parsing.kinds(m.greedy, ["arm"], level), f"Share of turns. {last}")
     rows = compare(parsing.seed_rates(m.greedy, "suite"), m.contrasts, m.plan)
     section.table(
         "parse_contrasts",
@@ -60,13 +60,28 @@ def parse_reliability(m: Material) -> Section:
         p_equivalence="drop",
     )
     section.text += _claims(rows, m, "the parse rate")
-    try:
-        em, odds = parsing.complexity(m.greedy, level)
-        for fit, what in ((em, "EM on failure share × hops"), (odds, "malformed episode on hops")):
-            section.text.append(fit_sentence(fit, what))
-    except DegenerateInput as reason:
-        section.say(str(reason))
+    _complexity(m.greedy, section, "", level)
+    sampled = m.everything.split(SAMPLED)
+    if not sampled.episodes.empty:
+        kept = sampled.of(sampled.episodes["hops"] >= 0)
+        drawn = f"Answers sampled in the last evaluation, where greedy ones have little room. {wilson}"
+        by_hops = parsing.rates(kept, ["arm", "hops"], level)
+        section.table("parse_rates_sampled", "Sampled turns without a parse failure, by hops", by_hops, drawn)
+        by_kind = parsing.kinds(sampled, ["arm"], level)
+        section.table("parse_kinds_sampled", "Kinds of failure, sampled", by_kind, f"Share of turns. {drawn}")
+        _complexity(sampled, section, " (sampled answers)", level)
     return section
+
+
+def _complexity(data: Episodes, section: Section, suffix: str, level: float) -> None:
+    """Whether malformed turns cost more on questions of more hops, and come more often there."""
+    try:
+        em, odds = parsing.complexity(data, level)
+    except DegenerateInput as reason:
+        section.say(f"{reason}{suffix}")
+        return
+    for fit, what in ((em, "EM on failure share × hops"), (odds, "malformed episode on hops")):
+        section.text.append(fit_sentence(fit, f"{what}{suffix}"))
 
 
 def _claims(rows: Sequence[Comparison], m: Material, what: str) -> list[str]:

@@ -18,8 +18,15 @@ def draw_intervals(frames: Frames, table: pd.DataFrame) -> Figure:
         raise DegenerateInput("no arm was scored on every suite")
     parts = [(m, table[table["measure"] == m]) for m in ("IQM", "P(improvement)") if (table["measure"] == m).any()]
     with house_style():
-        canvas = Canvas(figsize=(6.4, 0.9 + 0.28 * max(len(p) for _, p in parts) + 0.3), layout="constrained")
-        axes = canvas.subplots(1, len(parts), squeeze=False)[0]
+        sizes = [len(rows) for _, rows in parts]
+        longest = max(len(str(label)) for label in table["of"])
+        if longest <= 20:
+            canvas = Canvas(figsize=(6.4, 1.2 + 0.28 * max(sizes)), layout="constrained")
+            axes = canvas.subplots(1, len(parts), squeeze=False)[0]
+        else:  # names of several settings need the whole width
+            width = 3.0 + 0.065 * longest
+            canvas = Canvas(figsize=(width, 0.9 * len(parts) + 0.28 * sum(sizes)), layout="constrained")
+            axes = canvas.subplots(len(parts), 1, squeeze=False, height_ratios=sizes)[:, 0]
         for axis, (measure, rows) in zip(axes, parts, strict=True):
             for y, row in enumerate(rows.itertuples()):
                 if row.low != "":

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from analysis.frames import Frames
 from analysis.slips import STATES
 from analysis.stats.results import DegenerateInput
-from reports.style import INK, Caption, Figure, house_style, looks
+from reports.style import INK, Caption, Figure, house_style, legend_columns, looks
 
 
 def draw_rates(frames: Frames, table: pd.DataFrame, by: str) -> Figure:
@@ -38,7 +38,7 @@ def draw_rates(frames: Frames, table: pd.DataFrame, by: str) -> Figure:
         axis.set_ylim(max(0.0, math.floor(20 * bottom - 0.5) / 20), 1.005)
         axis.set_xlabel(by)
         axis.set_ylabel("turns well formed")
-        axis.legend(ncols=min(4, len(look)), loc="lower left")
+        axis.legend(ncols=legend_columns(list(look), canvas.get_size_inches()[0]), loc="lower left")
     cut = "" if axis.get_ylim()[0] == 0 else f"; the axis begins at {axis.get_ylim()[0]:.2f}"
     caption = Caption(
         f"Share of Think-Action turns without a parse failure, by {by}, last evaluation{cut}",

@@ -13,7 +13,7 @@ from analysis.frames import SHARE, Frames, is_share
 from analysis.stats.permutation import mean_interval
 from analysis.stats.results import DegenerateInput
 from analysis.summary import OVERALL
-from reports.style import Caption, Figure, house_style, looks
+from reports.style import Caption, Figure, house_style, legend_columns, looks
 
 METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}
 """What learning curves are drawn of, where it was logged."""
@@ -85,7 +85,8 @@ def draw(frames: Frames, metric: str = "eval/em", label: str = "Exact Match", le
             axis.set_xlabel("training step")
             axis.tick_params(labelbottom=True)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        canvas.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)), handlelength=3.5)
+        ncols = legend_columns(labels, canvas.get_size_inches()[0])
+        canvas.legend(handles, labels, loc="outside upper center", ncols=ncols, handlelength=3.5)
     caption = Caption(
         f"{label} during training: mean over seeds (thick), each seed (thin); step 0 is the start policy",
         n_seeds=frames.seed_text(),

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.frames import Frames
 from analysis.stats.permutation import mean_interval
 from analysis.stats.results import DegenerateInput
-from reports.style import Caption, Figure, house_style, looks
+from reports.style import Caption, Figure, house_style, legend_columns, looks
 
 TRACES = {
     "train/reward_std": "reward SD within groups",
@@ -71,7 +71,8 @@ def draw(frames: Frames, metrics: Mapping[str, str] = TRACES, level: float = 0.9
             axis.set_xlabel("training step")
             axis.tick_params(labelbottom=True)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        canvas.legend(handles, labels, loc="outside upper center", ncols=min(4, max(1, len(labels))), handlelength=3.5)
+        ncols = legend_columns(labels, canvas.get_size_inches()[0])
+        canvas.legend(handles, labels, loc="outside upper center", ncols=ncols, handlelength=3.5)
     caption = Caption(
         "Health of training, means over seeds; an axis whose values are all positive begins at 0",
         n_seeds=frames.seed_text(),

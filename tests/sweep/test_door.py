@@ -49,3 +49,10 @@ def test_overrides_and_options_mix_in_any_order(tmp_path):
     assert min(step, evaluation) > 0.1
     assert "warning: this design cannot reach α = 0.05; run 4 seeds an arm" in result.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_metric_that_no_suite_has_for_itself_is_one_test(tmp_path):
+    result = door("--dry-run", "ablations/parse_reliability.yaml", "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "over all suites together" in result.stdout
+    assert "Single suites" not in result.stdout
