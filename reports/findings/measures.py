@@ -11,12 +11,13 @@ import pandas as pd
 
 from analysis import convergence
 from analysis.compare import Comparison, compare, comparison_table, ends, number
+from analysis.frames import SHARE
 from analysis.outlook import outlook
 from analysis.plan import contrasts
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
-from analysis.stats.results import DegenerateInput
+from analysis.stats.results import DegenerateInput, Estimate
 from analysis.summary import OVERALL, final_step, seed_values, summarise
 from analysis.verdict import Verdict, digest, findings, judge
 from reports.published import published
@@ -140,10 +141,7 @@ def levels(study: Study, metrics: Sequence[str]) -> Measured:
                 continue
             values = seed_values(frames, metric, arm, final_step(frames, metric))
             estimate = mean_interval(values, study.plan.level)
-            text = "–" if estimate.value is None else f"{estimate.value:.3g}"
-            if estimate.interval is not None:
-                text += f" [{estimate.interval.low:.3g}, {estimate.interval.high:.3g}]"
-            row[metric] = text
+            row[metric] = _level(estimate, metric)
         rows.append(row)
     return Measured("Last step, mean over seeds with t interval", pd.DataFrame(rows))
 
@@ -161,9 +159,7 @@ def traces(study: Study, metrics: Sequence[str]) -> Measured:
                 row[metric] = "–"
                 continue
             estimate = mean_interval(found.groupby("seed")["value"].mean(), study.plan.level)
-            row[metric] = f"{estimate.value:.3g}"
-            if estimate.interval is not None:
-                row[metric] += f" [{estimate.interval.low:.3g}, {estimate.interval.high:.3g}]"
+            row[metric] = _level(estimate, metric)
         rows.append(row)
     return Measured("Training, mean over steps, then over seeds with t interval", pd.DataFrame(rows))
 
@@ -210,6 +206,18 @@ MEASURES: dict[str, Callable[..., Measured]] = {
     "table": table,
 }
 """By the names that claims.yaml uses."""
+
+
+SHARES = frozenset({"em", "f1", "lenient", "format_ok", "parse_ok_rate", "lazy", "clip_fraction", "recovered"})
+"""Last words of metrics that lie between 0 and 1, and so do the ends of their intervals."""
+
+
+def _level(estimate: Estimate, metric: str) -> str:
+    if estimate.value is None:
+        return "–"
+    found = ends(estimate, within=SHARE if metric.rsplit("/", 1)[-1] in SHARES else None)
+    interval = "" if found["low"] == "" else f" [{found['low']:.3g}, {found['high']:.3g}]"
+    return f"{estimate.value:.3g}{interval}"
 
 
 def _explored(study: Study, rows: Sequence[Comparison], heading: str, name: str) -> Measured:
