@@ -25,6 +25,7 @@ class Feeder:
         self._folder, self._uri, self._experiment, self._views = folder, uri, experiment, views
         self._tracker: Tracker | None = None
         self._seen: dict[Path, int] = {}
+        self._complete: set[Path] = set()  # not looked at again
         self._end: tuple[str, list[Path]] | None = None
         self._closing = threading.Event()
         self._progress = 0  # trials brought up to date so far
@@ -75,8 +76,11 @@ class Feeder:
             self.address = self._tracker.address
         for path in sorted(self._folder.trials.glob(f"*/{INFO}")):
             trial = path.parent
+            if trial in self._complete:
+                continue
             mark = stamp(trial)
             if self._seen.get(trial) != mark:
-                self._tracker.sync(trial)
+                if self._tracker.sync(trial):
+                    self._complete.add(trial)
                 self._seen[trial] = mark
                 self._progress += 1

@@ -147,7 +147,7 @@ def prepare_trial(folder: Path, spec: TrialSpec, code: str, labels: dict[str, st
     if attempts(folder):
         preregistration = read_info(folder).preregistration
     config = spec.config.model_dump(mode="json")
-    write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode())
+    write_atomically(folder / CONFIG, _dump(config).encode())
     info = {"key": spec.key, "name": spec.name, "axes": spec.axes, "labels": labels, "seed": spec.seed, "code": code}
     info |= {"preregistration": preregistration} if preregistration else {}
     write_atomically(folder / INFO, (json.dumps({**info, "config": config}, indent=1) + "\n").encode())
@@ -177,7 +177,7 @@ def changes(folder: RunFolder, spec: SweepSpec) -> list[str]:
 def write_manifest(folder: RunFolder, spec: SweepSpec) -> None:
     folder.trials.mkdir(parents=True, exist_ok=True)
     data = json.loads(json.dumps(spec.resolved()))
-    write_atomically(folder.manifest, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120).encode())
+    write_atomically(folder.manifest, _dump(data, width=120).encode())
 
 
 def supersede(folder: RunFolder, trials: list[TrialSpec]) -> int:
@@ -214,6 +214,13 @@ def locked(path: Path, patience_s: float = 0.0) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _dump(data: Any, width: int | None = None) -> str:
+    """YAML as `yaml.safe_dump` writes it, by libyaml where there is one: a sweep may hold a thousand configurations."""
+    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=True, width=width)
+    return text
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

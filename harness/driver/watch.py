@@ -51,8 +51,10 @@ class Watch:
         return [self._figures(spec, folder) for spec, folder in self._trials]
 
     def _figures(self, spec: TrialSpec, folder: Path) -> Figures:
-        mark = stamp(folder)
         known = self._seen.get(folder)
+        if known is not None and known[1].state is State.FINISHED:
+            return known[1]
+        mark = stamp(folder)
         if known is None or known[0] != mark:
             known = (mark, read_figures(spec, folder, self._since))
             self._seen[folder] = known

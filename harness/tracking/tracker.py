@@ -66,6 +66,10 @@ class Tracker:
         shown = view(self._parent, axes, self.manifest["base"]["data"]["eval_suites"])
         self._client.set_experiment_tag(self._experiment, VIEW + self._parent[:12], encode(shown))
         self._known: dict[tuple[str, int], str] = {}  # (trial key, origin of its journal) -> run id
+        self._earlier: dict[str, list[Any]] = {}  # trial key -> its runs of before; a search a trial would take longer
+        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
+            self._earlier.setdefault(run.data.tags.get("trial_key", ""), []).append(run)
+        self._asked: set[str] = set()  # trial keys that `_earlier` may no longer know everything about
         self._sent: dict[tuple[str, str], int] = {}  # (run id, file) -> journal lines written
         self._traced: dict[str, int] = {}  # run id -> journal lines whose episodes are written
         self._closed: set[str] = set()
@@ -75,25 +79,30 @@ class Tracker:
         """Path of the sweep's trials in MLflow's pages, with their axes and results as columns."""
         return f"/#/experiments/{self._experiment}/runs?viewStateShareKey={self._parent[:12]}"
 
-    def sync(self, trial: Path) -> None:
-        """Bring a trial's run up to its journal. Does nothing for a trial that has not begun."""
+    def sync(self, trial: Path) -> bool:
+        """Bring a trial's run up to its journal. Does nothing for a trial that has not begun.
+
+        True if the trial has finished: its run is complete and will not change.
+        """
         if not (trial / INFO).exists():
-            return
+            return False
         if not attempts(trial):
-            return
+            return False
         info, first = read_info(trial), origin(trial)
         result = read_result(trial)  # before the metrics: what it ends is then complete
         lines = [(r["step"], decode(r["values"]), r["ts"]) for r in read_lines(trial / METRICS).records]
         begun = min([first, *(ts for *_, ts in lines[:1])])  # lines that came out as before a failure kept their time
         run = self._find_trial(info, trial, first, begun)
         if run in self._closed:
-            return
+            return result is not None and result["status"] == "finished"
         self._log_new(run, METRICS, lines)
         measured = [(r["n"], decode(r["values"]), r["ts"]) for r in read_lines(trial / SYSTEM).records]
         self._log_new(run, SYSTEM, measured)
         self._trace_new(run, trial, info, first, lines)
         if result is not None and result["key"] == info.key:
             self._close(run, trial, result, lines)
+            return result["status"] == "finished"
+        return False
 
     def forget_others(self) -> None:
         """Delete the runs (recoverably) of trials that are no longer part of the sweep."""
@@ -138,7 +147,12 @@ class Tracker:
         known = self._known.get((info.key, attempt))
         if known is not None:
             return known
-        for run in self._search(f"tags.trial_key = '{info.key}' AND tags.`{PARENT}` = '{self._parent}'"):
+        if info.key in self._asked:
+            found = self._search(f"tags.trial_key = '{info.key}' AND tags.`{PARENT}` = '{self._parent}'")
+        else:
+            found = self._earlier.pop(info.key, [])
+        self._asked.add(info.key)  # what is made now may be there even if the store's answer never comes
+        for run in found:
             if run.data.tags.get("attempt") == str(attempt) and known is None:
                 known = str(run.info.run_id)
                 self._traced[known] = int(run.data.tags.get(TRACED, 0))

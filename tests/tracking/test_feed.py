@@ -26,10 +26,11 @@ class SlowTracker:
 
     def forget_others(self) -> None: ...
 
-    def sync(self, trial: Path) -> None:
+    def sync(self, trial: Path) -> bool:
         type(self).niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         time.sleep(60 if trial.name == "stuck" else 0.3)
         self.done.append(trial.name)
+        return False
 
     def finish(self, status: str, reports: list[Path]) -> None:
         self.done.append(status)
