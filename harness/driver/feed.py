@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 
 from harness.driver.layout import ATTEMPTS, INFO, RunFolder, stamp
 from harness.tracking import Tracker, TrialViews
 
 PERIOD_S = 2.0
+SHARE = 0.02
+"""Of one processor's time, which writing takes at most while trials run, up to this pause; what waits is written in
+larger, cheaper pieces."""
+LONGEST_WAIT_S = 10.0
 LONGEST_PAUSE_S = 60.0
 NOTHING_YET_S = 0.5
 NICENESS = 5
@@ -56,12 +61,13 @@ class Feeder:
         while not any(self._folder.trials.glob(f"*/{ATTEMPTS}")) and not self._closing.wait(NOTHING_YET_S):
             pass
         while True:
-            last = self._closing.is_set()
+            last, spent = self._closing.is_set(), time.thread_time()
             try:
                 self._write()
                 if last and self._end is not None and self._tracker is not None:
                     self._tracker.finish(*self._end)
-                self.trouble, pause = "", PERIOD_S
+                spent = time.thread_time() - spent
+                self.trouble, pause = "", min(max(PERIOD_S, spent / SHARE), LONGEST_WAIT_S)
             except Exception as error:  # whatever the store raises, trials and journals go on
                 self.trouble = " ".join(str(error).split())[:200] or type(error).__name__
                 pause = min(2 * pause, LONGEST_PAUSE_S)

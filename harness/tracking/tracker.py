@@ -196,14 +196,14 @@ class Tracker:
         if not self._traces_per_step or len(lines) <= done:
             return
         origin = traces.Origin(self._experiment, run, info.key, attempt, info.name, facts.arm(info), info.seed)
+        made: list[tuple[Any, list[Any]]] = []
         for step, _, ts in lines[done:]:
-            rows = []
             for path in sorted((trial / EPISODES).glob(episode_path(".", step, "*").name)):  # of every split
                 try:
-                    rows += traces.sample(path, self._traces_per_step)
+                    made += [traces.make(origin, row, ts) for row in traces.sample(path, self._traces_per_step)]
                 except (FileNotFoundError, pa.ArrowException):  # gone, or broken: whoever analyses it reports that
                     continue
-            traces.write(self.uri, origin, rows, ts)
+        traces.send(self.uri, self._experiment, made)
         self._client.set_tag(run, TRACED, len(lines))
         self._traced[run] = len(lines)
 

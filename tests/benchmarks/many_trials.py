@@ -107,8 +107,9 @@ def main() -> None:
     growth = (late - middle) / max(1e-9, middle - early)
     print(f"a trial: {found['wall'] / options.trials:.2f} s of wall time, {found['cpu'] / options.trials:.3f} s of the"
           f" driver's CPU; after the last trial {found['wall'] - late_wall:.0f} s")  # fmt: skip
-    print(f"driver, trials {options.trials // 10} to {options.trials * 55 // 100}: {middle - early:.1f} s of CPU"
-          f" ({middle_wall - early_wall:.0f} s wall); then {late - middle:.1f} s ({late_wall - middle_wall:.0f})")  # fmt: skip
+    first = f"{middle - early:.1f} s in {middle_wall - early_wall:.0f} s"
+    last = f"{late - middle:.1f} s in {late_wall - middle_wall:.0f} s"
+    print(f"the driver's CPU, from a tenth of the trials to 55 %: {first}; from there: {last}")
     print(f"{runs} runs in MLflow")
     print(f"many_trials: {options.trials} trials in {found['wall']:.0f} s, driver {found['cpu']:.0f} s of CPU,"
           f" later / earlier {growth:.2f}, peak memory {found['memory']:.0f} MB")  # fmt: skip
