@@ -348,3 +348,22 @@ def test_configurations_are_kept_whole_and_constants_can_be_searched(folder):
     kept = client.download_artifacts(run.info.run_id, "config.yaml")
     assert yaml.safe_load(Path(kept).read_text()) == yaml.safe_load((trial / "config.yaml").read_text())
     assert [r.info.run_name for r in client.search_runs(["1"], "tags.`c.reward.format_penalty` = '0.5'")] == ["demo"]
+
+
+def test_a_store_that_fails_while_a_run_is_made_has_one_run_of_the_trial_in_the_end(folder, monkeypatch):
+    uri = f"sqlite:///{folder.root.parent / 'mlflow.db'}"
+    tracker = Tracker(folder, uri, "demo")
+    trial = sorted(folder.trials.iterdir())[0]
+
+    def fails(*arguments: object, **named: object) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as during:
+        during.setattr(type(tracker._client), "log_inputs", fails)
+        with pytest.raises(ConnectionError):
+            tracker.sync(trial)
+    tracker.sync(trial)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    runs = client.search_runs([experiment], f"tags.trial_key = '{read_info(trial).key}'")
+    assert len(runs) == 1
