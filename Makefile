@@ -1,4 +1,4 @@
-# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
+# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, test-faults, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
 # `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
 # A study in full: `make study SWEEP=ablations/other.yaml`, `make results DIR=runs/studies/other`, `make findings`.
 # `make evaluate TARGET=runs/granularity ARGS="method=[agent,cot]"`; `make ask Q="Which country is Lagos in?"`.
@@ -18,7 +18,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 VLLM := .venv-vllm
 
-.PHONY: setup sweep study results findings evaluate ask report calibrate test lint ui pins clean setup-vllm test-vllm
+.PHONY: setup sweep study results findings evaluate ask report calibrate test test-faults lint ui pins clean setup-vllm test-vllm
 
 setup: $(STAMP)
 
@@ -52,6 +52,9 @@ calibrate: setup
 
 test: setup
 	$(RUN) -m pytest $(ARGS)
+
+test-faults: setup
+	$(RUN) -m tests.faults.battery $(ARGS)
 
 lint: setup
 	$(RUN) -m ruff check .
