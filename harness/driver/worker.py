@@ -16,7 +16,18 @@ from typing import Any, cast
 from harness.checkpoint import Checkpoint, Checkpoints, newest_checkpoint, remove_checkpoints
 from harness.config import code_version
 from harness.distributed.collective import ALONE, Collective
-from harness.driver.layout import ATTEMPTS, DIFFERS, OUTPUT, START, TrialInfo, attempts, locked, read_info
+from harness.driver.layout import (
+    ATTEMPTS,
+    DIFFERS,
+    OUTPUT,
+    START,
+    State,
+    TrialInfo,
+    attempts,
+    locked,
+    read_info,
+    state_of,
+)
 from harness.driver.several import Discard
 from harness.driver.usage import measured
 from harness.journal import EVENTS, METRICS, RESULT, Journal, mend, read_result
@@ -36,7 +47,9 @@ class TrialFailed(Exception):
 
 
 def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
-    """Run the trial of a folder, from its last checkpoint if it has one. `function` is `module:name`.
+    """Run the trial of a folder, unless it has finished, from its last checkpoint if it has one.
+
+    `function` is `module:name`.
 
     Raises TrialFailed with what the trial raised, in words. The first of several `workers` does this, the others
     `run_share`.
@@ -44,6 +57,8 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
     info = read_info(folder)
     clean = partial(redact, variables=variables_in(info.settings))
     with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT, clean), LineLog(folder / ATTEMPTS) as log:
+        if state_of(folder, info.key) is State.FINISHED:  # by a killed driver's worker, after this driver had looked
+            return
         checkpoint, begun = _go_back(folder, info.key, log)
         log.append({"event": START, "pid": os.getpid(), "code": code_version(), **begun})
         log.sync()

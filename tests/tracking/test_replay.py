@@ -176,6 +176,7 @@ def test_trained_policies_are_registered_once_on_request(folder):
     kept = client.download_artifacts(version.run_id, "policy/config.json")
     assert Path(kept).read_text() == '{"step": 2}'
     assert version.source.endswith("/policy")
+    Journal(trial).fail(read_info(trial).key, "an error")  # so that it is started again
     run_one(trial, "tests.sweep.cheap_trials:learns")
     replay(folder.root)
     [again] = client.search_model_versions("name = 'demo-gsspo'")  # the old run's version went with it
