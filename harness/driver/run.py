@@ -146,8 +146,8 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
             while not tune.wait(LOOK_S):
                 figures = watch.look()
                 screen.show(figures)
-                if not any(f.state is State.NEW for f in figures):
-                    _import_reports()  # now a slot is free, or will be: the end comes sooner
+                if any(f.attempt for f in figures):  # the first trials have begun: nobody waits for this now
+                    _import_reports()
                 if feeder.trouble and feeder.trouble != told:
                     screen.say(
                         f"MLflow cannot be written ({feeder.trouble}); the journals go on, MLflow catches up later"
@@ -183,7 +183,9 @@ def _short(error: BaseException) -> str:
 
 
 def _import_reports() -> None:
-    import reports.build  # noqa: F401 (and with it the analysis)
+    """What the end needs, as it is at the beginning: sources may be edited while a sweep runs."""
+    import reports.build
+    import reports.trial  # noqa: F401
 
 
 def _trial_views(trial: Path, out: Path) -> None:
