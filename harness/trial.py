@@ -82,10 +82,8 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
     running = RunningSignatures()
     final: dict[str, float] = {}
     first, asked_before = 0, 0
-    # weights that lie in parts on several workers are not kept: such a trial begins again
-    saved = sink.resume() if workers.size == 1 else None
+    saved = restore_training(sink.resume(), policy.model, optimizer, workers)
     if saved is not None:
-        restore_training(saved, policy.model, optimizer)
         clip, running = clip.restore(saved["clip"]), RunningSignatures.from_dict(saved["running"])
         first, asked_before = saved["step"] + 1, saved["questions"]
         engine.load_weights(policy.model)
@@ -145,9 +143,10 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
         if build.saves_at(config, step):
             sink.policy(step, partial(build.save_policy, config, unsharded(policy), step))
         sink.metrics(step, values)
-        if workers.size == 1 and build.checkpoints_at(config, step):
+        if build.checkpoints_at(config, step):
             asked_before = step * config.rollout.prompts_per_step
-            state = training_state(policy.model, optimizer) | {"clip": clip.state(), "running": running.to_dict()}
+            state = training_state(policy.model, optimizer, workers)
+            state |= {"clip": clip.state(), "running": running.to_dict()}
             sink.checkpoint(step, {**state, "step": step, "questions": asked_before})
     return final
 

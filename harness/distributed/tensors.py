@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 
@@ -15,6 +16,20 @@ def whole(tensor: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor
 
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def spread(full: Tensor | None, like: Tensor) -> Tensor:
+    """The first worker's `full` in parts as `like` lies, each worker its own (all must ask); undoes `whole`.
+
+    Other workers may give None. A `like` that is not sharded gets `full` as it is.
+    """
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if not isinstance(like, DTensor):
+        assert full is not None
+        return full
+    value = torch.empty(like.shape, device=like.device) if full is None else full
+    return distribute_tensor(value.to(like.device, like.dtype), like.device_mesh, like.placements)
 
 
 def whole_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

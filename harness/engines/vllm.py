@@ -18,7 +18,7 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,7 +71,8 @@ class VllmSettings:
 class VllmEngine:
     """See the module's first lines. Raises EngineError when vLLM is missing or its weights cannot be set.
 
-    Beside the protocol: `sleep` frees the accelerator between rollouts, `close` gives everything back.
+    Beside the protocol: `sleep` frees the accelerator between rollouts, `close` gives everything back. The workers of a
+    trial build their engines together, each its own; after that an engine waits for no other but in `load_weights`.
     """
 
     def __init__(self, model: nn.Module, settings: VllmSettings) -> None:
@@ -80,10 +81,12 @@ class VllmEngine:
         self._settings = settings
         self._asleep = False
         self._make_params: Any = vllm.SamplingParams
+        # in a process group that is there, a trainer's of several workers, vLLM makes groups of one of its own
+        joined = torch.distributed.is_initialized()
         with _process_state_kept():
             self._llm: Any = _build(vllm, model, settings)
         self._can_sleep = bool(self._llm.llm_engine.vllm_config.model_config.enable_sleep_mode)
-        self._finalizer = weakref.finalize(self, _shut_down, self._llm)
+        self._finalizer = weakref.finalize(self, _shut_down, self._llm, joined)
         self.load_weights(model)
 
     def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> list[Generation]:
@@ -281,8 +284,27 @@ def _process_state_kept() -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def _shut_down(llm: Any) -> None:
+def _shut_down(llm: Any, joined: bool) -> None:
     from vllm.distributed import cleanup_dist_env_and_memory
 
-    llm.llm_engine.engine_core.shutdown()
-    cleanup_dist_env_and_memory()
+    with _default_group_kept() if joined else nullcontext():
+        llm.llm_engine.engine_core.shutdown()
+        cleanup_dist_env_and_memory()
+
+
+@contextmanager
+def _default_group_kept() -> Iterator[None]:
+    """vLLM ends `torch.distributed` with itself, whoever began it: keep it from ending more than its own groups."""
+    import torch.distributed as dist
+
+    destroy = dist.destroy_process_group
+
+    def destroy_part(group: Any = None) -> None:
+        if group is not None and group is not dist.group.WORLD:
+            destroy(group)
+
+    dist.destroy_process_group = destroy_part
+    try:
+        yield
+    finally:
+        dist.destroy_process_group = destroy

@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster of two nodes (raylets of this machine), and one trial over two processes by Ray Train."""
+"""A sweep on a Ray cluster of two nodes (raylets of this machine)."""
 
 from __future__ import annotations
 
@@ -107,21 +107,6 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> No
         result = read_result(folder)
         assert result is not None
         assert result["final"]["eval/em"] == pytest.approx(expected)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_ray_train_runs_a_trial_on_two_workers_and_the_first_keeps_the_journal(tmp_path: Path) -> None:
-    driver = start(tmp_path, "together", "objective.preset=grpo", "seeds=1", "steps=0", "resources.workers=2")
-    printed, _ = driver.communicate(timeout=350)
-    assert driver.returncode == FINISHED, printed
-    [folder] = (tmp_path / "runs" / "demo" / "trials").iterdir()
-    assert [values for _, values, _ in read_metrics(folder)] == [
-        {"eval/em": pytest.approx(0.3), "train/reward_mean": 2.0}
-    ]
-    assert "worker 0 of 2" in (folder / "output.log").read_text()
-    assert "worker 1 of 2" in (folder / "output-1.log").read_text()
-    assert not (folder / ".train").exists()
 
 
 def test_trials_at_a_time_are_counted_node_by_node() -> None:

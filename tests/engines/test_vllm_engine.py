@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,7 @@ from harness.policy.load import LoraSettings, Policy, with_lora
 from harness.rollout import Environment, rollout
 from harness.types import Question, Trajectory
 from tests.engines.small_trials import small_trial
+from tests.engines.vllm_workers import ENGINE
 from tests.memory_sink import Memory
 
 if importlib.util.find_spec("vllm") is None:
@@ -286,6 +291,29 @@ def test_a_trial_of_two_steps_trains_on_it_and_starts_from_the_same_evaluation()
         assert 0 < values["sampler/logprob_gap"] < 1e-4
         assert values["update/grad_norm"] > 0
         assert all(math.isfinite(v) for v in values.values())
+
+
+def test_two_workers_with_an_engine_each_train_as_one_and_their_group_outlives_the_engines(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.engines.vllm_workers"]
+    processes = [
+        subprocess.Popen([*command, str(rank), "2", str(tmp_path)], cwd=Path(__file__).parents[2], env=environment)
+        for rank in range(2)
+    ]
+    alone = Memory()
+    try:
+        run_trial(small_trial(0, *ENGINE), alone)
+        assert [p.wait(timeout=200) for p in processes] == [0, 0]
+    finally:
+        for p in processes:
+            p.kill()
+    tokens = [[t.token_ids.tolist() for t in alone.played[step, "train"]] for step in (1, 2)]
+    for rank in range(2):
+        worker = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
+        assert worker["after"] == [0, 1]  # the group still gathers
+        assert worker["tokens"] == tokens
+        for mine, other in zip(worker["values"], alone.values, strict=True):
+            assert mine == pytest.approx(other, rel=1e-4, abs=5e-5)
 
 
 def test_an_engine_in_a_process_of_its_own_does_the_same(start: Policy) -> None:

@@ -9,10 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from harness.config import TrialConfig
-from harness.distributed.collective import ALONE, Collective
 from harness.journal import Journal
 from harness.types import ParsedTurn, ParseFailure, Question, Reward, StopReason, Trajectory, Turn
 
@@ -73,14 +71,6 @@ def on_a_node(config: TrialConfig, journal: Journal) -> dict[str, float]:
     Path(journal.directory, f"node-{ray.get_runtime_context().get_node_id()}").touch()
     time.sleep(3)
     return learns(config, journal)
-
-
-def together(config: TrialConfig, journal: Any, workers: Collective = ALONE) -> dict[str, float]:
-    """A trial of several workers: each gives its number; the sum is the answer."""
-    given = sum(workers.gather(workers.rank + 1))
-    journal.metrics(0, {"eval/em": 0.1 * given, "train/reward_mean": float(workers.size)})
-    print(f"worker {workers.rank} of {workers.size}, pid {os.getpid()}")
-    return {"eval/em": 0.1 * given}
 
 
 def blurts(config: TrialConfig, journal: Journal) -> dict[str, float]:
