@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
+from harness.policy.export import load_export
 from harness.policy.load import TINY_ASSETS, Policy
 from tests.policy.trained_policies import QUESTION, export, trained
+from tests.policy.trained_trials import lora_trial
 
 pytest.importorskip("vllm")
 
@@ -50,6 +53,38 @@ def test_vllm_loads_an_export_and_says_greedily_what_the_policy_says(tmp_path: P
     assert chances == pytest.approx(expected_chances, abs=1e-3)
     before, before_chances = greedy(trained(lora=False, by=0.0), prompt)
     assert said != before or chances != pytest.approx(before_chances, abs=1e-2)  # what was loaded was trained
+
+
+@pytest.mark.parametrize("form", ["merged", "adapter"])
+def test_vllm_loads_what_a_trial_itself_kept(tmp_path: Path, form: str) -> None:
+    from vllm import LLM, SamplingParams
+    from vllm.lora.request import LoRARequest
+
+    folder = lora_trial(tmp_path)
+    policy = load_export(folder, torch.float32)  # the merged model, by transformers
+    prompt = list(policy.chat.prompt("Operators: Search", QUESTION))
+    adapter = folder / "adapter"
+    base = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+    engine = LLM(
+        str(folder) if form == "merged" else base,
+        dtype="float32",
+        enforce_eager=True,
+        max_model_len=512,
+        enable_lora=form == "adapter",
+        max_lora_rank=8,
+    )
+    params = SamplingParams(temperature=0.0, max_tokens=TOKENS, logprobs=0, stop_token_ids=[policy.chat.end_of_turn])
+    request = LoRARequest("policy", 1, str(adapter)) if form == "adapter" else None
+    (out,) = engine.generate([{"prompt_token_ids": prompt}], params, lora_request=request)
+    said = list(out.outputs[0].token_ids)
+    chances = [entry[token].logprob for token, entry in zip(said, out.outputs[0].logprobs, strict=True)]
+    del engine, out
+    gc.collect()
+    expected, expected_chances = greedy(policy, prompt)
+    assert said == expected
+    assert chances == pytest.approx(expected_chances, abs=1e-3)
+    before, before_chances = greedy(trained(lora=False, by=0.0), prompt)
+    assert said != before or chances != pytest.approx(before_chances, abs=2e-3)
 
 
 @torch.no_grad()
