@@ -12,6 +12,7 @@ from harness.config import code_version
 from tests.faults.damage import check_damaged
 from tests.faults.disk import check_full_disk, check_full_store
 from tests.faults.kills import KINDS, kill_and_go_on, plan
+from tests.faults.servers import DELAY_S, check_outage, check_proxied, served
 from tests.faults.sweeps import Sweep, check_runs
 
 
@@ -42,6 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
             parts.append(f"{met} full disks")
         except PermissionError as error:
             parts.append(f"full disk not tried ({error})")
+        print(parts[-1], flush=True)
+        with served(home / "server") as server:
+            points = check_outage(home, server)
+            slow, full = check_proxied(home, server, DELAY_S, 0), check_proxied(home, server, 0.0, 507)
+        parts.append(
+            f"server killed and back: {points} points, none lost; slow and full: journal calls at most"
+            f" {1000 * slow:.0f} and {1000 * full:.0f} ms"
+        )
         print(parts[-1], flush=True)
         many = Sweep(home / "many", settings=["seeds=16"], slots=16)
         many.finish(600)

@@ -34,6 +34,7 @@ class Sweep:
     slots: int = 0
     uri: str | None = None
     step_s: float = 0.03
+    name: str = NAME
     code: str = field(default_factory=code_version)
 
     def start(self, writer: int = 0, limits: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
@@ -66,7 +67,7 @@ class Sweep:
 
     @property
     def root(self) -> Path:
-        return self.home / "runs" / NAME
+        return self.home / "runs" / self.name
 
     @property
     def store(self) -> str:
@@ -86,7 +87,7 @@ class Sweep:
 
     def runs(self) -> list[Any]:
         client = MlflowClient(self.store)
-        experiment = client.get_experiment_by_name(NAME)
+        experiment = client.get_experiment_by_name(self.name)
         return [] if experiment is None else list(
             client.search_runs([experiment.experiment_id], "tags.trial_key LIKE '%'", max_results=100)
         )  # fmt: skip
