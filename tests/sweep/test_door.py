@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from harness.config import load_sweep
+from harness.driver import preview
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,8 +56,9 @@ def test_overrides_and_options_mix_in_any_order(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_metric_that_no_suite_has_for_itself_is_one_test(tmp_path):
-    result = door("--dry-run", "ablations/parse_reliability.yaml", "--out", str(tmp_path))
-    assert result.returncode == 0, result.stderr
-    assert "over all suites together" in result.stdout
-    assert "Single suites" not in result.stdout
+def test_a_metric_that_no_suite_has_for_itself_is_one_test():
+    console = Console(record=True, file=io.StringIO(), width=200)
+    preview._design(console, load_sweep(ROOT / "ablations" / "parse_reliability.yaml"))
+    told = console.export_text()
+    assert "over all suites together" in told
+    assert "Single suites" not in told
