@@ -56,7 +56,10 @@ def draw(frames: Frames, metric: str = "eval/em", label: str = "Exact Match", le
     raw_top = float(frames.metrics.loc[mine, "value"].max())
     look = looks(list(frames.arms))
     with house_style():
-        canvas = Canvas(figsize=(3.4 * columns + 0.4, 2.4 * n_rows + 0.5), layout="constrained")
+        width = 3.4 * columns + 0.4
+        ncols = legend_columns(list(look), width)
+        height = 2.4 * n_rows + 0.5 + 0.17 * (math.ceil(len(look) / ncols) - 1)
+        canvas = Canvas(figsize=(width, height), layout="constrained")
         axes = canvas.subplots(n_rows, columns, sharex=True, sharey=True, squeeze=False)
         for axis in axes.flat[len(suites) :]:
             axis.set_visible(False)
@@ -85,7 +88,6 @@ def draw(frames: Frames, metric: str = "eval/em", label: str = "Exact Match", le
             axis.set_xlabel("training step")
             axis.tick_params(labelbottom=True)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        ncols = legend_columns(labels, canvas.get_size_inches()[0])
         canvas.legend(handles, labels, loc="outside upper center", ncols=ncols, handlelength=3.5)
     caption = Caption(
         f"{label} during training: mean over seeds (thick), each seed (thin); step 0 is the start policy",
