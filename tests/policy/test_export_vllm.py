@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.engines.vllm import hide_llvmlite_from_the_scan
 from harness.policy.export import load_export
 from harness.policy.load import TINY_ASSETS, Policy
 from tests.policy.trained_policies import QUESTION, export, trained
@@ -61,6 +62,7 @@ def test_vllm_loads_what_a_trial_itself_kept(tmp_path: Path, form: str) -> None:
     from vllm.lora.request import LoRARequest
 
     folder = lora_trial(tmp_path)
+    hide_llvmlite_from_the_scan()  # the trial's search has imported it
     policy = load_export(folder, torch.float32)  # the merged model, by transformers
     prompt = list(policy.chat.prompt("Operators: Search", QUESTION))
     adapter = folder / "adapter"
