@@ -101,6 +101,12 @@ def episode_path(directory: str | Path, step: int, split: str) -> Path:
     return Path(directory) / f"step-{step:06d}-{split}.parquet"
 
 
+def episode_files(directory: str | Path, step: int) -> list[tuple[Path, str]]:
+    """The files of a step with their splits, in order of those."""
+    found = sorted(Path(directory).glob(episode_path(".", step, "*").name))
+    return [(path, path.stem.split("-", 2)[2]) for path in found]
+
+
 def write_episodes(
     directory: str | Path,
     step: int,

@@ -20,7 +20,7 @@ from harness.driver.layout import TrialInfo, read_info
 from harness.episodes import read_episodes
 from harness.journal import EPISODES, METRICS, decode
 from harness.lines import read_lines
-from harness.tracking.sampling import choose, troubles
+from harness.tracking.sampling import evenly, troubles
 from reports.gallery import Specimen, to_html
 from reports.style import house_style, looks
 
@@ -86,7 +86,7 @@ def episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
             for kind in trouble:
                 found.setdefault((split, kind), Specimen(kind.replace("_", " "), arm, info.seed, step, split, row))
         if split == "eval" and not last:
-            for i in choose([[] for _ in rows], LAST_EVALUATION):
+            for i in evenly(range(len(rows)), LAST_EVALUATION):
                 last.append(Specimen("last evaluation", arm, info.seed, step, split, rows[i]))
     troubled = {id(s.row): s for s in found.values()}  # an episode with two kinds of trouble is shown once
     return [*troubled.values(), *(s for s in last if id(s.row) not in troubled)]

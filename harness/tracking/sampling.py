@@ -1,4 +1,7 @@
-"""Which episodes of a file become traces: one of every kind of trouble, and a few more. All are in Parquet besides."""
+"""Which episodes become traces: some of every step, and every kind of trouble now and then. Parquet has them all.
+
+A trace costs MLflow's database 15 ms, so what goes wrong in the same way at every step is shown once in a while.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,45 @@ def troubles(row: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(kinds))
 
 
-def choose(kinds: Sequence[Sequence[str]], others: int) -> list[int]:
-    """Positions to show, ascending: the first episode of every kind, and `others` spread evenly over the rest.
+AGAIN_AFTER = 10
+"""Steps after which a kind of trouble that was shown is shown again."""
 
-    `kinds[i]` are the troubles of episode i. The choice depends on nothing else, so it is the same at every replay.
+
+class Sampler:
+    """Chooses among a trial's episodes, file after file in the order of their steps.
+
+    The first episode of every kind of trouble that the split has not shown in the present AGAIN_AFTER steps (0 to 9,
+    10 to 19, …), and `others` spread evenly over the rest. The choice depends on the episodes from the first of these
+    steps on and on nothing else, so it is the same at every replay.
     """
-    first: dict[str, int] = {}
-    for i, found in enumerate(kinds):
-        for kind in found:
-            first.setdefault(kind, i)
-    chosen = set(first.values())
-    rest = [i for i in range(len(kinds)) if i not in chosen]
-    n = min(others, len(rest))
-    return sorted(chosen | {rest[k * len(rest) // n] for k in range(n)})
+
+    def __init__(self, others: int) -> None:
+        self._others = others
+        self._shown: dict[str, tuple[int, set[str]]] = {}  # split -> (which steps, kinds shown in them)
+
+    def choose(self, step: int, split: str, kinds: Sequence[Sequence[str]]) -> list[int]:
+        """Positions to show, ascending; `kinds[i]` are the troubles of episode i."""
+        period = step // AGAIN_AFTER
+        shown = self._shown.get(split)
+        if shown is None or shown[0] != period:
+            shown = self._shown[split] = (period, set())
+        first: dict[str, int] = {}
+        for i, found in enumerate(kinds):
+            for kind in found:
+                if kind not in shown[1]:
+                    first.setdefault(kind, i)
+        shown[1].update(first)
+        chosen = set(first.values())
+        rest = [i for i in range(len(kinds)) if i not in chosen]
+        return sorted(chosen | set(evenly(rest, self._others)))
+
+
+def evenly(positions: Sequence[int], n: int) -> list[int]:
+    """At most `n` of the positions, spread evenly over them."""
+    n = min(n, len(positions))
+    return [positions[k * len(positions) // n] for k in range(n)]
+
+
+def starts_anew(step: int) -> int:
+    """The first of the steps that the choice at `step` depends on."""
+    return step - step % AGAIN_AFTER

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from harness.config import digest
-from harness.tracking.sampling import choose, troubles
+from harness.tracking.sampling import Sampler, troubles
 
 PREVIEW_CHARS = 1000
 AT_ONCE = 40
@@ -38,11 +38,11 @@ class Origin:
     seed: int
 
 
-def sample(path: Path, others: int) -> list[dict[str, Any]]:
-    """The rows of an episode file that are to be traces (see `sampling.choose`). Raises OSError, ArrowInvalid."""
+def sample(path: Path, step: int, split: str, sampler: Sampler) -> list[dict[str, Any]]:
+    """The rows of an episode file that are to be traces. Raises OSError, ArrowInvalid."""
     table = pq.ParquetFile(path).read()
     marks = table.select(["failures", "stop", "turns"]).to_pylist()
-    rows: list[dict[str, Any]] = table.take(choose([troubles(row) for row in marks], others)).to_pylist()
+    rows: list[dict[str, Any]] = table.take(sampler.choose(step, split, [troubles(row) for row in marks])).to_pylist()
     return rows
 
 

@@ -19,11 +19,12 @@ import yaml
 
 from harness.config import digest, short_names
 from harness.driver.layout import ATTEMPTS, CONFIG, INFO, OUTPUT, RunFolder, TrialInfo, attempts, origin, read_info
-from harness.episodes import episode_path
+from harness.episodes import episode_files
 from harness.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_result
 from harness.lines import read_lines
 from harness.tracking import facts, summary, traces
 from harness.tracking.registry import register
+from harness.tracking.sampling import Sampler, starts_anew
 from harness.tracking.store import (
     PARAM_CHARS,
     PARENT,
@@ -72,6 +73,7 @@ class Tracker:
         self._asked: set[str] = set()  # trial keys that `_earlier` may no longer know everything about
         self._sent: dict[tuple[str, str], int] = {}  # (run id, file) -> journal lines written
         self._traced: dict[str, int] = {}  # run id -> journal lines whose episodes are written
+        self._samplers: dict[str, Sampler] = {}  # run id -> what chose the traces of those
         self._closed: set[str] = set()
 
     @property
@@ -196,16 +198,22 @@ class Tracker:
         if not self._traces_per_step or len(lines) <= done:
             return
         origin = traces.Origin(self._experiment, run, info.key, attempt, info.name, facts.arm(info), info.seed)
+        sampler = self._samplers.pop(run, None)  # put back when what it chose is written
+        first = done
+        if sampler is None:  # it has to know what was shown before
+            sampler, anew = Sampler(self._traces_per_step), starts_anew(lines[done][0])
+            first = next(i for i, (step, *_) in enumerate(lines) if step >= anew)
         made: list[tuple[Any, list[Any]]] = []
-        for step, _, ts in lines[done:]:
-            for path in sorted((trial / EPISODES).glob(episode_path(".", step, "*").name)):  # of every split
+        for number, (step, _, ts) in enumerate(lines[first:], first):
+            for path, split in episode_files(trial / EPISODES, step):
                 try:
-                    made += [traces.make(origin, row, ts) for row in traces.sample(path, self._traces_per_step)]
+                    rows = traces.sample(path, step, split, sampler)
                 except (FileNotFoundError, pa.ArrowException):  # gone, or broken: whoever analyses it reports that
                     continue
+                made += [traces.make(origin, row, ts) for row in rows if number >= done]
         traces.send(self.uri, self._experiment, made)
         self._client.set_tag(run, TRACED, len(lines))
-        self._traced[run] = len(lines)
+        self._traced[run], self._samplers[run] = len(lines), sampler
 
     def _close(self, run: str, trial: Path, result: dict[str, Any], lines: list[summary.Line]) -> None:
         ts = result["ts"]

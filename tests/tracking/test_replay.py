@@ -9,6 +9,7 @@ import math
 import shutil
 import zlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from harness.episodes import episode_path, write_episodes
 from harness.journal import METRICS, POLICIES, Journal, read_metrics
 from harness.tracking import Tracker, replay
 from harness.tracking.__main__ import main
+from harness.types import StopReason
 from tests.sweep.cheap_trials import episode
 
 SWEEP = """\
@@ -137,6 +139,26 @@ def test_faulted_evaluations_are_traced_too_and_a_broken_file_is_passed_over(fol
     replay(folder.root)
     steps = [dict(mark[1:10])["step"] for mark in seen(folder)["gsspo_seed3"]["traces"]]
     assert steps == ["0", "0", "2"]
+
+
+def test_whoever_goes_on_writing_traces_chooses_as_one_who_never_stopped(folder):
+    [trial] = folder.trials.glob("gsspo*")
+    one = episode("world_single", 0)
+    stops = [StopReason.TURN_BUDGET, StopReason.TOKEN_BUDGET, StopReason.TURN_BUDGET]
+    played = [replace(one, stop=s, question=replace(one.question, id=f"q{n}")) for n, s in enumerate(stops)]
+    for step in (0, 1, 2):
+        write_episodes(trial / "episodes", step, "train", played)
+    other = RunFolder(folder.root.parents[1] / "other" / "demo")
+    shutil.copytree(folder.root.parent, other.root.parent)
+    replay(folder.root)
+    whole = seen(folder)["gsspo_seed3"]["traces"]
+    assert len([mark for mark in whole if dict(mark[1:10])["split"] == "train"]) == 2 + 3  # kinds once
+    [trial] = other.trials.glob("gsspo*")
+    journal = (trial / METRICS).read_text().splitlines(keepends=True)
+    for length in (1, 2, 3):
+        (trial / METRICS).write_text("".join(journal[:length]))
+        replay(other.root)  # a new tracker each time
+    assert seen(other)["gsspo_seed3"]["traces"] == whole
 
 
 def test_a_picture_that_cannot_be_drawn_is_told_and_keeps_nothing_back(folder):

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from harness.episodes import read_episodes, write_episodes
 from harness.tracking import traces
-from harness.tracking.sampling import choose, troubles
+from harness.tracking.sampling import Sampler, starts_anew, troubles
 from harness.tracking.store import delete_run
 from harness.types import (
     Action,
@@ -229,12 +229,37 @@ def test_the_traces_of_a_deleted_run_go_with_it(place, tmp_path):
     others=st.integers(0, 6),
 )
 def test_the_sample_shows_every_kind_and_no_more_than_it_must(kinds, others):
-    chosen = choose(kinds, others)
+    chosen = Sampler(others).choose(0, "train", kinds)
     shown = {kind for i in chosen for kind in kinds[i]}
     every = {kind for found in kinds for kind in found}
     assert shown == every
     assert chosen == sorted(set(chosen))
     assert min(len(kinds), others) <= len(chosen) <= len(every) + others
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 60), st.sampled_from(["train", "eval"]), st.lists(st.lists(st.sampled_from("abc")), max_size=8)
+    ),
+    max_size=30,
+)
+
+
+@given(files=STEPS, others=st.integers(0, 2))
+def test_a_kind_is_shown_again_after_ten_steps_and_whoever_begins_there_chooses_alike(files, others):
+    files.sort(key=lambda file: file[0])
+    sampler, shown, chosen = Sampler(others), {}, []
+    for step, split, kinds in files:
+        chosen.append(sampler.choose(step, split, kinds))
+        found = {kind for i in chosen[-1] for kind in kinds[i]}
+        for kind in {kind for some in kinds for kind in some}:  # shown now or before, in the same ten steps
+            assert kind in found or shown[split, kind] // 10 == step // 10
+        shown |= {(split, kind): step for kind in found}
+        assert min(len(kinds), others) <= len(chosen[-1])
+    for first, (step, *_) in enumerate(files):
+        if step == starts_anew(step) and (not first or files[first - 1][0] < step):
+            late = Sampler(others)
+            assert [late.choose(*file) for file in files[first:]] == chosen[first:]
 
 
 def test_every_sort_of_trouble_has_a_name(tmp_path):
@@ -249,4 +274,4 @@ def test_every_sort_of_trouble_has_a_name(tmp_path):
 
 def test_a_sample_reads_only_what_it_shows(tmp_path):
     path = write_episodes(tmp_path, 1, "eval", [episode([answered()], number=i) for i in range(10)] + [FAULTED])
-    assert [row["question_id"] for row in traces.sample(path, 2)] == ["q0", "q5", "q0"]
+    assert [row["question_id"] for row in traces.sample(path, 1, "eval", Sampler(2))] == ["q0", "q5", "q0"]
