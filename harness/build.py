@@ -279,6 +279,7 @@ def start_policy(config: TrialConfig, base: Policy, environment: Environment, da
             "policy": c.model_dump(mode="json"),
             "data": config.data.model_dump(mode="json", include={"source", "path", "train_suites"}),
             "environment": prompted,
+            "autocast": config.update.autocast,
             "code": code_version(),
         }
         start = warm_start(
@@ -289,6 +290,7 @@ def start_policy(config: TrialConfig, base: Policy, environment: Environment, da
             episodes=c.warm_start_episodes,
             learning_rate=c.warm_start_lr,
             lora=lora,
+            tokens_per_update=c.warm_start_tokens,
             tokens_per_microbatch=config.update.tokens_per_microbatch,
             autocast=config.update.autocast,
             cache=cache_folder(),

@@ -72,6 +72,8 @@ class Policy(Section):
     """imitation: supervised steps on scripted episodes before RL begins."""
     warm_start_episodes: Annotated[int, Field(ge=0)]
     warm_start_lr: Positive
+    warm_start_tokens: Count
+    """Of an update: about so many tokens of scripted episodes."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import shlex
 import signal
 import sys
 import threading
@@ -35,7 +36,7 @@ from harness.journal import Journal
 from harness.tracking import default_uri
 
 TRIAL = "harness.trial:run_trial"
-OUT = Path("runs")
+OUT, REPORTS = Path("runs"), Path("reports")
 LOOK_S = 1.0
 FINISHED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
@@ -46,7 +47,7 @@ class Options:
     """How to run a sweep. `trial` is the function to run, `module:name`."""
 
     out: Path = OUT
-    reports: Path = Path("reports")
+    reports: Path = REPORTS
     dry_run: bool = False
     only: str | None = None
     limit: int | None = None
@@ -240,7 +241,6 @@ def _end(
     changed = [t.name for t, path in chosen if ran_other_code(path)]
     if changed:
         say(console, f"the code was changed while the sweep ran; not of one version: {', '.join(changed)}")
-    again = _command(spec, options)
     uri, _ = _store(spec, options)
     folder = options.out / spec.name
     if trouble:
@@ -251,10 +251,10 @@ def _end(
     else:
         say(console, f"MLflow: {uri}{feeder.address}")
     if interrupted:
-        say(console, f"stopped; finished trials are kept. To go on: {again}")
+        say(console, f"stopped; finished trials are kept. To go on: {_command(spec, options, options.only)}")
         return INTERRUPTED
     if not complete:
-        say(console, f"to run the rest: {again}")
+        say(console, f"to run the rest: {_command(spec, options)}")
     return FAILED if failed or not all(f.state is State.FINISHED for f in figures) else FINISHED
 
 
@@ -271,13 +271,14 @@ def _store(spec: SweepSpec, options: Options) -> tuple[str, str]:
     return tracking.uri or default_uri(options.out), tracking.experiment or spec.name
 
 
-def _command(spec: SweepSpec, options: Options) -> str:
-    parts = [_python(), "-m", "harness.sweep", str(spec.path), *(f"'{o}'" if " " in o else o for o in spec.overrides)]
-    if options.out != OUT:
-        parts += ["--out", str(options.out)]
-    if options.address:
-        parts += ["--address", options.address]
-    return " ".join(parts)
+def _command(spec: SweepSpec, options: Options, only: str | None = None) -> str:
+    """What to type to go on with these trials (default: all of the sweep)."""
+    parts = [_python(), "-m", "harness.sweep", str(spec.path), *spec.overrides]
+    parts += ["--only", only] if only else []
+    parts += ["--out", str(options.out)] if options.out != OUT else []
+    parts += ["--reports", str(options.reports)] if options.reports != REPORTS else []
+    parts += ["--address", options.address] if options.address else []
+    return shlex.join(parts)
 
 
 def _python() -> str:

@@ -172,7 +172,7 @@ def _with_weights(tree: Node, found: _Found, at: Location) -> Node:
     """The tree with a policy section that says where the weights are, instead of how they came about."""
     plain = Policy(
         kind="hub", path=str(found.folder or found.hub), init="start", dtype="float32", lora=None, warm_start="none",
-        warm_start_episodes=0, warm_start_lr=1e-3,
+        warm_start_episodes=0, warm_start_lr=1e-3, warm_start_tokens=1,
     ).model_dump(exclude={"dtype"})  # fmt: skip
     section = {name: Node(value, at) for name, value in plain.items()}
     return merge(tree, Node({"policy": Node(section, at)}, at))

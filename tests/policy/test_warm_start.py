@@ -49,11 +49,16 @@ def nll(policy: Policy) -> float:
     return -float(torch.cat(logps).mean())
 
 
-def warm(policy: Policy, cache: Path, lora: LoraSettings | None) -> Policy:
+def warm(policy: Policy, cache: Path, lora: LoraSettings | None, microbatch: int = 1000) -> Policy:
     return module.warm_start(
         policy, environment(policy), QUESTIONS, TITLES, episodes=40, learning_rate=1e-3, lora=lora,
-        tokens_per_microbatch=1000, autocast=False, cache=cache, key="k",
+        tokens_per_update=1000, tokens_per_microbatch=microbatch, autocast=False, cache=cache, key="k",
     )  # fmt: skip
+
+
+def test_what_is_learnt_does_not_depend_on_how_much_fits_into_memory(tmp_path: Path) -> None:
+    whole, halves = (nll(warm(tiny(), tmp_path / str(n), None, n)) for n in (1000, 300))
+    assert halves == pytest.approx(whole, abs=1e-3)
 
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(8, 16.0)])
