@@ -204,7 +204,10 @@ from harness.driver import run
 from tests.sweep.conftest import Runner
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background is told to ignore Ctrl-C
 run.code_version = lambda: sys.argv[3]  # so that editing a file while the test runs does not disturb it
-sys.exit(Runner(Path(sys.argv[1]))(sys.argv[2], "objective.preset=grpo"))
+runner = Runner(Path(sys.argv[1]))
+status = runner(sys.argv[2], "objective.preset=grpo", only="grpo*")
+Path(sys.argv[1], "printed.txt").write_text(runner.printed)
+sys.exit(status)
 """
 
 
@@ -231,6 +234,10 @@ def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
     os.killpg(driver.pid, number) if number == signal.SIGINT else driver.kill()
     assert driver.wait(timeout=120) == (INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
     assert states(runner) == {"grpo_seed0": "finished", "grpo_seed1": "running"}
+    if number == signal.SIGINT:
+        printed = (runner.home / "printed.txt").read_text()
+        again = f"demo.yaml objective.preset=grpo --only 'grpo*' --out {runner.home / 'runs'} --reports {runner.home}"
+        assert f"{again}/reports\n" in printed
     assert runner("learns", "objective.preset=grpo") == FINISHED
     assert "1 trials to run, 1 finished before" in runner.printed
     runs = trial_runs(runner.store)
