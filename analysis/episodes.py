@@ -25,13 +25,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.frames import Frames
+from harness import metrics
 from harness.journal import EPISODES
 from harness.types import ParseFailure
 
-GREEDY, SAMPLED, TRAIN = "eval", "eval_sampled", "train"
-FAULTED, TWIN = "eval_fault", "eval_twin"
+GREEDY, SAMPLED, TRAIN = metrics.EVAL, metrics.SAMPLED, "train"
+FAULTED, TWIN = metrics.FAULTED, metrics.TWIN
 """The same questions and sampling seeds with injected faults, and without. Without a twin split, GREEDY is the twin."""
-PROMPT = "eval_prompt_"
+PROMPT = metrics.PROMPTED
 """Prefix of splits evaluated under a prompt perturbation, e.g. eval_prompt_terse."""
 
 FAILURES = tuple(f.value for f in ParseFailure)

@@ -26,6 +26,7 @@ from harness.engines.base import Engine
 from harness.engines.builtin import BuiltinEngine
 from harness.faults import FaultInjector, FaultPlan
 from harness.interfaces import INTERFACES, ActionInterface, CodeInterface, Limits
+from harness.metrics import FAULTED, PROMPTED
 from harness.objectives.clip import Clip, FixedClip, MatchedClip
 from harness.operators import SearchSettings, Style, Toolbox
 from harness.operators.backends.simulated import SimulatedLLM, SimulatedRates
@@ -195,9 +196,9 @@ def evaluation_variants(config: TrialConfig, standard: Environment, data: TrialD
     variants: dict[str, Environment] = {}
     faults = config.environment.faults
     if faults is not None and faults.eval_rate > 0:
-        variants["eval_fault"] = _with_faults(config, standard, data, faults, faults.eval_rate, VARIANT_SEED)
+        variants[FAULTED] = _with_faults(config, standard, data, faults, faults.eval_rate, VARIANT_SEED)
     for name in config.environment.perturbations.eval:
-        variants[f"eval_prompt_{split_of(name)}"] = _perturbed(config, standard, parts_of(name), VARIANT_SEED)
+        variants[PROMPTED + split_of(name)] = _perturbed(config, standard, parts_of(name), VARIANT_SEED)
     return variants
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from harness.detection import Response, read_faults
 from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine
+from harness.metrics import FAULTED, TWIN
 from harness.rollout import Environment, rollout
 from harness.signatures import episode_metrics
 from harness.types import Question, Trajectory
@@ -65,9 +66,6 @@ class Variants:
 
     metrics: dict[str, float]
     episodes: dict[str, tuple[Trajectory, ...]]
-
-
-FAULTED, TWIN = "eval_fault", "eval_twin"
 
 
 def evaluate_all(

@@ -10,6 +10,7 @@ from harness import start, trial
 from harness.config import TrialConfig, load_trial
 from harness.episodes import read_episodes
 from harness.journal import EPISODES, Journal, content
+from harness.metrics import FAULTED, evaluated
 from harness.start import played_once, start_key
 
 SMALL = (
@@ -31,6 +32,17 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(*overrides: str, seed: int = 0) -> TrialConfig:
     return load_trial("tiny", [*SMALL, *overrides], seed)
+
+
+def test_evaluations_yield_the_metrics_that_may_be_registered_and_no_others(tmp_path, forgotten):
+    struck = "environment.faults={kinds: [wrong_passage], positions: null, train_rate: 0.0, eval_rate: 1.0}"
+    settings = config(struck, "steps=0", "data.eval_samples=1")
+    with Journal(tmp_path) as journal:
+        final = trial.run_trial(settings, journal)
+    measured = {name for name in final if name.startswith("eval")}
+    assert measured <= set(evaluated(settings))
+    # what is left are answers to faults, where no episode met any
+    assert {name.partition("/")[0] for name in set(evaluated(settings)) - measured} <= {FAULTED}
 
 
 def rows(folder: Path) -> dict[str, list]:

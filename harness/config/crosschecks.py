@@ -75,6 +75,22 @@ def contrast_is_swept(root: Node, axes: Axes, narrowed: set[str]) -> list[Proble
     return problems
 
 
+def metric_is_measured(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:
+    """Every trial evaluates what the analysis is of; metrics of training (train/reward_mean) are not checked."""
+    from harness.metrics import evaluated
+
+    node = find(root, "analysis.primary.metric")
+    if node is None or not str(node.value).startswith("eval"):
+        return []
+    for axes, config in cells:
+        names = evaluated(config)
+        if node.value not in names:
+            hint = did_you_mean(node.value, names)
+            where = f" of the trial {axes}" if axes else ""
+            return [Problem(node.at, f"no evaluation{where} yields {node.value!r}", hint)]
+    return []
+
+
 def cells_differ(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:
     """There is at least one cell, and no two resolve to the same configuration."""
     at = locate(root, ("parameters",), key=True)

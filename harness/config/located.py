@@ -126,6 +126,7 @@ class _Reader:
     def __init__(self, source: Source, column_offset: int) -> None:
         self.source, self.offset = source, column_offset
         self.problems: list[Problem] = []
+        self.duplicates: list[Problem] = []
         self.count = 0
 
     def at(self, mark: Any) -> Location:
@@ -169,16 +170,20 @@ class _Reader:
             child = replace(self.convert(value, above), key_at=self.at(key.start_mark))
             if key.value in entries:
                 first = entries[key.value].key_at
-                self.complain(key.start_mark, f"duplicate key {key.value!r}", f"first given at {first}")
+                problem = Problem(self.at(key.start_mark), f"duplicate key {key.value!r}", f"first given at {first}")
+                self.duplicates.append(problem)
                 continue
             entries[key.value] = child
         return entries
 
 
-def read_text(source: Source, *, column_offset: int = 0, text: str | None = None) -> Node:
+def read_text(
+    source: Source, *, column_offset: int = 0, text: str | None = None, duplicates: list[Problem] | None = None
+) -> Node:
     """Parse YAML. `text` defaults to the source's; with an offset it is a part of the source's first line.
 
-    Raises ConfigError with everything that is wrong.
+    Raises ConfigError with everything that is wrong. With `duplicates`, keys that are given twice are told there, for
+    the caller to raise with what else it finds; the first is the one that is read.
     """
     content = source.text if text is None else text
     reader = _Reader(source, column_offset)
@@ -195,13 +200,15 @@ def read_text(source: Source, *, column_offset: int = 0, text: str | None = None
     except yaml.YAMLError as error:
         raise ConfigError([_unreadable_character(error, content, source)]) from None
     tree = Node({}, reader.at(None)) if root is None else reader.convert(root)
-    if reader.problems:
-        raise ConfigError(reader.problems)
+    if reader.problems or (reader.duplicates and duplicates is None):
+        raise ConfigError(reader.problems + reader.duplicates)
+    if duplicates is not None:
+        duplicates += reader.duplicates
     return tree
 
 
-def read_file(path: Path, name: str | None = None) -> Node:
-    """Parse a YAML file. Raises ConfigError, also when the file cannot be read."""
+def read_file(path: Path, name: str | None = None, duplicates: list[Problem] | None = None) -> Node:
+    """Parse a YAML file, see `read_text`. Raises ConfigError, also when the file cannot be read."""
     shown = name or str(path)
     try:
         with path.open("rb") as handle:
@@ -212,7 +219,7 @@ def read_file(path: Path, name: str | None = None) -> Node:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError([Problem(Location(Source(shown, ""), 1, 1), f"cannot read this file: {reason}")]) from None
-    return read_text(Source(shown, text))
+    return read_text(Source(shown, text), duplicates=duplicates)
 
 
 def _check_depth(text: str, reader: _Reader) -> None:

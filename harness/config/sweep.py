@@ -15,6 +15,7 @@ from harness.config.crosschecks import (
     contrast_is_swept,
     engines_have_gpus,
     exclusions_apply,
+    metric_is_measured,
     seeds_differ,
 )
 from harness.config.identity import canonical_json, code_version, digest, trial_key
@@ -78,10 +79,10 @@ def load_sweep(
 
     Raises ConfigError with every problem.
     """
-    root = read_file(Path(path))
+    problems: list[Problem] = []
+    root = read_file(Path(path), duplicates=problems)
     parsed = (_small_mode(root) if small else []) + parse_overrides(overrides)
     root, trial_overrides = _apply_to_sweep(root, parsed)
-    problems: list[Problem] = []
     root = _spread_seeds(root)
     file = None
     try:
@@ -93,6 +94,7 @@ def load_sweep(
     problems += seeds_differ(root) + exclusions_apply(root, axes, narrowed) + contrast_is_swept(root, axes, narrowed)
     base = _base_layers(root, problems)
     cells = _check_cells(root, axes, base, trial_overrides, checks, problems) if base is not None else []
+    problems += metric_is_measured(root, cells)
     if problems or file is None:
         raise ConfigError(problems)
     kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in file.exclude)]

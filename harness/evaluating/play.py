@@ -14,7 +14,8 @@ from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings, Method
 from harness.engines.base import Engine
 from harness.evaluating.targets import Target
-from harness.evaluation import EPISODES_AT_ONCE, EVALUATION_SEED, FAULTED, TWIN, evaluate, evaluate_variants
+from harness.evaluation import EPISODES_AT_ONCE, EVALUATION_SEED, evaluate, evaluate_variants
+from harness.metrics import FAULTED, TWIN
 from harness.operators import resolve_pool
 from harness.policy.export import load_export
 from harness.policy.load import Policy, PolicyError, load_policy

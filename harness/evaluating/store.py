@@ -27,9 +27,9 @@ from harness.driver.layout import CONFIG, INFO
 from harness.evaluating.play import Answers
 from harness.evaluating.scores import Contrast, Score
 from harness.evaluating.targets import Target
-from harness.evaluation import FAULTED, TWIN
 from harness.journal import Journal, restart
 from harness.lines import write_atomically
+from harness.metrics import FAULTED, TWIN
 from harness.signatures import operators_called
 from harness.types import Question, Trajectory
 

@@ -188,13 +188,35 @@ def test_a_mistake_is_found_at_its_place(tmp_path, old, new, message):
 
 
 def test_all_mistakes_come_out_together(tmp_path):
-    text = (
-        GOOD.replace("steps: 3", "steps: x").replace("s: [gsspo, grpo]", "s: [gsspo, grpp]").replace("[0, 1]", "[1, 1]")
-    )
+    text = GOOD.replace("steps: 3", "steps: x, update.autocast: true, update.autocast: false")
+    text = text.replace("s: [gsspo, grpo]", "s: [gsspo, grpp]").replace("[0, 1]", "[1, 1]")
     found = problems_of(tmp_path, text + "bogus: 1\n", "rollout.group_size=1", "update.autocast=yes")
     assert set(found) == {
-        "4:16", "6:38", "7:12", "9:48", "12:1", "command line:1:20", "command line:1:17",
+        "4:16", "4:42", "6:38", "7:12", "9:48", "12:1", "command line:1:20", "command line:1:17",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "settings", "hint"),
+    [
+        ("eval/emm", [], "eval/em"),
+        ("eval/em/world_chian", [], "eval/em/world_chain"),
+        ("eval_sampled/em", ["data.eval_samples=0"], None),
+        ("eval_fault/recovered", ["environment.faults=null"], None),
+        ("eval_prompt_typso/em", ["environment.perturbations.eval=[typos]"], "eval_prompt_typos/em"),
+    ],
+)
+def test_a_registered_metric_that_no_evaluation_yields_is_refused_before_the_first_trial(
+    tmp_path, metric, settings, hint
+):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(GOOD.replace("eval/em", metric))
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path, settings)
+    [problem] = caught.value.problems
+    assert problem.message.startswith("no evaluation of the trial")
+    assert repr(metric) in problem.message
+    assert hint is None or hint in (problem.hint or "")
 
 
 def test_a_mistake_shared_by_many_cells_is_reported_once(tmp_path):
