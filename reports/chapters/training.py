@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from analysis import convergence, robustness
+from analysis import convergence, progress, robustness
 from analysis.compare import compare, comparison_table
 from analysis.stats.results import DegenerateInput
 from reports.figures import penalty
@@ -51,6 +51,19 @@ def speed(m: Material) -> Section:
         f"Collapsed: last value below {convergence.COLLAPSE:g} × the run's own best, Wilson over runs. The traces are "
         "means over steps and seeds.",
         **dict.fromkeys((n.split("/")[1] for n in convergence.STABILITY), "number"),
+    )
+    changes = progress.before_and_after(m.course, plan.level)
+    section.table(
+        "progress",
+        "Each checkpoint before and after training",
+        changes[changes["suite"] == progress.EVERYTHING],
+        "Greedy EM at the first and last step on the same questions, mean over suites; intervals and p over questions, "
+        "uncorrected. A claim about these checkpoints, none about the objectives.",
+        suite="drop",
+        change="signed",
+        low="signed",
+        gained="number",
+        lost="number",
     )
     return section
 

@@ -1,0 +1,102 @@
+"""What training did to each checkpoint: its EM before and after on the same questions.
+
+    python -m analysis.progress runs/NAME
+
+Intervals are over questions (Wilson's for a score, paired within suites for a change), suites weigh the same: claims
+about these checkpoints on such questions, none about the objectives that trained them, which need seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import pandas as pd
+
+from analysis.compare import ends, number
+from analysis.episodes import GREEDY, Episodes, load_episodes
+from analysis.frames import CHANGE, SHARE
+from analysis.load import LoadError, load_sweep
+from analysis.stats.results import DegenerateInput
+from analysis.stats.strata import stratified_difference, stratified_mean
+
+EVERYTHING = "all suites"
+COLUMNS = [
+    "trial",
+    "suite",
+    "questions",
+    "before",
+    "before_low",
+    "before_high",
+    "after",
+    "after_low",
+    "after_high",
+    "change",
+    "low",
+    "high",
+    "gained",
+    "lost",
+    "p",
+]
+
+
+def before_and_after(course: Episodes, level: float = 0.95) -> pd.DataFrame:
+    """COLUMNS by trial and suite, all suites first; `course` holds greedy episodes of several steps, one a question.
+
+    before is each trial's first step there, after its last; gained, lost: questions right at that one alone; p: of the
+    paired difference, uncorrected. Trials with one step, or whose steps asked different questions, are left out.
+    """
+    rows = []
+    for trial, episodes in course.episodes.groupby("trial", observed=True, sort=False):
+        steps = episodes["step"]
+        first, last = (episodes[steps == s].sort_values("question") for s in (steps.min(), steps.max()))
+        if steps.min() == steps.max() or first["question"].tolist() != last["question"].tolist():
+            continue
+        for suite in [EVERYTHING, *sorted(str(s) for s in first["suite"].unique())]:
+            kept = (first["suite"] == suite).to_numpy() | (suite == EVERYTHING)
+            a, b, strata = (column[kept].to_numpy() for column in (last["em"], first["em"], first["suite"]))
+            try:
+                change, test = stratified_difference(a, b, strata, level)
+            except DegenerateInput:  # a single question
+                continue
+            before, after = (stratified_mean(x, strata, level=level) for x in (b, a))
+            rows.append(
+                {
+                    "trial": str(trial).rpartition("-")[0],
+                    "suite": suite,
+                    "questions": int(kept.sum()),
+                    "before": number(before.value),
+                    **ends(before, "before_", SHARE),
+                    "after": number(after.value),
+                    **ends(after, "after_", SHARE),
+                    "change": number(change.value),
+                    **ends(change, within=CHANGE),
+                    "gained": int((a > b).sum()),
+                    "lost": int((a < b).sum()),
+                    "p": number(test.p),
+                }
+            )
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="EM of each checkpoint before and after training, by suite.")
+    parser.add_argument("sweep", help="folder of a sweep, such as runs/granularity")
+    options = parser.parse_args()
+    try:
+        table = before_and_after(load_episodes(load_sweep(options.sweep), [GREEDY]))
+    except (LoadError, ValueError) as error:
+        sys.exit(str(error))
+    print("EM before and after training, 95 % intervals over questions; a claim about each checkpoint")
+    for trial, rows in table.groupby("trial", sort=False):
+        print(f"\n{trial}")
+        for r in rows.itertuples():
+            print(
+                f"  {r.suite:<18}{r.questions:>5} questions  {r.before:.3f} [{r.before_low:.3f}, {r.before_high:.3f}]"
+                f" → {r.after:.3f} [{r.after_low:.3f}, {r.after_high:.3f}]"
+                f"  {r.change:+.3f} [{r.low:+.3f}, {r.high:+.3f}]  +{r.gained} −{r.lost} questions"
+            )
+
+
+if __name__ == "__main__":
+    main()
