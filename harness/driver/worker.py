@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -88,8 +89,18 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
             raise
         finally:
             journal.close()
-            # A model and its optimizer hold reference cycles: in a reused process they would pile up, trial by trial.
-            gc.collect()
+            release_memory()
+
+
+def release_memory() -> None:
+    """Give a trial's memory back to the system, for the next one in this process.
+
+    A model and its optimizer hold reference cycles, and what glibc has freed it keeps: three trials of SmolLM2 in one
+    process came to 12 GB in place of 5.
+    """
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # no glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def run_share(folder: Path, function: str, workers: Collective) -> None:
