@@ -1,6 +1,6 @@
 """What training did to each checkpoint: its EM before and after on the same questions.
 
-    python -m analysis.progress runs/NAME
+    python -m analysis.progress runs/NAME [--csv FILE]
 
 Intervals are over questions (Wilson's for a score, paired within suites for a change), suites weigh the same: claims
 about these checkpoints on such questions, none about the objectives that trained them, which need seeds.
@@ -82,11 +82,14 @@ def before_and_after(course: Episodes, level: float = 0.95) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description="EM of each checkpoint before and after training, by suite.")
     parser.add_argument("sweep", help="folder of a sweep, such as runs/granularity")
+    parser.add_argument("--csv", help="file for the whole table, in full precision")
     options = parser.parse_args()
     try:
         table = before_and_after(load_episodes(load_sweep(options.sweep), [GREEDY]))
     except (LoadError, ValueError) as error:
         sys.exit(str(error))
+    if options.csv:
+        table.to_csv(options.csv, index=False, lineterminator="\n")
     print("EM before and after training, 95 % intervals over questions; a claim about each checkpoint")
     for trial, rows in table.groupby("trial", sort=False):
         print(f"\n{trial}")

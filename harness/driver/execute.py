@@ -19,6 +19,9 @@ MAX_FAILURES = 1
 
 START_ATTEMPTS = 3
 
+PATIENCE_S = 20.0
+"""Tune gives its workers five seconds to end, then kills them."""
+
 _TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the older output can be replaced, the newer cannot
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -48,12 +51,14 @@ class TuneRun:
         self.error: BaseException | None = None
         self.reasons: dict[str, str] = {}  # name of a folder -> why Ray gave it up
         self._stopping = False
+        self._stop_file = self.scratch.resolve() / "stop"
         self._over = threading.Event()  # no trial is left: what remains is Ray's own end
         self._thread = threading.Thread(target=self._run, name="ray-tune", daemon=True)
 
     def start(self) -> None:
         """Raises ResourceError, before anything is started."""
         concurrency(self.resources, self.nodes)
+        self._stop_file.unlink(missing_ok=True)  # of a driver that was killed while it stopped
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
@@ -65,12 +70,21 @@ class TuneRun:
         self._thread.join()
 
     def stop(self) -> None:
-        """End all workers now. Their trials stay unfinished on disk."""
-        import ray
+        """End all workers. Their trials stay unfinished on disk.
 
+        Tune ends itself: to shut Ray down beneath it makes it start another session, or aborts this process. Only where
+        it does not answer, or the user asks once more, is that what happens.
+        """
         self._stopping = True
-        ray.shutdown()
-        self._thread.join(timeout=20)
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self._stop_file.touch()
+        with contextlib.suppress(KeyboardInterrupt):
+            self._thread.join(timeout=PATIENCE_S)
+        if self._thread.is_alive():
+            import ray
+
+            ray.shutdown()
+            self._thread.join(timeout=PATIENCE_S)
 
     def _run(self) -> None:
         try:
@@ -113,6 +127,7 @@ class TuneRun:
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(self.scratch.resolve()),
+                stop=_until(self._stop_file),
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 callbacks=[_silence()],
                 verbose=0,
@@ -144,6 +159,20 @@ def _trainable(config: dict[str, Any], function: str, resources: dict[str, Any])
     from harness.driver.worker import run_one
 
     run_one(folder, function)
+
+
+def _until(file: Path) -> Any:
+    """Tune's condition to end: that a file exists. It is copied and pickled, so it cannot hold an event."""
+    from ray.tune import Stopper
+
+    class Until(Stopper):
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return file.exists()
+
+    return Until()
 
 
 def _silence() -> Any:

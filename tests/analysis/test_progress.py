@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
@@ -49,7 +50,11 @@ def test_scores_before_and_after_are_of_the_first_and_last_step_and_suites_weigh
 
 def test_the_door_prints_every_suite_and_refuses_what_is_no_sweep(sweep, tmp_path):
     command = [sys.executable, "-m", "analysis.progress"]
-    told = subprocess.run([*command, str(sweep)], capture_output=True, text=True, check=True).stdout
+    whole = [*command, str(sweep), "--csv", str(tmp_path / "whole.csv")]
+    told = subprocess.run(whole, capture_output=True, text=True, check=True).stdout
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "whole.csv"), before_and_after(load_episodes(load_sweep(sweep), ["eval"])), check_dtype=False
+    )
     assert "0.500 [0.150, 0.850] → 0.750 [0.301, 0.954]" in told
     wrong = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
     assert (wrong.returncode, "no trials/" in wrong.stderr, "Traceback" in wrong.stderr) == (1, True, False)

@@ -225,16 +225,18 @@ def wait_for(condition, seconds: float = 240) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill-9"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl-c", "term", "kill-9"])
 def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
     driver = start_driver(runner.home, "slow")
     trials = runner.folder.trials
     wait_for(lambda: list(trials.glob("*_seed0-*/result.json")) and list(trials.glob("*_seed1-*/metrics.jsonl")))
     time.sleep(3)  # MLflow has seen both
-    os.killpg(driver.pid, number) if number == signal.SIGINT else driver.kill()
-    assert driver.wait(timeout=120) == (INTERRUPTED if number == signal.SIGINT else -signal.SIGKILL)
+    os.killpg(driver.pid, number) if number == signal.SIGINT else driver.send_signal(number)
+    assert driver.wait(timeout=120) == (-number if number == signal.SIGKILL else INTERRUPTED)
     assert states(runner) == {"grpo_seed0": "finished", "grpo_seed1": "running"}
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
+        assert {r.info.run_name: r.info.status for r in trial_runs(runner.store)}["grpo_seed1"] == "KILLED"
+        assert not (runner.folder.root / ".ray").exists()
         printed = (runner.home / "printed.txt").read_text()
         again = f"demo.yaml objective.preset=grpo --only 'grpo*' --out {runner.home / 'runs'} --reports {runner.home}"
         assert f"{again}/reports\n" in printed
