@@ -62,7 +62,7 @@ def before_and_after(course: Episodes, level: float = 0.95) -> pd.DataFrame:
             before, after = (stratified_mean(x, strata, level=level) for x in (b, a))
             rows.append(
                 {
-                    "trial": str(trial).rpartition("-")[0],
+                    "trial": str(trial).rpartition("-")[0] or str(trial),
                     "suite": suite,
                     "questions": int(kept.sum()),
                     "before": number(before.value),

@@ -165,7 +165,7 @@ def _until(file: Path) -> Any:
     """Tune's condition to end: that a file exists. It is copied and pickled, so it cannot hold an event."""
     from ray.tune import Stopper
 
-    class Until(Stopper):
+    class Until(Stopper):  # type: ignore[misc]
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
             return False
 

@@ -145,6 +145,8 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
             screen.show(watch.look())
             tune.start()
             while not tune.wait(LOOK_S):
+                if previous is not None:  # Ray, once it has started, aborts this process three seconds after a TERM
+                    signal.signal(signal.SIGTERM, _as_interrupt)
                 figures = watch.look()
                 screen.show(figures)
                 if any(f.attempt for f in figures):  # the first trials have begun: nobody waits for this now
@@ -287,6 +289,7 @@ def _python() -> str:
 
 
 def _as_interrupt(number: int, frame: Any) -> None:
+    signal.alarm(0)  # Ray's, if its own handler was faster
     raise KeyboardInterrupt
 
 
