@@ -184,15 +184,29 @@ def spread(study: Study) -> Measured:
     return Measured("Points of EM", table, found.sentences)
 
 
-def table(study: Study, name: str, columns: Sequence[str] = (), where: dict[str, Any] | None = None) -> Measured:
-    """A table that the report made from whole episodes."""
+def table(
+    study: Study,
+    name: str,
+    columns: Sequence[str] = (),
+    where: dict[str, Any] | None = None,
+    most: dict[str, Any] | None = None,
+) -> Measured:
+    """A table that the report made from whole episodes.
+
+    `most: {of: kind, by: failures, n: 5}` keeps the rows of the five kinds with the most failures, all arms together.
+    """
     if name not in study.tables:
         return Measured(name, None, [f"The report has no table {name}: nothing of the kind was seen."])
     frame = study.tables[name]
     for column, value in (where or {}).items():
         frame = frame[frame[column] == value]
+    heading = f"`{name}` of the report"
+    if most is not None:
+        totals = frame.groupby(most["of"], sort=False)[most["by"]].sum().nlargest(most["n"])
+        frame = frame[frame[most["of"]].isin(totals.index)]
+        heading += f", by {most['of']} the {most['n']} with the most {most['by']}"
     kept = frame[[c for c in columns if c in frame.columns]] if columns else frame
-    return Measured(f"`{name}` of the report", shown(kept.where(kept.notna(), "")))
+    return Measured(heading, shown(kept.where(kept.notna(), "")))
 
 
 MEASURES: dict[str, Callable[..., Measured]] = {
