@@ -19,8 +19,8 @@ from analysis.frames import CHANGE, SHARE
 from analysis.load import LoadError, load_sweep
 from analysis.stats.results import DegenerateInput
 from analysis.stats.strata import stratified_difference, stratified_mean
+from analysis.summary import OVERALL
 
-EVERYTHING = "all suites"
 COLUMNS = [
     "trial",
     "suite",
@@ -52,8 +52,8 @@ def before_and_after(course: Episodes, level: float = 0.95) -> pd.DataFrame:
         first, last = (episodes[steps == s].sort_values("question") for s in (steps.min(), steps.max()))
         if steps.min() == steps.max() or first["question"].tolist() != last["question"].tolist():
             continue
-        for suite in [EVERYTHING, *sorted(str(s) for s in first["suite"].unique())]:
-            kept = (first["suite"] == suite).to_numpy() | (suite == EVERYTHING)
+        for suite in [OVERALL, *sorted(str(s) for s in first["suite"].unique())]:
+            kept = (first["suite"] == suite).to_numpy() | (suite == OVERALL)
             a, b, strata = (column[kept].to_numpy() for column in (last["em"], first["em"], first["suite"]))
             try:
                 change, test = stratified_difference(a, b, strata, level)

@@ -94,10 +94,11 @@ def load_sweep(
     problems += seeds_differ(root) + exclusions_apply(root, axes, narrowed) + contrast_is_swept(root, axes, narrowed)
     base = _base_layers(root, problems)
     cells = _check_cells(root, axes, base, trial_overrides, checks, problems) if base is not None else []
-    problems += metric_is_measured(root, cells)
+    rules = file.exclude if file is not None else ()
+    kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in rules)]
+    problems += metric_is_measured(root, kept)
     if problems or file is None:
         raise ConfigError(problems)
-    kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in file.exclude)]
     if problems := cells_differ(root, kept) + engines_have_gpus(root, file.resources, kept):
         raise ConfigError(problems)
     return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept))
@@ -286,4 +287,4 @@ def _check_cells(
 
 
 def _matches(axes: dict[str, Any], rule: dict[str, Any]) -> bool:
-    return all(axes[name] == value for name, value in rule.items())
+    return all(name in axes and axes[name] == value for name, value in rule.items())

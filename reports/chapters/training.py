@@ -7,6 +7,7 @@ import contextlib
 from analysis import convergence, progress, robustness
 from analysis.compare import compare, comparison_table
 from analysis.stats.results import DegenerateInput
+from analysis.summary import OVERALL
 from reports.figures import penalty
 from reports.material import Material
 from reports.section import Section
@@ -56,7 +57,7 @@ def speed(m: Material) -> Section:
     section.table(
         "progress",
         "Each checkpoint before and after training",
-        changes[changes["suite"] == progress.EVERYTHING],
+        changes[changes["suite"] == OVERALL],
         "Greedy EM at the first and last step on the same questions, mean over suites; intervals and p over questions, "
         "uncorrected. A claim about these checkpoints, none about the objectives.",
         suite="drop",

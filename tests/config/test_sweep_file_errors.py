@@ -295,3 +295,15 @@ def test_an_override_that_hides_an_axis_is_refused(tmp_path):
     text = text[: text.index("analysis:")]
     found = problems_of(tmp_path, text, "objective.preset=gspo")
     assert any(message.startswith("two cells are the same trial") for message in found.values())
+
+
+def test_an_excluded_trial_need_not_measure_what_is_registered(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    struck = "{kinds: [wrong_passage], positions: null, train_rate: 0.0, eval_rate: 1.0}"
+    faults = f"environment.faults: {{values: {{none: null, some: {struck}}}}}"
+    text = GOOD.replace("eval/em", "eval_fault/recovered").replace("seeds: [0, 1]", f"  {faults}\nseeds: [0, 1]")
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="no evaluation of the trial"):
+        load_sweep(path)
+    path.write_text(text + "exclude: [{environment.faults: none}]\n")
+    assert len(load_sweep(path).cells) == 4
