@@ -74,13 +74,14 @@ def pages(shown, tmp_path_factory) -> Iterator[Pages]:
 
 def test_the_experiment_lists_the_trials_with_their_axes(pages):
     pages.trials(2)
-    header = pages.page.locator(".ag-header").inner_text()
-    assert {"preset", "seed", "final/em", "best/em"} <= set(header.split())
+    header = pages.page.locator(".ag-header")
+    for axis in ("preset", "seed", "final/em", "best/em"):
+        header.get_by_text(axis, exact=True).wait_for()  # the table draws its columns after it has counted its rows
     for arm in ("gsspo", "grpo"):
-        row = pages.page.locator(".ag-row", has_text=f"{arm}_seed0")
-        assert row.count() >= 1
-    cells = pages.page.locator(".ag-center-cols-container").inner_text().split()
-    assert {"gsspo", "grpo", "0"} <= set(cells)
+        pages.page.locator(".ag-row", has_text=f"{arm}_seed0").first.wait_for()
+    cells = pages.page.locator(".ag-center-cols-container")
+    for value in ("gsspo", "grpo", "0"):
+        cells.get_by_text(value, exact=True).first.wait_for()
     pages.picture(ARTIFACTS / "mlflow_trials.png")
 
 
