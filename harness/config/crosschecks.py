@@ -34,8 +34,8 @@ def seeds_differ(root: Node) -> list[Problem]:
 
 
 def exclusions_apply(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem]:
-    """Each rule names swept settings and values they take; a narrowed axis may have lost some."""
-    problems = []
+    """Each rule names swept settings and values they take, one or a list; a narrowed axis may have lost some."""
+    problems: list[Problem] = []
     rules = find(root, "exclude")
     listed = rules.value if rules is not None and isinstance(rules.value, list) else []
     for rule in (rule for rule in listed if rule.is_mapping):
@@ -43,8 +43,14 @@ def exclusions_apply(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem
             if name not in axes:
                 hint = did_you_mean(name, axes)
                 problems.append(Problem(node.key_at or node.at, f"exclude names {name!r}, which is not swept", hint))
-            elif name not in narrowed and plain(node) not in [shown for shown, _ in axes[name]]:
-                problems.append(Problem(node.at, f"{name} never takes the value {plain(node)!r}"))
+            elif name not in narrowed:
+                taken = [shown for shown, _ in axes[name]]
+                named = [node] if plain(node) in taken or not isinstance(node.value, list) else node.value
+                problems += [
+                    Problem(one.at, f"{name} never takes the value {plain(one)!r}")
+                    for one in named
+                    if plain(one) not in taken
+                ]
         if not rule.value:
             problems.append(Problem(rule.at, "this rule is empty and would exclude every trial"))
     return problems

@@ -287,4 +287,8 @@ def _check_cells(
 
 
 def _matches(axes: dict[str, Any], rule: dict[str, Any]) -> bool:
-    return all(name in axes and axes[name] == value for name, value in rule.items())
+    """A rule names a value of each of some axes, or a list of them, any of which will do."""
+    return all(
+        name in axes and (axes[name] == value or (isinstance(value, list) and axes[name] in value))
+        for name, value in rule.items()
+    )

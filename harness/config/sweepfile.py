@@ -7,7 +7,7 @@ fixed: {steps: 30, objective.kl_weight: 0.001}
 parameters:
   objective.preset: {values: [gsspo, grpo, gspo]}
 seeds: [0, 1, 2, 3, 4]                      # or a number n: 0 … n-1
-exclude: [{objective.preset: grpo, ...}]    # cells to leave out
+exclude: [{objective.preset: grpo, ...}]    # cells to leave out; [grpo, gspo]: any of these
 resources: {cpus_per_trial: 1}
 analysis: {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset},
            margin: 0.03, alpha: 0.05, correction: holm, threshold: 0.5}

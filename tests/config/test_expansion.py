@@ -65,6 +65,22 @@ def test_the_grid_is_every_cell_but_the_excluded_one_seed_after_seed(sweep_file)
         assert (trial.config.steps, trial.config.update.updates_per_batch) == (3, 2)
 
 
+def test_a_rule_may_name_several_values_any_of_which_excludes(sweep_file):
+    rule = "exclude=[{objective.preset: [grpo, gsspo], update.learning_rate: [2e-4]}]"
+    trials = expand(load_sweep(sweep_file, [rule, "seeds=1"]), "code")
+    assert [tuple(t.axes.values()) for t in trials] == [("gsspo", 1e-4), ("grpo", 1e-4)]
+
+
+def test_a_rule_for_values_that_are_lists_names_one_of_them_whole(tmp_path):
+    (tmp_path / "lists.yaml").write_text(
+        "name: lists\nhypothesis: a list is a value too\nprofile: tiny\nseeds: 1\n"
+        "parameters:\n  environment.perturbations.train: {values: [[], [typos], [typos, distractor]]}\n"
+        "exclude: [{environment.perturbations.train: [typos]}]\n"
+    )
+    trials = expand(load_sweep(tmp_path / "lists.yaml"), "code")
+    assert [t.config.environment.perturbations.train for t in trials] == [(), ("typos", "distractor")]
+
+
 def test_names_are_readable_safe_and_directories_unique(sweep_file):
     trials = expand(load_sweep(sweep_file), "code")
     assert trials[1].name == "gsspo_learning_rate-0.0002_seed7"

@@ -166,6 +166,11 @@ def test_the_good_file_is_good(tmp_path):
             "seeds: 1\nexclude: [{objective.preset: ^gspo}]",
             "objective.preset never takes the value 'gspo'",
         ),
+        (
+            "seeds: [0, 1]",
+            "seeds: 1\nexclude: [{objective.preset: [grpo, ^gspo]}]",
+            "objective.preset never takes the value 'gspo'",
+        ),
         ("contrast: [gsspo, grpo]", "contrast: [gsspo, ^gspo]", "objective.preset never takes the value 'gspo'"),
         ("axis: objective.preset", "axis: ^objective.prest", "the contrast's axis 'objective.prest' is not swept"),
         ("alpha: 0.05", "alpha: ^1.5", "analysis.alpha must be at most 1.0, not 1.5"),
