@@ -1,8 +1,8 @@
 """Secrets are struck out of text before it is kept or shown.
 
 Known secrets are the values of environment variables whose name says so (API_KEY, TOKEN, PASSWORD, …) or that a
-configuration names in `key_variable`; and passwords in addresses, `//user:password@`. The environment is read at each
-call, so a variable that is set late counts.
+configuration names in `key_variable`; passwords in addresses, `//user:password@`, and tokens, `https://token@`. The
+environment is read at each call, so a variable that is set late counts.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from typing import Any, TextIO
 HIDDEN = "[secret]"
 SHORTEST = 6
 """Shorter values are no secrets and would be struck out of ordinary words."""
-_NAME = re.compile(r"(?:^|_)(?:\w*KEYS?|TOKEN|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PWD|CREDENTIALS?)$", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?:^|_)(?:\w*KEYS?|TOKEN|PAT|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PWD|CREDENTIALS?)(?:_?\d+)?$", re.IGNORECASE
+)
 _NO_SECRET = frozenset({"PWD", "OLDPWD"})
 _PASSWORD = re.compile(r"(?<=//)([^\s/:@'\"]*):[^\s/@'\"]+(?=@)")
+_TOKEN = re.compile(r"(https?://)[^\s/:@'\"]+(?=@)")
 _WRITTEN = re.compile(
     r"""((?:\b|_)(?:(?:api|access|secret)_?key|key_variable|token|secret|password|passwd|credentials?)["']?\s*[:=]\s*)"""
     r"""("[^"]*"|'[^']*'|[^\s"',{}\[\]]+)""",
@@ -32,17 +35,21 @@ def is_secret(name: str) -> bool:
     return name not in _NO_SECRET and _NAME.search(name) is not None
 
 
-def redact(text: str, variables: Iterable[str] = ()) -> str:
-    """`text` without known secrets; `variables` name further ones of the environment."""
+def known_secrets(variables: Iterable[str] = ()) -> dict[str, str]:
+    """The secrets in the environment, and the variable that holds each; `variables` name further ones."""
     also = frozenset(variables)
-    values = {
-        value.strip()
+    return {
+        value.strip(): name
         for name, value in os.environ.items()
         if (name in also or is_secret(name)) and len(value.strip()) >= SHORTEST
     }
-    for value in sorted(values, key=len, reverse=True):
+
+
+def redact(text: str, variables: Iterable[str] = ()) -> str:
+    """`text` without known secrets; `variables` name further ones of the environment."""
+    for value in sorted(known_secrets(variables), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
-    return _PASSWORD.sub(rf"\1:{HIDDEN}", text)
+    return _TOKEN.sub(rf"\1{HIDDEN}", _PASSWORD.sub(rf"\1:{HIDDEN}", text))
 
 
 def redact_settings(text: str) -> str:

@@ -12,11 +12,23 @@ from harness.config.identity import digest
 from harness.config.located import Node, Problem
 from harness.config.model import TrialConfig
 from harness.config.sweepfile import Resources
-from harness.config.tree import find, locate, plain
+from harness.config.tree import find, locate, plain, within
 from harness.config.validate import did_you_mean
+from harness.redact import known_secrets
 
 Axes = dict[str, list[tuple[Any, Node]]]
 """The values of each swept setting: what a value is called (itself, where the file gives it no name), and the value."""
+
+
+def secrets_stay_outside(root: Node) -> list[Problem]:
+    """No text holds the value of a variable that is a secret: a sweep file is kept, shown and tagged."""
+    known = known_secrets()
+    return [
+        Problem(node.at, f"holds the value of ${variable}, which is a secret and would be kept")
+        for node in (within(root) if known else ())
+        for secret, variable in known.items()
+        if isinstance(node.value, str) and secret in node.value
+    ]
 
 
 def seeds_differ(root: Node) -> list[Problem]:

@@ -12,6 +12,7 @@ import ast
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,26 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON, in hex."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mapping -> {"a.b": leaf}; lists are leaves."""
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
+
+
+def varied(trees: Iterable[dict[str, Any]]) -> list[str]:
+    """The dotted names of leaves that are not there, with one value, in every tree; sorted."""
+    first, *others = map(flatten, trees)
+    differ: set[str] = set()
+    for other in others:
+        differ |= first.keys() ^ other.keys()
+        differ |= {name for name in first.keys() & other.keys() if first[name] != other[name]}
+    return sorted(differ)
 
 
 def trial_key(config: dict[str, Any], code: str) -> str:

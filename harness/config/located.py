@@ -125,8 +125,8 @@ class _Reader:
 
     def __init__(self, source: Source, column_offset: int) -> None:
         self.source, self.offset = source, column_offset
-        self.problems: list[Problem] = []
-        self.duplicates: list[Problem] = []
+        self.problems: list[Problem] = []  # that leave a tree with a hole where each of them is
+        self.fatal: list[Problem] = []  # that leave no tree worth a look
         self.count = 0
 
     def at(self, mark: Any) -> Location:
@@ -134,18 +134,19 @@ class _Reader:
             return Location(self.source, 1, 1)
         return Location(self.source, mark.line + 1, mark.column + 1 + (self.offset if mark.line == 0 else 0))
 
-    def complain(self, mark: Any, message: str, hint: str | None = None) -> None:
-        self.problems.append(Problem(self.at(mark), message, hint))
+    def complain(self, mark: Any, message: str) -> None:
+        self.problems.append(Problem(self.at(mark), message))
 
     def convert(self, node: yaml.Node, above: tuple[int, ...] = ()) -> Node:
         at = self.at(node.start_mark)
         self.count += 1
         if self.count == MAX_NODES + 1:
-            self.complain(node.start_mark, f"more than {MAX_NODES} values after its aliases are expanded")
+            over = f"more than {MAX_NODES} values after its aliases are expanded"
+            self.fatal.append(Problem(at, over))
         if self.count > MAX_NODES:
             return Node(None, at)
         if id(node) in above:
-            self.complain(node.start_mark, "an alias refers to a value that contains it")
+            self.fatal.append(Problem(at, "an alias refers to a value that contains it"))
             return Node(None, at)
         if isinstance(node, yaml.MappingNode):
             return Node(self._mapping(node, (*above, id(node))), at)
@@ -171,19 +172,20 @@ class _Reader:
             if key.value in entries:
                 first = entries[key.value].key_at
                 problem = Problem(self.at(key.start_mark), f"duplicate key {key.value!r}", f"first given at {first}")
-                self.duplicates.append(problem)
+                self.problems.append(problem)
                 continue
             entries[key.value] = child
         return entries
 
 
 def read_text(
-    source: Source, *, column_offset: int = 0, text: str | None = None, duplicates: list[Problem] | None = None
+    source: Source, *, column_offset: int = 0, text: str | None = None, problems: list[Problem] | None = None
 ) -> Node:
     """Parse YAML. `text` defaults to the source's; with an offset it is a part of the source's first line.
 
-    Raises ConfigError with everything that is wrong. With `duplicates`, keys that are given twice are told there, for
-    the caller to raise with what else it finds; the first is the one that is read.
+    Raises ConfigError with everything that is wrong. With `problems`, what leaves the rest readable is told there, for
+    the caller to raise with what else it finds: of a key given twice the first is read, a value that cannot be read
+    is None.
     """
     content = source.text if text is None else text
     reader = _Reader(source, column_offset)
@@ -200,14 +202,14 @@ def read_text(
     except yaml.YAMLError as error:
         raise ConfigError([_unreadable_character(error, content, source)]) from None
     tree = Node({}, reader.at(None)) if root is None else reader.convert(root)
-    if reader.problems or (reader.duplicates and duplicates is None):
-        raise ConfigError(reader.problems + reader.duplicates)
-    if duplicates is not None:
-        duplicates += reader.duplicates
+    if reader.fatal or (reader.problems and problems is None):
+        raise ConfigError(reader.fatal + reader.problems)
+    if problems is not None:
+        problems += reader.problems
     return tree
 
 
-def read_file(path: Path, name: str | None = None, duplicates: list[Problem] | None = None) -> Node:
+def read_file(path: Path, name: str | None = None, problems: list[Problem] | None = None) -> Node:
     """Parse a YAML file, see `read_text`. Raises ConfigError, also when the file cannot be read."""
     shown = name or str(path)
     try:
@@ -219,7 +221,7 @@ def read_file(path: Path, name: str | None = None, duplicates: list[Problem] | N
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError([Problem(Location(Source(shown, ""), 1, 1), f"cannot read this file: {reason}")]) from None
-    return read_text(Source(shown, text), duplicates=duplicates)
+    return read_text(Source(shown, text), problems=problems)
 
 
 def _check_depth(text: str, reader: _Reader) -> None:

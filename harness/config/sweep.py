@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import re
 from collections.abc import Sequence
@@ -16,13 +17,14 @@ from harness.config.crosschecks import (
     engines_have_gpus,
     exclusions_apply,
     metric_is_measured,
+    secrets_stay_outside,
     seeds_differ,
 )
-from harness.config.identity import canonical_json, code_version, digest, trial_key
+from harness.config.identity import canonical_json, code_version, digest, trial_key, varied
 from harness.config.located import ConfigError, Location, Node, Problem, read_file
 from harness.config.model import TrialConfig
 from harness.config.sweepfile import SweepFile
-from harness.config.tree import find, locate, merge, nest, parse_overrides, plain, undot
+from harness.config.tree import find, locate, merge, nest, parse_overrides, plain, undot, within
 from harness.config.validate import CHECKS, Check, build, check_trial
 
 PROFILES = Path(__file__).resolve().parents[1] / "profiles"
@@ -66,10 +68,13 @@ class SweepSpec:
         return digest(written)
 
     def resolved(self) -> dict[str, Any]:
-        """The sweep as it runs, plain: the file after overrides, and the whole configuration of its first trial."""
+        """The sweep as it runs, plain: the file after overrides, the whole configuration of its first trial, and the
+        names of the settings, the seed apart, that some trial has otherwise."""
         data = self.file.model_dump(mode="json")
         base = self.cells[0][1].model_dump(mode="json")
-        return {**data, "overrides": list(self.overrides), "preregistration": self.preregistration, "base": base}
+        configs = [c.model_dump(mode="json") for _, c in self.cells if c.seed == base["seed"]]
+        whole = {"preregistration": self.preregistration, "base": base, "varied": varied(configs)}
+        return {**data, "overrides": list(self.overrides), **whole}
 
 
 def load_sweep(
@@ -80,9 +85,15 @@ def load_sweep(
     Raises ConfigError with every problem.
     """
     problems: list[Problem] = []
-    root = read_file(Path(path), duplicates=problems)
-    parsed = (_small_mode(root) if small else []) + parse_overrides(overrides)
-    root, trial_overrides = _apply_to_sweep(root, parsed)
+    root = read_file(Path(path), problems=problems)
+    holes = {problem.at: problem for problem in problems}  # of which nothing else is to be said
+    problems += secrets_stay_outside(root)
+    if not small:
+        problems += _problems_of_small_mode(path, overrides, checks, root)
+    given = parse_overrides(overrides, problems)
+    problems += [problem for _, node in given for problem in secrets_stay_outside(node)]
+    parsed = (_small_mode(root) if small else []) + given
+    root, trial_overrides = _apply_to_sweep(root, parsed, problems)
     root = _spread_seeds(root)
     file = None
     try:
@@ -98,10 +109,25 @@ def load_sweep(
     kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in rules)]
     problems += metric_is_measured(root, kept)
     if problems or file is None:
-        raise ConfigError(problems)
+        raise ConfigError(p for p in problems if holes.get(p.at, p) == p)
     if problems := cells_differ(root, kept) + engines_have_gpus(root, file.resources, kept):
         raise ConfigError(problems)
     return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept))
+
+
+def _problems_of_small_mode(
+    path: str | Path, overrides: Sequence[str], checks: Sequence[Check], root: Node
+) -> list[Problem]:
+    """What is wrong in the file's `small:`, which would otherwise come out only with `--small`."""
+    changes = find(root, "small")
+    if changes is None or not changes.is_mapping or not changes.value:
+        return []
+    own = {place for node in within(changes) for place in (node.at, node.key_at)}
+    try:
+        load_sweep(path, overrides, checks, small=True)
+    except ConfigError as error:
+        return [problem for problem in error.problems if problem.at in own]
+    return []
 
 
 def expand(spec: SweepSpec, code: str | None = None) -> list[TrialSpec]:
@@ -150,15 +176,17 @@ def short_names(names: list[str]) -> dict[str, str]:
     return labels
 
 
-def _apply_to_sweep(root: Node, parsed: list[tuple[str, Node]]) -> tuple[Node, list[tuple[str, Node]]]:
+def _apply_to_sweep(
+    root: Node, parsed: list[tuple[str, Node]], problems: list[Problem]
+) -> tuple[Node, list[tuple[str, Node]]]:
     """Overrides of the sweep's own fields change the file's tree; a swept axis may be narrowed to one value."""
     rest: list[tuple[str, Node]] = []
     for name, node in parsed:
         head, _, tail = name.partition(".")
         if name == "seed":
-            raise ConfigError(
-                [Problem(node.at, "a sweep has seeds, not a seed", "write seeds=[0], or seeds=5 for 0 … 4")]
-            )
+            hint = "write seeds=[0], or seeds=5 for 0 … 4"
+            problems.append(Problem(node.at, "a sweep has seeds, not a seed", hint))
+            continue
         axis = tail if head == "parameters" else name
         if head == "parameters" and tail:
             root = _with_axis(root, axis, node.value if isinstance(node.value, list) else [node], node)
@@ -230,11 +258,16 @@ def _with(tree: Node, profile: str, seed: int | Node, at: Location) -> Node:
 
 
 def _base_layers(root: Node, problems: list[Problem]) -> Node | None:
-    """Profile, then `threads` from the resources, then `fixed`; None where there is no profile to start from."""
+    """Profile, then `threads` from the resources, then `fixed`; None where there is no profile to start from.
+
+    A name that is none stands for the one it resembles, so that the rest of the file is checked too.
+    """
     profile = find(root, "profile")
-    if profile is None or profile.value not in {p.stem for p in PROFILES.glob("*.yaml")}:
+    known = [p.stem for p in PROFILES.glob("*.yaml")]
+    meant = difflib.get_close_matches(str(profile.value), known, n=1) if profile is not None else []
+    if profile is None or not meant:
         return None
-    tree = _profile_tree(profile.value)
+    tree = _profile_tree(meant[0])
     cpus = find(root, "resources.cpus_per_worker") or find(root, "resources.cpus_per_trial")
     if cpus is not None and type(cpus.value) is int and cpus.value > 0:
         tree = merge(tree, nest(("threads",), cpus))
@@ -247,7 +280,7 @@ def _base_layers(root: Node, problems: list[Problem]) -> Node | None:
                 problems.append(
                     Problem(given.key_at or given.at, f"{name} is set at the top of the file, not in fixed")
                 )
-    return _with(tree, profile.value, Node(0, profile.at), profile.at)
+    return _with(tree, meant[0], Node(0, profile.at), profile.at)
 
 
 def _check_cells(

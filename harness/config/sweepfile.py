@@ -18,12 +18,13 @@ small: {seeds: 2, steps: 4, data.eval_questions: 4}     # what --small changes
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.config.model import Count, Fraction, NonNegative, Positive, ProfileName, Section
+from harness.redact import is_secret
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -90,22 +91,25 @@ class Analysis(Section):
     """Value of the metric that runs are timed to; null: a report chooses one after the fact and says so."""
 
 
-def _without_password(value: str) -> str:
+def _without_secrets(value: str) -> str:
+    """Says nothing of the value. A token may stand in the place of a server's user; a database's user is no secret."""
     try:
-        password = urlsplit(value).password
+        parts = urlsplit(value)
+        held = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if is_secret(name)]
+        secret = parts.password is not None or held or (parts.username and parts.scheme in ("http", "https"))
     except ValueError:
-        password = None
-    if password is not None:
+        secret = False
+    if secret:
         raise PydanticCustomError(
             "password",
-            "must hold no password: MLflow reads MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            " (PGPASSWORD for PostgreSQL) in the environment",
+            "must hold no password, token or key: MLflow reads MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD,"
+            " or MLFLOW_TRACKING_TOKEN (PGPASSWORD for PostgreSQL) in the environment",
         )
     return value
 
 
 class Tracking(Section):
-    uri: Annotated[str, AfterValidator(_without_password)] | None = None
+    uri: Annotated[str, AfterValidator(_without_secrets)] | None = None
     """MLflow store; null: SQLite in the output folder. A server's user and password come from the environment."""
     experiment: str | None = None
     """null: the sweep's name."""

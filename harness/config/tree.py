@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,25 +101,36 @@ def find(root: Node, dotted: str) -> Node | None:
     return node
 
 
-def parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Node]]:
-    """`a.b=value` arguments; the value is YAML. Raises ConfigError with all that cannot be read."""
+def within(node: Node) -> Iterator[Node]:
+    """The node and everything in it, from the top."""
+    yield node
+    if isinstance(node.value, dict | list):
+        for child in node.value.values() if isinstance(node.value, dict) else node.value:
+            yield from within(child)
+
+
+def parse_overrides(overrides: Sequence[str], problems: list[Problem] | None = None) -> list[tuple[str, Node]]:
+    """`a.b=value` arguments; the value is YAML. What cannot be read is left out and told in `problems`, or raised as
+    ConfigError where there is no such list."""
     parsed: list[tuple[str, Node]] = []
-    problems: list[Problem] = []
+    wrong: list[Problem] = []
     for text in overrides:
         source = Source("command line", text)
         name, equals, value = text.partition("=")
         start = Location(source, 1, 1)
         if not equals or not all(name.split(".")):
-            problems.append(Problem(start, f"cannot read {text!r}", "an override is written key=value, as in steps=40"))
+            wrong.append(Problem(start, f"cannot read {text!r}", "an override is written key=value, as in steps=40"))
             continue
         try:
             node = read_text(source, column_offset=len(name) + 1, text=value)
         except ConfigError as error:
-            problems += error.problems
+            wrong += error.problems
             continue
         if not value.strip():
             node = Node(None, Location(source, 1, len(name) + 2))
         parsed.append((name, replace(node, key_at=start)))
-    if problems:
-        raise ConfigError(problems)
+    if wrong and problems is None:
+        raise ConfigError(wrong)
+    if problems is not None:
+        problems += wrong
     return parsed

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from harness.config import SweepSpec, TrialConfig, TrialSpec
+from harness.config import SweepSpec, TrialConfig, TrialSpec, flatten
 from harness.journal import METRICS, RESULT, read_metrics, read_result
 from harness.lines import read_lines, write_atomically
 
@@ -33,8 +33,8 @@ INFO = "trial.json"
 CONFIG = "config.yaml"
 OUTPUT = "output.log"
 
-_FREE = frozenset({"tracking", "resources", "overrides"})
-"""Parts of a resolved sweep that may change between two runs of it."""
+_FREE = frozenset({"tracking", "resources", "overrides", "preregistration", "varied"})
+"""Parts of a resolved sweep that may change between two runs of it, or follow from the others."""
 
 
 class State(StrEnum):
@@ -165,7 +165,7 @@ def changes(folder: RunFolder, spec: SweepSpec) -> list[str]:
         return []
     before = flatten(yaml.safe_load(folder.manifest.read_text(encoding="utf-8")))
     now = flatten(json.loads(json.dumps(spec.resolved())))
-    names = [n for n in dict.fromkeys([*before, *now]) if n.split(".")[0] not in _FREE and n != "preregistration"]
+    names = [n for n in dict.fromkeys([*before, *now]) if n.split(".")[0] not in _FREE]
     absent = object()
     return [
         f"{name}: {_shown(before.get(name, absent), absent)} → {_shown(now.get(name, absent), absent)}"
@@ -221,16 +221,6 @@ def _dump(data: Any, width: int | None = None) -> str:
     dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     text: str = yaml.dump(data, Dumper=dumper, sort_keys=False, allow_unicode=True, width=width)
     return text
-
-
-def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mapping -> {"a.b": leaf}; lists are leaves."""
-    if not isinstance(tree, dict) or not tree:
-        return {prefix: tree}
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
-    return flat
 
 
 def _shown(value: Any, absent: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.driver.layout import flatten
+from harness.config import flatten
 from harness.evaluating.store import Answerer, arm_of
 from harness.tracking.store import PARAM_CHARS, PARENT, code_tags, connect, delete_run, log_metrics, search_runs, text
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.config import canonical_json, digest
-from harness.driver.layout import TrialInfo, flatten
+from harness.config import canonical_json, digest, flatten
+from harness.driver.layout import TrialInfo
 from harness.tracking.store import code_tags, text
 
 _COMMON = {"mlflow.source.name": "harness.sweep", "mlflow.source.type": "LOCAL"}
@@ -13,7 +13,8 @@ _COMMON = {"mlflow.source.name": "harness.sweep", "mlflow.source.type": "LOCAL"}
 
 def sweep_tags(manifest: dict[str, Any], key: str) -> dict[str, Any]:
     """Of a sweep's run; settings that no trial varies are `c.…`."""
-    varied = {"seed", *manifest["parameters"]}
+    # a swept section, or a preset, settles more than its own name
+    varied = {"seed", *manifest["parameters"], *manifest.get("varied", ())}
     return {
         **_COMMON,
         "mlflow.runName": manifest["name"],

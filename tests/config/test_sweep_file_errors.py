@@ -264,6 +264,34 @@ def test_hostile_or_empty_files_are_refused_without_a_crash(tmp_path, text, mess
     assert any(message in found for found in problems_of(tmp_path, text).values())
 
 
+def test_a_value_that_cannot_be_read_hides_no_other_mistake(tmp_path):
+    text = GOOD.replace("steps: 3", "steps: !!python/object x").replace("kl_weight", "kl_wieght")
+    found = problems_of(tmp_path, text, "stesp=3", "steps")
+    assert found.pop("4:16") == "the tag 'tag:yaml.org,2002:python/object' is not allowed here"
+    assert found == {
+        "4:35": "unknown key 'objective.kl_wieght'",
+        "command line:1:1": "cannot read 'steps'; unknown key 'stesp'",
+    }
+
+
+def test_a_misspelt_profile_hides_no_other_mistake(tmp_path):
+    text = GOOD.replace("profile: tiny", "profile: tinny").replace("steps: 3", "stesp: 3")
+    found = problems_of(tmp_path, text, "update.learning_rate=fast")
+    assert list(found) == ["3:10", "4:9", "command line:1:22"]
+    assert "not 'tinny'" in found["3:10"]
+    assert "unknown key 'stesp'" in found["4:9"]
+
+
+def test_the_small_mode_is_checked_before_it_is_asked_for(tmp_path):
+    text = GOOD + "small: {seeds: 1, stesp: 2, data.eval_questions: few}\n"
+    found = problems_of(tmp_path, text)
+    assert list(found) == ["12:19", "12:50"]
+    assert "unknown key 'stesp'" in found["12:19"]
+    assert "data.eval_questions must be an integer" in found["12:50"]
+    (tmp_path / "sound.yaml").write_text(GOOD + "small: {seeds: 1, steps: 2}\n")
+    assert len(load_sweep(tmp_path / "sound.yaml").cells) == 4
+
+
 def test_a_missing_file_is_a_problem_of_that_file(tmp_path):
     with pytest.raises(ConfigError, match=r"gone\.yaml:1:1: cannot read this file: No such file"):
         load_sweep(tmp_path / "gone.yaml")

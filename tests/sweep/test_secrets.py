@@ -13,7 +13,7 @@ import pytest
 
 from harness.config import ConfigError, load_sweep
 from harness.episodes import read_episodes
-from harness.redact import HIDDEN, RedactedStream, redact, redact_settings, variables_in
+from harness.redact import HIDDEN, RedactedStream, is_secret, redact, redact_settings, variables_in
 from tests.sweep.conftest import SWEEP
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +78,8 @@ def test_no_planted_secret_is_in_what_a_sweep_leaves_or_prints(tmp_path, request
     ("old", "new", "message"),
     [("seeds: 2", "seeds: 2\ntracking: {uri: 'http://me:hunter2-planted@host:5000'}", "must hold no password"),
      ("seeds: 2", "seeds: 2\ntracking: {uri: 'postgresql://me:hunter2-planted@host/db'}", "must hold no password"),
+     ("seeds: 2", "seeds: 2\ntracking: {uri: 'https://hunter2-planted@host:5000'}", "must hold no password"),
+     ("seeds: 2", "seeds: 2\ntracking: {uri: 'https://host:5000/?api_key=hunter2-planted'}", "must hold no password"),
      ("steps: 4", "steps: 4, environment.backend: {kind: local, model: m, api_key: hunter2-planted}",
       "unknown key"),
      ("steps: 4", "steps: 4, environment.search.retriever: {kind: web, url: 'http://h', key_variable: hunter2-planted}",
@@ -102,6 +104,37 @@ def test_a_password_on_the_command_line_is_refused_without_being_shown(tmp_path)
     with pytest.raises(ConfigError) as caught:
         load_sweep(path, ["tracking.uri=http://me:hunter2-planted@host"])
     assert "hunter2-planted" not in str(caught.value)
+
+
+def test_the_value_of_a_secret_variable_is_refused_wherever_it_stands(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLANTED_API_KEY_2", "sk-planted-5f1e0c77")
+    path = tmp_path / "s.yaml"
+    path.write_text(SWEEP + "# a comment is not kept: sk-planted-5f1e0c77\n")
+    assert load_sweep(path)
+    path.write_text(SWEEP.replace("hypothesis: ", "hypothesis: with sk-planted-5f1e0c77, "))
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path, ["environment.backend={kind: openai, base_url: 'http://h/v1', model: sk-planted-5f1e0c77}"])
+    assert str(caught.value).count("holds the value of $PLANTED_API_KEY_2") == 2
+    assert "sk-planted" not in str(caught.value)
+
+
+def test_a_database_s_user_is_no_secret(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(SWEEP)
+    uri = "postgresql://me@host/db"
+    assert load_sweep(path, [f"tracking.uri={uri}"]).file.tracking.uri == uri
+
+
+@pytest.mark.parametrize(
+    "name", ["OPENAI_API_KEY", "OPENAI_API_KEY_2", "KEY1", "GITHUB_PAT", "HF_TOKEN", "db_password"]
+)
+def test_names_of_secrets_are_known(name):
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["PATH", "MAX_TOKENS", "KEYBOARD", "PWD", "TOKENIZERS_PARALLELISM", "COMPAT"])
+def test_names_of_other_things_are_not(name):
+    assert not is_secret(name)
 
 
 def test_words_that_only_look_like_secrets_stay(monkeypatch):

@@ -370,7 +370,11 @@ def test_configurations_are_kept_whole_and_constants_can_be_searched(folder):
     run = next(r for r in client.search_runs(["1"]) if r.info.run_name == "gsspo_seed3")
     kept = client.download_artifacts(run.info.run_id, "config.yaml")
     assert yaml.safe_load(Path(kept).read_text()) == yaml.safe_load((trial / "config.yaml").read_text())
-    assert [r.info.run_name for r in client.search_runs(["1"], "tags.`c.reward.format_penalty` = '0.5'")] == ["demo"]
+    [sweep] = client.search_runs(["1"], "tags.`c.reward.format_penalty` = '0.5'")
+    assert sweep.info.run_name == "demo"
+    constant = {name.removeprefix("c.") for name in sweep.data.tags if name.startswith("c.objective.")}
+    assert "objective.reduction" in constant
+    assert constant & {"objective.preset", "objective.ratio_unit"} == set()  # the preset settles the unit
 
 
 def test_a_store_that_fails_while_a_run_is_made_has_one_run_of_the_trial_in_the_end(folder, monkeypatch):
