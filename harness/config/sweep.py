@@ -54,6 +54,8 @@ class SweepSpec:
     overrides: tuple[str, ...]
     labels: dict[str, str]  # short name of each axis
     cells: tuple[tuple[dict[str, Any], TrialConfig], ...] = field(repr=False)
+    small: bool = False
+    """Whether the file's `small:` is part of it, which `overrides` does not tell."""
 
     @property
     def name(self) -> str:
@@ -101,7 +103,7 @@ def load_sweep(
         raise ConfigError(problems)
     if problems := cells_differ(root, kept) + engines_have_gpus(root, file.resources, kept):
         raise ConfigError(problems)
-    return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept))
+    return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept), small)
 
 
 def expand(spec: SweepSpec, code: str | None = None) -> list[TrialSpec]:

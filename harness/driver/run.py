@@ -276,6 +276,7 @@ def _store(spec: SweepSpec, options: Options) -> tuple[str, str]:
 def _command(spec: SweepSpec, options: Options, only: str | None = None) -> str:
     """What to type to go on with these trials (default: all of the sweep)."""
     parts = [_python(), "-m", "harness.sweep", str(spec.path), *spec.overrides]
+    parts += ["--small"] if spec.small else []
     parts += ["--only", only] if only else []
     parts += ["--out", str(options.out)] if options.out != OUT else []
     parts += ["--reports", str(options.reports)] if options.reports != REPORTS else []

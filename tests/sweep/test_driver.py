@@ -164,6 +164,12 @@ def test_only_and_limit_choose_trials(ray_session, runner):
     assert runner("learns", only="nothing*") == REFUSED
 
 
+def test_what_is_left_of_a_small_study_is_run_by_the_small_command(ray_session, runner):
+    assert runner("learns", small=True, limit=1) == FINISHED
+    assert "1 of 3 trials finished, 0 failed, 0 started again, 2 not run" in runner.printed
+    assert f"-m harness.sweep {runner.home / 'demo.yaml'} --small --out {runner.home}" in runner.printed
+
+
 def test_a_changed_configuration_is_refused_with_the_difference(failing_sweep):
     runner = failing_sweep.runner
     before = runner.folder.manifest.read_bytes()
