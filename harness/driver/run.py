@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from harness.driver.layout import (
 )  # fmt: skip
 from harness.driver.screen import Screen, say, screen_for
 from harness.driver.watch import Figures, Watch
+from harness.driver.words import python, where_mlflow_is
 from harness.journal import Journal
 from harness.tracking import default_uri
 
@@ -247,11 +247,9 @@ def _end(
     folder = options.out / spec.name
     if trouble:
         say(console, f"MLflow could not be written ({trouble}); when it is back: "
-                     f"{_python()} -m harness.tracking replay {folder}")  # fmt: skip
-    elif uri == default_uri(options.out):
-        say(console, f"MLflow: make ui, then http://127.0.0.1:5000{feeder.address}")
+                     f"{python()} -m harness.tracking replay {folder}")  # fmt: skip
     else:
-        say(console, f"MLflow: {uri}{feeder.address}")
+        say(console, f"MLflow: {where_mlflow_is(uri, feeder.address)}")
     if interrupted:
         say(console, f"stopped; finished trials are kept. To go on: {_command(spec, options, options.only)}")
         return INTERRUPTED
@@ -275,18 +273,13 @@ def _store(spec: SweepSpec, options: Options) -> tuple[str, str]:
 
 def _command(spec: SweepSpec, options: Options, only: str | None = None) -> str:
     """What to type to go on with these trials (default: all of the sweep)."""
-    parts = [_python(), "-m", "harness.sweep", str(spec.path), *spec.overrides]
+    parts = [python(), "-m", "harness.sweep", str(spec.path), *spec.overrides]
     parts += ["--small"] if spec.small else []
     parts += ["--only", only] if only else []
     parts += ["--out", str(options.out)] if options.out != OUT else []
     parts += ["--reports", str(options.reports)] if options.reports != REPORTS else []
     parts += ["--address", options.address] if options.address else []
     return shlex.join(parts)
-
-
-def _python() -> str:
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else "python"
 
 
 def _as_interrupt(number: int, frame: Any) -> None:

@@ -56,7 +56,8 @@ def test_the_report_names_arms_suites_figures_and_the_next_command(failing_sweep
     printed, home = failing_sweep.printed, failing_sweep.runner.home
     assert "world_chain" in printed
     assert "gsspo − grpo" in printed
-    assert "MLflow: make ui, then http://127.0.0.1:5000/#/experiments/" in printed
+    store = f"sqlite:///{home / 'runs' / 'mlflow.db'}"
+    assert f"MLflow: make ui STORE={store}, then http://127.0.0.1:5000/#/experiments/" in printed
     assert f"-m harness.sweep {home / 'demo.yaml'}" in printed
     reports = {path.name for path in (home / "reports" / "demo").iterdir()}
     assert {"summary.csv", "learning_curves.svg", "learning_curves.csv"} <= reports
