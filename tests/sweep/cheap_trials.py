@@ -46,6 +46,12 @@ def gspo_fails(config: TrialConfig, journal: Journal) -> dict[str, float]:
     return learns(config, journal)
 
 
+def fails_at_length(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    """Stops with a message of many lines, the first of which says what went wrong."""
+    raise RuntimeError("\nCUDA error: device-side assert triggered\nFor debugging pass CUDA_LAUNCH_BLOCKING=1\n"
+                       "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n")  # fmt: skip
+
+
 def killed_once(config: TrialConfig, journal: Journal) -> dict[str, float]:
     """As `learns`, but the worker of the first attempt at seed 0 is killed in the middle of a step."""
     mark = Path(journal.directory) / "killed"
