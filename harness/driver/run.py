@@ -26,10 +26,10 @@ from harness.driver.layout import (
     locked,
     prepare_trial,
     ran_other_code,
-    supersede,
     write_manifest,
 )  # fmt: skip
 from harness.driver.screen import Screen, say, screen_for
+from harness.driver.versions import SUPERSEDED, of_earlier_code, revision, supersede
 from harness.driver.watch import Figures, Watch
 from harness.driver.words import python, where_mlflow_is
 from harness.journal import Journal
@@ -54,6 +54,8 @@ class Options:
     trial: str = TRIAL
     address: str | None = None
     """Of a running Ray cluster; None: this machine."""
+    rerun: bool = False
+    """Run trials anew that another version of the code began."""
 
 
 def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
@@ -67,6 +69,11 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
             return _refuse(console, folder, differences)
         code = code_version()
         trials = expand(spec, code)
+        earlier = of_earlier_code(folder, trials)
+        if earlier is not None and not options.rerun:
+            for line in earlier.refusal(folder, code, f"{_command(spec, options, options.only)} --rerun"):
+                say(console, line)
+            return REFUSED
         chosen = [(t, folder.trial(t)) for t in trials if fnmatch.fnmatch(t.name, options.only or "*")]
         if not chosen:
             say(console, f"no trial matches {options.only!r}; there are: {', '.join(t.name for t in trials[:20])}")
@@ -112,9 +119,9 @@ def _run(
     write_manifest(folder, spec)
     moved = supersede(folder, trials)
     if moved:
-        say(console, f"the code has changed: {moved} earlier trials are now in {folder.root / 'superseded'}")
+        say(console, f"the code has changed: {moved} earlier trials are now in {folder.root / SUPERSEDED}")
     for trial in trials:
-        prepare_trial(folder.trial(trial), trial, code, spec.labels, spec.preregistration)
+        prepare_trial(folder.trial(trial), trial, code, spec.labels, spec.preregistration, revision())
     finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
     todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
     say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")
