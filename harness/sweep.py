@@ -6,7 +6,7 @@
 
 The same command again goes on where the last one stopped; when the code has changed since, it says so and asks what to
 do, for its trials cannot go on with other code. Exit status: 0 all finished, 1 a trial failed, 2 a
-configuration that cannot run (or a plan that does not fit), 130 stopped by the user.
+configuration or folder that cannot be used (or a plan that does not fit), 130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ from harness.config import ConfigError, SweepSpec, load_sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
+    try:
+        return _sweep(arguments)
+    except KeyboardInterrupt:  # while the file was checked or modules were imported; `run_sweep` catches its own
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _sweep(arguments: list[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.sweep", description="Run every trial of a sweep file.")
     parser.add_argument("file", type=Path, help="sweep file, such as ablations/granularity.yaml")
     parser.add_argument(

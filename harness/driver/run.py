@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import shlex
 import signal
@@ -28,6 +29,7 @@ from harness.driver.layout import (
     ran_other_code,
     write_manifest,
 )  # fmt: skip
+from harness.driver.reporting import import_reports, report, trial_views
 from harness.driver.screen import Screen, say, screen_for
 from harness.driver.versions import SUPERSEDED, of_earlier_code, revision, supersede
 from harness.driver.watch import Figures, Watch
@@ -89,6 +91,13 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
     except (BusyError, ResourceError) as error:
         say(console, f"{spec.path}: {error}")
         return REFUSED
+    except KeyboardInterrupt:
+        say(console, "stopped" if options.dry_run else _to_go_on(spec, options))
+        return INTERRUPTED
+    except OSError as error:
+        place = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        say(console, f"{spec.path}: its files cannot be read or written under --out {options.out}: {place}")
+        return REFUSED
     finally:
         if options.address:
             leave()
@@ -125,26 +134,27 @@ def _run(
     finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
     todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
     say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")
-    feeder = Feeder(folder, *_store(spec, options), _trial_views)
+    feeder = Feeder(folder, *_store(spec, options), trial_views)
     feeder.start()
-    watch = Watch(todo, since)
+    watch, whole = Watch(todo, since), Watch([(t, folder.trial(t)) for t in trials], since)
     interrupted, tune = False, None
-    if todo:
-        resources = spec.file.resources
-        tune = TuneRun([path for _, path in todo], options.trial, resources, folder.root / ".ray", nodes)
-        interrupted = _follow(tune, watch, feeder, screen_for(console, spec.name, concurrency(resources, nodes)))
-        if not interrupted:
+    reports: list[Path] = []
+    try:
+        if todo:
+            resources = spec.file.resources
+            tune = TuneRun([path for _, path in todo], options.trial, resources, folder.root / ".ray", nodes)
+            _follow(tune, watch, feeder, screen_for(console, spec.name, concurrency(resources, nodes)))
             _bury(todo, watch, tune)
-    figures = watch.look()
-    everything = Watch([(t, folder.trial(t)) for t in trials], since).look()
-    reports = _report(console, folder, options, everything) if not interrupted else []
-    if tune is not None and not interrupted:
-        tune.leave()
-    return _end(spec, options, console, feeder, todo, figures, everything, reports, interrupted)
+        reports = report(console, folder, options.reports, whole.look())
+        if tune is not None:
+            tune.leave()
+    except KeyboardInterrupt:
+        interrupted = True
+    return _end(spec, options, console, feeder, todo, watch.look(), whole.look(), reports, interrupted)
 
 
-def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool:
-    """Show the trials until they have ended; True if the user stopped them."""
+def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> None:
+    """Show the trials until they have ended. Raises KeyboardInterrupt when the user has stopped them."""
     previous = signal.signal(signal.SIGTERM, _as_interrupt) if _in_main_thread() else None
     told = ""
     try:
@@ -157,7 +167,7 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
                 figures = watch.look()
                 screen.show(figures)
                 if any(f.attempt for f in figures):  # the first trials have begun: nobody waits for this now
-                    _import_reports()
+                    import_reports()
                 if feeder.trouble and feeder.trouble != told:
                     screen.say(
                         f"MLflow cannot be written ({feeder.trouble}); the journals go on, MLflow catches up later"
@@ -167,7 +177,11 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
     except KeyboardInterrupt:
         screen.say("stopping …")
         tune.stop()
-        return True
+        raise
+    except OSError:
+        with contextlib.suppress(OSError):  # as the first one, which is to be told
+            tune.stop()
+        raise
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
@@ -175,7 +189,6 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
         raise tune.error
     if tune.error is not None:  # Ray itself gave up, for want of memory for instance: what was finished stays
         screen.say(f"Ray stopped the sweep: {_short(tune.error)}")
-    return False
 
 
 def _bury(todo: Sequence[tuple[TrialSpec, Path]], watch: Watch, tune: TuneRun) -> None:
@@ -192,39 +205,6 @@ def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _import_reports() -> None:
-    """What the end needs, as it is at the beginning: sources may be edited while a sweep runs."""
-    import reports.build
-    import reports.trial  # noqa: F401
-
-
-def _trial_views(trial: Path, out: Path) -> None:
-    from reports.trial import write_trial_views  # heavy: not while the first trial waits to begin
-
-    write_trial_views(trial, out)
-
-
-def _report(console: Console, folder: RunFolder, options: Options, everything: list[Figures]) -> list[Path]:
-    """Summary and learning curves of what has finished."""
-    if not any(f.state is State.FINISHED for f in everything):
-        return []
-    from analysis.summary import summarise_sweep
-    from reports.build import write_learning_curves
-
-    say(console, "")
-    summary = summarise_sweep(folder.root)
-    if console.is_terminal:
-        summary.print()
-    else:
-        say(console, summary.text())
-    target = options.reports / folder.root.name
-    paths = write_learning_curves(folder.root, target)
-    table = target / "summary.csv"
-    table.write_text(summary.csv(), encoding="utf-8")
-    say(console, f"learning curves and tables: {target}")
-    return [*paths, table]
-
-
 def _end(
     spec: SweepSpec,
     options: Options,
@@ -239,7 +219,13 @@ def _end(
     count = {state: sum(f.state is state for f in everything) for state in State}
     complete = count[State.FINISHED] == len(everything)
     failed = [f for f in figures if f.state is State.FAILED]
-    trouble = feeder.close("FINISHED" if complete else "FAILED" if failed else "KILLED", reports)
+    told = interrupted
+    if interrupted:  # before MLflow, which may be waited for
+        say(console, _to_go_on(spec, options))
+    try:
+        trouble = feeder.close("FINISHED" if complete else "FAILED" if failed else "KILLED", reports)
+    except KeyboardInterrupt:
+        trouble, interrupted = "it was not waited for", True
     retried = sum(f.attempt > 1 for f in figures)
     say(console, "")
     for f in failed:
@@ -257,12 +243,15 @@ def _end(
                      f"{python()} -m harness.tracking replay {folder}")  # fmt: skip
     else:
         say(console, f"MLflow: {where_mlflow_is(uri, feeder.address)}")
-    if interrupted:
-        say(console, f"stopped; finished trials are kept. To go on: {_command(spec, options, options.only)}")
-        return INTERRUPTED
-    if not complete:
+    if not complete and not told:
         say(console, f"to run the rest: {_command(spec, options)}")
+    if interrupted:
+        return INTERRUPTED
     return FAILED if failed or not all(f.state is State.FINISHED for f in figures) else FINISHED
+
+
+def _to_go_on(spec: SweepSpec, options: Options) -> str:
+    return f"stopped; finished trials are kept. To go on: {_command(spec, options, options.only)}"
 
 
 def _refuse(console: Console, folder: RunFolder, differences: list[str]) -> int:
