@@ -1,6 +1,7 @@
 # Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, test-faults, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
 # `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
 # A study in full: `make study SWEEP=ablations/other.yaml`, `make results DIR=runs/studies/other`, `make findings`.
+# `make ui STORE=sqlite:///runs/studies/mlflow.db` serves another store than that of `make sweep`; a sweep says which at its end.
 # `make evaluate TARGET=runs/granularity ARGS="method=[agent,cot]"`; `make ask Q="Which country is Lagos in?"`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH ?= auto
@@ -13,6 +14,7 @@ SHORT := $(if $(findstring --small,$(ARGS)),,$(if $(filter ablations/granularity
 TARGET ?= tiny
 Q ?= What is the capital of Chad?
 PORT ?= 5000
+STORE ?= sqlite:///runs/mlflow.db
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
@@ -72,7 +74,7 @@ test-vllm: setup-vllm
 ui: setup
 	@mkdir -p runs
 	MLFLOW_DISABLE_TELEMETRY=true $(RUN) -m mlflow server --host 127.0.0.1 --port $(PORT) \
-		--backend-store-uri sqlite:///runs/mlflow.db --workers 1
+		--backend-store-uri '$(STORE)' --workers 1
 
 pins: setup
 	$(RUN) .ci/freeze.py

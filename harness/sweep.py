@@ -1,10 +1,12 @@
 """Door: run a sweep.
 
     python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--plan [--gpus 1x80GB]]
-                            [--small] [--only GLOB] [--limit N] [--address HOST:PORT] [--out runs]
+                            [--small] [--only GLOB] [--limit N] [--rerun] [--address HOST:PORT]
+                            [--out runs] [--reports reports]
 
-The same command again goes on where the last one stopped. Exit status: 0 all finished, 1 a trial failed, 2 a
-configuration that cannot run (or a plan that does not fit), 130 stopped by the user.
+The same command again goes on where the last one stopped; when the code has changed since, it says so and asks what to
+do, for its trials cannot go on with other code. Exit status: 0 all finished, 1 a trial failed, 2 a
+configuration or folder that cannot be used (or a plan that does not fit), 130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -20,6 +22,14 @@ from harness.config import ConfigError, SweepSpec, load_sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
+    try:
+        return _sweep(arguments)
+    except KeyboardInterrupt:  # while the file was checked or modules were imported; `run_sweep` catches its own
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _sweep(arguments: list[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.sweep", description="Run every trial of a sweep file.")
     parser.add_argument("file", type=Path, help="sweep file, such as ablations/granularity.yaml")
     parser.add_argument(
@@ -31,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--gpus", metavar="1x80GB", help="with --plan: the GPUs to fit (default: this machine's)")
     parser.add_argument("--only", metavar="GLOB", help="only trials whose name matches, such as 'gsspo*'")
     parser.add_argument("--limit", type=int, metavar="N", help="run at most N trials now")
+    parser.add_argument("--rerun", action="store_true",
+                        help="where trials were begun by another version of the code: set them aside and run them"
+                        " anew, instead of refusing to go on")  # fmt: skip
     parser.add_argument("--address", metavar="HOST:PORT", default=os.environ.get("RAY_ADDRESS"),
                         help="run on this Ray cluster, or on the one this machine is part of: auto"
                         " (default: $RAY_ADDRESS, else this machine alone)")  # fmt: skip
@@ -59,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
             only=options.only,
             limit=options.limit,
             address=options.address or None,
+            rerun=options.rerun,
         ),
         Console(),
     )

@@ -56,6 +56,8 @@ class SweepSpec:
     overrides: tuple[str, ...]
     labels: dict[str, str]  # short name of each axis
     cells: tuple[tuple[dict[str, Any], TrialConfig], ...] = field(repr=False)
+    small: bool = False
+    """Whether the file's `small:` is part of it, which `overrides` does not tell."""
 
     @property
     def name(self) -> str:
@@ -112,7 +114,7 @@ def load_sweep(
         raise ConfigError(p for p in problems if holes.get(p.at, p) == p)
     if problems := cells_differ(root, kept) + engines_have_gpus(root, file.resources, kept):
         raise ConfigError(problems)
-    return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept))
+    return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept), small)
 
 
 def _problems_of_small_mode(

@@ -75,6 +75,8 @@ class TuneRun:
         Tune ends itself: to shut Ray down beneath it makes it start another session, or aborts this process. Only where
         it does not answer, or the user asks once more, is that what happens.
         """
+        if self._thread.ident is None:  # stopped before `start`
+            return
         self._stopping = True
         self.scratch.mkdir(parents=True, exist_ok=True)
         self._stop_file.touch()

@@ -2,7 +2,7 @@
 
     runs/<sweep>/sweep.yaml                 the sweep as resolved; a changed one is refused
     runs/<sweep>/trials/<name>-<key8>/      config.yaml, trial.json, output.log, attempts.jsonl and the trial's journal
-    runs/<sweep>/superseded/                trials of an earlier version of the code: kept, counted nowhere
+    runs/<sweep>/superseded/                trials of an earlier version of the code, run anew: kept, counted nowhere
 
 `trials/` holds trials of the present sweep and code, and no others.
 """
@@ -63,6 +63,8 @@ class TrialInfo:
     settings: dict[str, Any]
     """The configuration as written, which an older version of the code may have done."""
     preregistration: str = ""
+    revision: str = ""
+    """Where the sources stood in git when the trial began, in words; empty when that is not known."""
 
     @property
     def config(self) -> TrialConfig:
@@ -138,18 +140,27 @@ def first_error(folder: Path) -> str:
     return lines[-1] if lines else "no message"
 
 
-def prepare_trial(folder: Path, spec: TrialSpec, code: str, labels: dict[str, str], preregistration: str = "") -> None:
+def prepare_trial(
+    folder: Path,
+    spec: TrialSpec,
+    code: str,
+    labels: dict[str, str],
+    preregistration: str = "",
+    revision: str = "",
+) -> None:
     """Make a trial's folder with its configuration, if it is not there.
 
-    `preregistration` (the hash of what was fixed beforehand) stays as it was when the trial began.
+    `preregistration` (the hash of what was fixed beforehand) and `revision` stay as they were when the trial began.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if attempts(folder):
-        preregistration = read_info(folder).preregistration
+        before = read_info(folder)
+        preregistration, revision = before.preregistration, before.revision
     config = spec.config.model_dump(mode="json")
     write_atomically(folder / CONFIG, _dump(config).encode())
     info = {"key": spec.key, "name": spec.name, "axes": spec.axes, "labels": labels, "seed": spec.seed, "code": code}
     info |= {"preregistration": preregistration} if preregistration else {}
+    info |= {"revision": revision} if revision else {}
     write_atomically(folder / INFO, (json.dumps({**info, "config": config}, indent=1) + "\n").encode())
 
 
@@ -178,22 +189,6 @@ def write_manifest(folder: RunFolder, spec: SweepSpec) -> None:
     folder.trials.mkdir(parents=True, exist_ok=True)
     data = json.loads(json.dumps(spec.resolved()))
     write_atomically(folder.manifest, _dump(data, width=120).encode())
-
-
-def supersede(folder: RunFolder, trials: list[TrialSpec]) -> int:
-    """Move trials that are not of the present sweep and code aside; how many had begun."""
-    wanted = {trial.directory for trial in trials}
-    moved = 0
-    for path in sorted(folder.trials.glob("*")):
-        if path.name in wanted or not path.is_dir():
-            continue
-        moved += bool(attempts(path))
-        target = folder.root / "superseded" / path.name
-        target.parent.mkdir(exist_ok=True)
-        if target.exists():
-            target = target.with_name(f"{target.name}.{time.time_ns()}")
-        path.rename(target)
-    return moved
 
 
 @contextlib.contextmanager

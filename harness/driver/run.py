@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import shlex
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -27,11 +27,13 @@ from harness.driver.layout import (
     locked,
     prepare_trial,
     ran_other_code,
-    supersede,
     write_manifest,
 )  # fmt: skip
+from harness.driver.reporting import import_reports, report, trial_views
 from harness.driver.screen import Screen, say, screen_for
+from harness.driver.versions import SUPERSEDED, of_earlier_code, revision, supersede
 from harness.driver.watch import Figures, Watch
+from harness.driver.words import python, where_mlflow_is
 from harness.journal import Journal
 from harness.tracking import default_uri
 
@@ -54,6 +56,8 @@ class Options:
     trial: str = TRIAL
     address: str | None = None
     """Of a running Ray cluster; None: this machine."""
+    rerun: bool = False
+    """Run trials anew that another version of the code began."""
 
 
 def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
@@ -67,6 +71,11 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
             return _refuse(console, folder, differences)
         code = code_version()
         trials = expand(spec, code)
+        earlier = of_earlier_code(folder, trials)
+        if earlier is not None and not options.rerun:
+            for line in earlier.refusal(folder, code, f"{_command(spec, options, options.only)} --rerun"):
+                say(console, line)
+            return REFUSED
         chosen = [(t, folder.trial(t)) for t in trials if fnmatch.fnmatch(t.name, options.only or "*")]
         if not chosen:
             say(console, f"no trial matches {options.only!r}; there are: {', '.join(t.name for t in trials[:20])}")
@@ -75,12 +84,19 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
         if options.dry_run:
             from harness.driver.preview import preview  # heavy
 
-            preview(console, spec, chosen, Watch(chosen, since).look(), parallel, options.trial)
+            preview(console, spec, chosen, Watch(chosen, since).look(), parallel, options.trial, options.limit)
             return FINISHED
         with locked(folder.root / ".lock"):
             return _run(spec, code, options, console, folder, trials, chosen, since, nodes)
     except (BusyError, ResourceError) as error:
         say(console, f"{spec.path}: {error}")
+        return REFUSED
+    except KeyboardInterrupt:
+        say(console, "stopped" if options.dry_run else _to_go_on(spec, options))
+        return INTERRUPTED
+    except OSError as error:
+        place = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        say(console, f"{spec.path}: its files cannot be read or written under --out {options.out}: {place}")
         return REFUSED
     finally:
         if options.address:
@@ -112,32 +128,33 @@ def _run(
     write_manifest(folder, spec)
     moved = supersede(folder, trials)
     if moved:
-        say(console, f"the code has changed: {moved} earlier trials are now in {folder.root / 'superseded'}")
+        say(console, f"the code has changed: {moved} earlier trials are now in {folder.root / SUPERSEDED}")
     for trial in trials:
-        prepare_trial(folder.trial(trial), trial, code, spec.labels, spec.preregistration)
+        prepare_trial(folder.trial(trial), trial, code, spec.labels, spec.preregistration, revision())
     finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
     todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
     say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")
-    feeder = Feeder(folder, *_store(spec, options), _trial_views)
+    feeder = Feeder(folder, *_store(spec, options), trial_views)
     feeder.start()
-    watch = Watch(todo, since)
+    watch, whole = Watch(todo, since), Watch([(t, folder.trial(t)) for t in trials], since)
     interrupted, tune = False, None
-    if todo:
-        resources = spec.file.resources
-        tune = TuneRun([path for _, path in todo], options.trial, resources, folder.root / ".ray", nodes)
-        interrupted = _follow(tune, watch, feeder, screen_for(console, spec.name, concurrency(resources, nodes)))
-        if not interrupted:
+    reports: list[Path] = []
+    try:
+        if todo:
+            resources = spec.file.resources
+            tune = TuneRun([path for _, path in todo], options.trial, resources, folder.root / ".ray", nodes)
+            _follow(tune, watch, feeder, screen_for(console, spec.name, concurrency(resources, nodes)))
             _bury(todo, watch, tune)
-    figures = watch.look()
-    everything = Watch([(t, folder.trial(t)) for t in trials], since).look()
-    reports = _report(console, folder, options, everything) if not interrupted else []
-    if tune is not None and not interrupted:
-        tune.leave()
-    return _end(spec, options, console, feeder, todo, figures, everything, reports, interrupted)
+        reports = report(console, folder, options.reports, whole.look())
+        if tune is not None:
+            tune.leave()
+    except KeyboardInterrupt:
+        interrupted = True
+    return _end(spec, options, console, feeder, todo, watch.look(), whole.look(), reports, interrupted)
 
 
-def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool:
-    """Show the trials until they have ended; True if the user stopped them."""
+def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> None:
+    """Show the trials until they have ended. Raises KeyboardInterrupt when the user has stopped them."""
     previous = signal.signal(signal.SIGTERM, _as_interrupt) if _in_main_thread() else None
     told = ""
     try:
@@ -150,7 +167,7 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
                 figures = watch.look()
                 screen.show(figures)
                 if any(f.attempt for f in figures):  # the first trials have begun: nobody waits for this now
-                    _import_reports()
+                    import_reports()
                 if feeder.trouble and feeder.trouble != told:
                     screen.say(
                         f"MLflow cannot be written ({feeder.trouble}); the journals go on, MLflow catches up later"
@@ -160,7 +177,11 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
     except KeyboardInterrupt:
         screen.say("stopping …")
         tune.stop()
-        return True
+        raise
+    except OSError:
+        with contextlib.suppress(OSError):  # as the first one, which is to be told
+            tune.stop()
+        raise
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
@@ -168,7 +189,6 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> bool
         raise tune.error
     if tune.error is not None:  # Ray itself gave up, for want of memory for instance: what was finished stays
         screen.say(f"Ray stopped the sweep: {_short(tune.error)}")
-    return False
 
 
 def _bury(todo: Sequence[tuple[TrialSpec, Path]], watch: Watch, tune: TuneRun) -> None:
@@ -185,39 +205,6 @@ def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _import_reports() -> None:
-    """What the end needs, as it is at the beginning: sources may be edited while a sweep runs."""
-    import reports.build
-    import reports.trial  # noqa: F401
-
-
-def _trial_views(trial: Path, out: Path) -> None:
-    from reports.trial import write_trial_views  # heavy: not while the first trial waits to begin
-
-    write_trial_views(trial, out)
-
-
-def _report(console: Console, folder: RunFolder, options: Options, everything: list[Figures]) -> list[Path]:
-    """Summary and learning curves of what has finished."""
-    if not any(f.state is State.FINISHED for f in everything):
-        return []
-    from analysis.summary import summarise_sweep
-    from reports.build import write_learning_curves
-
-    say(console, "")
-    summary = summarise_sweep(folder.root)
-    if console.is_terminal:
-        summary.print()
-    else:
-        say(console, summary.text())
-    target = options.reports / folder.root.name
-    paths = write_learning_curves(folder.root, target)
-    table = target / "summary.csv"
-    table.write_text(summary.csv(), encoding="utf-8")
-    say(console, f"learning curves and tables: {target}")
-    return [*paths, table]
-
-
 def _end(
     spec: SweepSpec,
     options: Options,
@@ -232,7 +219,13 @@ def _end(
     count = {state: sum(f.state is state for f in everything) for state in State}
     complete = count[State.FINISHED] == len(everything)
     failed = [f for f in figures if f.state is State.FAILED]
-    trouble = feeder.close("FINISHED" if complete else "FAILED" if failed else "KILLED", reports)
+    told = interrupted
+    if interrupted:  # before MLflow, which may be waited for
+        say(console, _to_go_on(spec, options))
+    try:
+        trouble = feeder.close("FINISHED" if complete else "FAILED" if failed else "KILLED", reports)
+    except KeyboardInterrupt:
+        trouble, interrupted = "it was not waited for", True
     retried = sum(f.attempt > 1 for f in figures)
     say(console, "")
     for f in failed:
@@ -247,17 +240,18 @@ def _end(
     folder = options.out / spec.name
     if trouble:
         say(console, f"MLflow could not be written ({trouble}); when it is back: "
-                     f"{_python()} -m harness.tracking replay {folder}")  # fmt: skip
-    elif uri == default_uri(options.out):
-        say(console, f"MLflow: make ui, then http://127.0.0.1:5000{feeder.address}")
+                     f"{python()} -m harness.tracking replay {folder}")  # fmt: skip
     else:
-        say(console, f"MLflow: {uri}{feeder.address}")
-    if interrupted:
-        say(console, f"stopped; finished trials are kept. To go on: {_command(spec, options, options.only)}")
-        return INTERRUPTED
-    if not complete:
+        say(console, f"MLflow: {where_mlflow_is(uri, feeder.address)}")
+    if not complete and not told:
         say(console, f"to run the rest: {_command(spec, options)}")
+    if interrupted:
+        return INTERRUPTED
     return FAILED if failed or not all(f.state is State.FINISHED for f in figures) else FINISHED
+
+
+def _to_go_on(spec: SweepSpec, options: Options) -> str:
+    return f"stopped; finished trials are kept. To go on: {_command(spec, options, options.only)}"
 
 
 def _refuse(console: Console, folder: RunFolder, differences: list[str]) -> int:
@@ -275,17 +269,13 @@ def _store(spec: SweepSpec, options: Options) -> tuple[str, str]:
 
 def _command(spec: SweepSpec, options: Options, only: str | None = None) -> str:
     """What to type to go on with these trials (default: all of the sweep)."""
-    parts = [_python(), "-m", "harness.sweep", str(spec.path), *spec.overrides]
+    parts = [python(), "-m", "harness.sweep", str(spec.path), *spec.overrides]
+    parts += ["--small"] if spec.small else []
     parts += ["--only", only] if only else []
     parts += ["--out", str(options.out)] if options.out != OUT else []
     parts += ["--reports", str(options.reports)] if options.reports != REPORTS else []
     parts += ["--address", options.address] if options.address else []
     return shlex.join(parts)
-
-
-def _python() -> str:
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else "python"
 
 
 def _as_interrupt(number: int, frame: Any) -> None:

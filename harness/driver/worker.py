@@ -83,13 +83,25 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
         except BaseException as error:
             traceback.print_exc()
             with contextlib.suppress(OSError):  # a full disk: the missing result says unfinished
-                journal.fail(info.key, clean("".join(traceback.format_exception(error))))
+                journal.fail(info.key, clean(account(error)))
             if isinstance(error, Exception):  # what is raised reaches Ray's own files and logs
                 raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
             raise
         finally:
             journal.close()
             release_memory()
+
+
+def account(error: BaseException) -> str:
+    """The traceback, ending with the line that says what went wrong: the error's type and its message's first line.
+
+    That line is what the driver, the analysis and MLflow's reader take from it. A traceback itself may end otherwise:
+    a message of many lines ends with advice, as CUDA's do, or with notes.
+    """
+    text = "".join(traceback.format_exception(error))
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    headline = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text if text.rstrip().endswith(headline) else f"{text.rstrip()}\n\n{headline}\n"
 
 
 def release_memory() -> None:

@@ -19,6 +19,7 @@ from harness.config import canonical_json
 from harness.config.evaluation import EvaluationSettings
 from harness.data import DataError
 from harness.driver.layout import INFO
+from harness.driver.words import where_mlflow_is
 from harness.evaluating.play import SAMPLED, Answers, any_chat, cannot_play, play_agent, play_baseline, settings_of
 from harness.evaluating.record import log_answerer
 from harness.evaluating.scores import Contrast, Score, contrast, metrics, score
@@ -193,7 +194,7 @@ def _log(
             files = [folder / "scores.csv", folder / "contrasts.csv", place / "config.yaml", place / "episodes"]
             artifacts = home / "mlflow-artifacts"
             address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, own, files, started)
-            _say(console, f"MLflow: {a.label}: {'http://127.0.0.1:5000' if uri.startswith('sqlite') else uri}{address}")
+            _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
     except Exception as error:  # whatever the store raises, the results are on disk
         print(f"MLflow could not be written: {' '.join(str(error).split())[:200]}", file=sys.stderr)
 

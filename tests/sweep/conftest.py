@@ -30,6 +30,7 @@ analysis:
   primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset}
   margin: 0.03
   alpha: 0.05
+small: {seeds: [0], steps: 2}
 """
 
 
@@ -48,19 +49,19 @@ class Runner:
     def store(self) -> str:
         return f"sqlite:///{self.home / 'runs' / 'mlflow.db'}"
 
-    def spec(self, *overrides: str) -> SweepSpec:
+    def spec(self, *overrides: str, small: bool = False) -> SweepSpec:
         path = self.home / "demo.yaml"
         path.write_text(SWEEP)
-        return load_sweep(path, overrides)
+        return load_sweep(path, overrides, small=small)
 
-    def __call__(self, trial: str, *overrides: str, **options: object) -> int:
+    def __call__(self, trial: str, *overrides: str, small: bool = False, **options: object) -> int:
         console = Console(file=io.StringIO(), width=200)
         where = {
             "out": self.home / "runs",
             "reports": self.home / "reports",
             "trial": f"tests.sweep.cheap_trials:{trial}",
         }
-        status = run_sweep(self.spec(*overrides), Options(**{**where, **options}), console)
+        status = run_sweep(self.spec(*overrides, small=small), Options(**{**where, **options}), console)
         self.printed = console.file.getvalue()
         return status
 

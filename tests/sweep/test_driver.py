@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from harness.config import code_version
+from harness.driver import run as driver
 from harness.driver.layout import OUTPUT, attempts, locked, read_info, state_of
 from harness.driver.run import FAILED, FINISHED, INTERRUPTED, REFUSED
 from harness.episodes import read_episodes
@@ -56,7 +58,8 @@ def test_the_report_names_arms_suites_figures_and_the_next_command(failing_sweep
     printed, home = failing_sweep.printed, failing_sweep.runner.home
     assert "world_chain" in printed
     assert "gsspo − grpo" in printed
-    assert "MLflow: make ui, then http://127.0.0.1:5000/#/experiments/" in printed
+    store = f"sqlite:///{home / 'runs' / 'mlflow.db'}"
+    assert f"MLflow: make ui STORE={store}, then http://127.0.0.1:5000/#/experiments/" in printed
     assert f"-m harness.sweep {home / 'demo.yaml'}" in printed
     reports = {path.name for path in (home / "reports" / "demo").iterdir()}
     assert {"summary.csv", "learning_curves.svg", "learning_curves.csv"} <= reports
@@ -164,6 +167,12 @@ def test_only_and_limit_choose_trials(ray_session, runner):
     assert runner("learns", only="nothing*") == REFUSED
 
 
+def test_what_is_left_of_a_small_study_is_run_by_the_small_command(ray_session, runner):
+    assert runner("learns", small=True, limit=1) == FINISHED
+    assert "1 of 3 trials finished, 0 failed, 0 started again, 2 not run" in runner.printed
+    assert f"-m harness.sweep {runner.home / 'demo.yaml'} --small --out {runner.home}" in runner.printed
+
+
 def test_a_changed_configuration_is_refused_with_the_difference(failing_sweep):
     runner = failing_sweep.runner
     before = runner.folder.manifest.read_bytes()
@@ -173,6 +182,45 @@ def test_a_changed_configuration_is_refused_with_the_difference(failing_sweep):
     assert runner("learns", "analysis.margin=0.1") == REFUSED
     assert "analysis.margin: 0.03 → 0.1" in runner.printed
     assert runner.folder.manifest.read_bytes() == before
+
+
+def test_other_code_is_refused_and_what_was_finished_stays(failing_sweep, tmp_path, monkeypatch):
+    runner = type(failing_sweep.runner)(tmp_path)
+    shutil.copytree(failing_sweep.runner.home, tmp_path, dirs_exist_ok=True)
+    [under_way] = runner.folder.trials.glob("grpo_seed1-*")
+    (under_way / "result.json").unlink()
+    before = {path: path.read_bytes() for path in runner.folder.root.rglob("*") if path.is_file()}
+    old = read_info(under_way)
+    monkeypatch.setattr(driver, "code_version", lambda: "0123456789abcdef" * 4)
+    for dry in (False, True):
+        assert runner("learns", only="g[rs]*", dry_run=dry) == REFUSED
+        assert f"another version of the code: {old.code[:12]} → 0123456789ab\n" in runner.printed
+        assert "3 finished, 1 under way" in runner.printed
+        assert f"the code that they began with (git {old.revision})\n" in runner.printed
+        assert "name=…" in runner.printed
+        assert re.search(r"run them anew: .*demo.yaml --only 'g\[rs\]\*' --out .* --rerun\n", runner.printed)
+    assert {path: path.read_bytes() for path in runner.folder.root.rglob("*") if path.is_file()} == before
+
+
+def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_anew(ray_session, runner, monkeypatch):
+    assert runner("learns", "objective.preset=grpo") == FINISHED
+    earlier = {path.name for path in runner.folder.trials.iterdir()}
+    monkeypatch.setattr(driver, "code_version", lambda: "f" * 64)
+    assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
+    assert "the code has changed: 2 earlier trials are now in" in runner.printed
+    assert "2 trials to run, 0 finished before" in runner.printed
+    assert {path.name for path in (runner.folder.root / "superseded").iterdir()} == earlier
+    assert {read_info(path).code for path in runner.folder.trials.iterdir()} == {"f" * 64}
+    assert {r.data.tags["code_version"] for r in trial_runs(runner.store)} == {"f" * 64}
+    assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
+    assert "0 trials to run, 2 finished before" in runner.printed
+
+
+def test_other_code_goes_on_where_nothing_was_finished_or_under_way(ray_session, runner, monkeypatch):
+    assert runner("gspo_fails", "objective.preset=gspo", "seeds=[0]") == FAILED
+    monkeypatch.setattr(driver, "code_version", lambda: "f" * 64)
+    assert runner("learns", "objective.preset=gspo", "seeds=[0]") == FINISHED
+    assert "the code has changed: 1 earlier trials are now in" in runner.printed
 
 
 def test_two_drivers_do_not_share_a_folder(runner):
@@ -193,6 +241,14 @@ def test_a_dry_run_touches_nothing_and_says_what_the_design_can_show(runner):
     assert "3,072 training episodes" in runner.printed  # 6 trials, 4 steps, 16 questions, 8 episodes each
     assert "smallest attainable p" in runner.printed or "smallest p" in runner.printed
     assert not runner.folder.root.exists()
+
+
+def test_a_dry_run_counts_the_trials_that_only_and_limit_leave(runner):
+    assert runner("learns", dry_run=True, only="*_seed1", limit=2) == FINISHED
+    assert "3 trials, 2 to run" in runner.printed
+    assert "1,024 training episodes" in runner.printed  # of 2 trials
+    rows = [line.split() for line in runner.printed.splitlines() if "_seed" in line and "timing" not in line]
+    assert ["later" in row for row in rows] == [False, False, True]
 
 
 DRIVER = """

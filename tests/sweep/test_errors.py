@@ -1,0 +1,48 @@
+"""What is kept of a trial's error, and which line of it people read first."""
+
+from __future__ import annotations
+
+import pytest
+
+from analysis.load import load_sweep
+from harness.config import expand
+from harness.driver.layout import first_error, prepare_trial, write_manifest
+from harness.driver.worker import TrialFailed, account, run_one
+from harness.journal import Journal, read_result
+
+
+def caught(error: BaseException) -> str:
+    try:
+        raise error
+    except BaseException as raised:
+        return account(raised)
+
+
+def test_the_line_shown_of_a_long_message_is_its_first(runner):
+    spec = runner.spec("objective.preset=grpo", "seeds=[0]")
+    [trial] = expand(spec, "code")
+    folder = runner.folder.trial(trial)
+    write_manifest(runner.folder, spec)
+    prepare_trial(folder, trial, "code", spec.labels)
+    with pytest.raises(TrialFailed):
+        run_one(folder, "tests.sweep.cheap_trials:fails_at_length")
+    told = "RuntimeError: CUDA error: device-side assert triggered"
+    assert first_error(folder) == told
+    assert "to enable device-side assertions." in read_result(folder)["error"]
+    assert list(load_sweep(runner.folder.root).trials["reason"]) == [told]  # as reports say it
+
+
+def test_an_account_says_the_line_once_and_last():
+    text = caught(ValueError("no"))
+    assert text.startswith("Traceback")
+    assert text.splitlines().count("ValueError: no") == 1
+    assert text.rstrip().endswith("ValueError: no")
+    assert caught(KeyboardInterrupt()).splitlines()[-1] == "KeyboardInterrupt"
+    noted = ValueError("no")
+    noted.add_note("while reading the file")
+    assert caught(noted).splitlines()[-1] == "ValueError: no"
+
+
+def test_of_an_error_that_was_kept_as_a_bare_traceback_the_last_line_is_shown(tmp_path):
+    Journal(tmp_path).fail("k1", "Traceback\n  File …\nValueError: no\n")
+    assert first_error(tmp_path) == "ValueError: no"
