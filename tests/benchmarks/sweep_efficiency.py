@@ -11,7 +11,7 @@ missing from 1 is shown by where it went; the parts add up, as slots × wall is 
 
     start      until the first trial begins: Python, configuration, Ray, the first worker with its imports
     gaps       a slot without a trial while trials wait: other workers' start, Ray between trials
-    tail       a slot without a trial because none is left: an odd number of trials on 2 slots leaves one for a whole trial
+    tail       a slot without a trial because none is left: of an odd number of trials on 2 slots the last is alone
     end        from the last trial's end to the driver's: MLflow's last lines, summary, figures
     journal    the sink: metrics, episode files, checkpoints
     processor  a trial that could run and was not given a processor: MLflow's writer, Ray, other people's work
