@@ -1,10 +1,11 @@
 """Runs in MLflow from journals.
 
-A sweep is a parent run, a trial a child run. Runs are found by tag (`sweep_key`, `trial_key`) before they are made;
-metrics carry the journal's time stamps and traces are named by where they come from, so writing the same journal twice
-changes nothing. A trial that goes on after a kill keeps its run: the journal repeats to the byte what it had said, so
-no point is there twice. One that failed and is started again writes its journal anew: its old run is deleted
-(recoverably) and a new one made, so that no curve is split.
+A sweep is a parent run, a trial a child run. Runs are found by tag (`sweep_key`, `trial_key`) before they are made, and
+only among those with the identity of the sweep's folder (`sweep_id`): runs of the same sweep from another folder may be
+in the store too, and are left alone. Metrics carry the journal's time stamps and traces are named by where they come
+from, so writing the same journal twice changes nothing. A trial that goes on after a kill keeps its run: the journal
+repeats to the byte what it had said, so no point is there twice. One that failed and is started again writes its
+journal anew: its old run is deleted (recoverably) and a new one made, so that no curve is split.
 """
 
 from __future__ import annotations
@@ -18,7 +19,18 @@ import pyarrow as pa
 import yaml
 
 from harness.config import digest, short_names
-from harness.driver.layout import ATTEMPTS, CONFIG, INFO, OUTPUT, RunFolder, TrialInfo, attempts, origin, read_info
+from harness.driver.layout import (
+    ATTEMPTS,
+    CONFIG,
+    INFO,
+    OUTPUT,
+    RunFolder,
+    TrialInfo,
+    attempts,
+    identity,
+    origin,
+    read_info,
+)
 from harness.episodes import episode_files
 from harness.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_result
 from harness.lines import read_lines
@@ -58,6 +70,7 @@ class Tracker:
     def __init__(self, folder: RunFolder, uri: str, experiment: str, views: TrialViews | None = None) -> None:
         self.folder, self.uri = folder, uri
         self.manifest: dict[str, Any] = yaml.safe_load(folder.manifest.read_text(encoding="utf-8"))
+        self._identity = identity(folder)
         self._views = views
         self._traces_per_step = int(self.manifest["tracking"].get("traces_per_step", 1))
         self._client = connect(uri)
@@ -141,7 +154,7 @@ class Tracker:
             run = str(found[0].info.run_id)
             self._client.update_run(run, status="RUNNING")
             return run
-        run = self._create(facts.sweep_tags(m, key), None)
+        run = self._create(facts.sweep_tags(m, key, self._identity), None)
         self._client.log_artifact(run, str(self.folder.manifest))
         return run
 
@@ -170,7 +183,8 @@ class Tracker:
     def _create_trial(self, info: TrialInfo, trial: Path, attempt: int, begun: int) -> str:
         from mlflow.entities import Param
 
-        run = self._create(facts.trial_tags(info, self.manifest) | {PARENT: self._parent, "attempt": attempt}, begun)
+        tags = facts.trial_tags(info, self.manifest, self._identity) | {PARENT: self._parent, "attempt": attempt}
+        run = self._create(tags, begun)
         axes = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
         params = [Param(name, text(value)[:PARAM_CHARS]) for name, value in axes.items()]
         self._client.log_batch(run, params=params)
@@ -243,7 +257,9 @@ class Tracker:
         self._closed.add(run)
 
     def _search(self, query: str) -> list[Any]:
-        return search_runs(self._client, self._experiment, query)
+        """Runs of this folder that fit."""
+        own = f"tags.{facts.SWEEP} = '{self._identity}'"
+        return search_runs(self._client, self._experiment, f"{query} AND {own}")
 
 
 def replay(root: Path, uri: str | None = None, views: TrialViews | None = None) -> Tracker:

@@ -95,7 +95,7 @@ def seen(folder: RunFolder) -> dict:
             "status": run.info.status,
             "times": (run.info.start_time if name != "demo" else 0, run.info.end_time if name != "demo" else 0),
             "params": run.data.params,
-            "tags": {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"},
+            "tags": {k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId", "sweep_id")},
             "traces": sorted(mark for owner, mark in traced if owner == run.info.run_id),
             "inputs": sorted(d.dataset.digest for d in run.inputs.dataset_inputs),
             "artifacts": sorted(a.path for a in client.list_artifacts(run.info.run_id)),
