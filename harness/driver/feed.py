@@ -66,6 +66,7 @@ class Feeder:
                 self._write()
                 if last and self._end is not None and self._tracker is not None:
                     self._tracker.finish(*self._end)
+                    self.address = self._tracker.address
                 spent = time.thread_time() - spent
                 self.trouble, pause = "", min(max(PERIOD_S, spent / SHARE), LONGEST_WAIT_S)
             except Exception as error:  # whatever the store raises, trials and journals go on

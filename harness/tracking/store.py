@@ -28,7 +28,8 @@ def default_uri(out: Path) -> str:
 def connect(uri: str) -> Any:
     """A client that gives up on a dead server in seconds and tells nobody about itself."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    # whoever asks comes again, and looks first what there is: MLflow would ask a slow server for a second run
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow.tracking import MlflowClient
 

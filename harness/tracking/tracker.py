@@ -75,14 +75,12 @@ class Tracker:
         self._traces_per_step = int(self.manifest["tracking"].get("traces_per_step", 1))
         self._client = connect(uri)
         self._experiment = self._find_experiment(experiment)
-        self._parent = self._find_parent()
-        axes = list(short_names(list(self.manifest["parameters"])).values())
-        shown = view(self._parent, axes, self.manifest["base"]["data"]["eval_suites"])
-        self._client.set_experiment_tag(self._experiment, VIEW + self._parent[:12], encode(shown))
+        trials = self._trials()
+        self._parent = self._find_parent(trials)
         self._known: dict[tuple[str, int], str] = {}  # (trial key, origin of its journal) -> run id
         self._earlier: dict[str, list[Any]] = {}  # trial key -> its runs of before; a search a trial would take longer
-        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
-            self._earlier.setdefault(run.data.tags.get("trial_key", ""), []).append(run)
+        for run in trials:
+            self._earlier.setdefault(run.data.tags["trial_key"], []).append(run)
         self._asked: set[str] = set()  # trial keys that `_earlier` may no longer know everything about
         self._sent: dict[tuple[str, str], int] = {}  # (run id, file) -> journal lines written
         self._traced: dict[str, int] = {}  # run id -> journal lines whose episodes are written
@@ -122,13 +120,15 @@ class Tracker:
     def forget_others(self) -> None:
         """Delete the runs (recoverably) of trials that are no longer part of the sweep."""
         keys = {read_info(path.parent).key for path in self.folder.trials.glob(f"*/{INFO}")}
-        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
-            if run.data.tags.get("trial_key") not in keys:
+        for run in self._trials():
+            if run.data.tags["trial_key"] not in keys:
                 delete_run(self._client, self._experiment, run.info.run_id)
 
     def finish(self, status: str, reports: list[Path] | None = None) -> None:
         """End the sweep's run: FINISHED, FAILED or KILLED; trials that are still open were killed."""
-        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
+        trials = self._trials()
+        self._parent = self._find_parent(trials)  # it may have been deleted by hand, or have got a double
+        for run in trials:
             if run.info.status == "RUNNING":
                 self._client.set_terminated(run.info.run_id, "KILLED")
         for path in reports or []:
@@ -146,24 +146,39 @@ class Tracker:
         kind = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, None if self.uri.startswith("http") else local, kind))
 
-    def _find_parent(self) -> str:
+    def _find_parent(self, trials: list[Any]) -> str:
+        """The sweep's run, found or made, with the runs of `trials` under it and a view of them.
+
+        There are several where the store made one and its answer never came: the one that has trials stays, or else
+        the oldest.
+        """
         m = self.manifest
         key = digest({k: v for k, v in m.items() if k not in ("tracking", "resources", "overrides")})
+        above = {run.data.tags.get(PARENT) for run in trials}
         found = self._search(f"tags.sweep_key = '{key}'")
+        found.sort(key=lambda run: (run.info.run_id not in above, run.info.start_time))
         if found:
-            run = str(found[0].info.run_id)
-            self._client.update_run(run, status="RUNNING")
-            return run
-        run = self._create(facts.sweep_tags(m, key, self._identity), None)
-        self._client.log_artifact(run, str(self.folder.manifest))
-        return run
+            parent = str(found[0].info.run_id)
+            self._client.update_run(parent, status="RUNNING")
+        else:
+            parent = self._create(facts.sweep_tags(m, key, self._identity), None)
+            self._client.log_artifact(parent, str(self.folder.manifest))
+        for run in trials:
+            if run.data.tags.get(PARENT) != parent:
+                self._client.set_tag(run.info.run_id, PARENT, parent)
+        for double in found[1:]:
+            delete_run(self._client, self._experiment, double.info.run_id)
+        axes = list(short_names(list(m["parameters"])).values())
+        shown = view(parent, axes, m["base"]["data"]["eval_suites"])
+        self._client.set_experiment_tag(self._experiment, VIEW + parent[:12], encode(shown))
+        return parent
 
     def _find_trial(self, info: TrialInfo, trial: Path, attempt: int, begun: int) -> str:
         known = self._known.get((info.key, attempt))
         if known is not None:
             return known
         if info.key in self._asked:
-            found = self._search(f"tags.trial_key = '{info.key}' AND tags.`{PARENT}` = '{self._parent}'")
+            found = self._search(f"tags.trial_key = '{info.key}'")
         else:
             found = self._earlier.pop(info.key, [])
         self._asked.add(info.key)  # what is made now may be there even if the store's answer never comes
@@ -255,6 +270,10 @@ class Tracker:
             register(self._client, run, trial / POLICIES, name, read_info(trial).seed, told.get("final/em"))
         self._client.set_terminated(run, _STATUS[result["status"]], end_time=ts)
         self._closed.add(run)
+
+    def _trials(self) -> list[Any]:
+        """The runs of this folder's trials, of those that are gone too."""
+        return self._search("tags.trial_key LIKE '%'")
 
     def _search(self, query: str) -> list[Any]:
         """Runs of this folder that fit."""

@@ -77,12 +77,61 @@ def test_two_folders_of_one_sweep_file_keep_their_runs_in_one_store(folders, sto
 def test_a_run_that_somebody_put_under_the_sweep_by_hand_stays(folders, store):
     one, _ = folders
     replay(one.root, store)
-    client = MlflowClient(store)
-    [parent] = [run for run, told in runs(store).items() if told["name"] == "demo"]
+    client, parent = MlflowClient(store), parent_of(store, one)
     experiment = client.get_run(parent).info.experiment_id
     theirs = client.create_run(experiment, tags={"mlflow.parentRunId": parent}).info.run_id
     replay(one.root, store)
     assert runs(store)[theirs]["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize("later_ms", [-1000, 1000])
+def test_of_two_runs_of_one_sweep_the_one_with_its_trials_stays(folders, store, later_ms):
+    one, other = folders
+    replay(other.root, store)
+    replay(one.root, store)
+    before = runs(store)
+    client, parent = MlflowClient(store), parent_of(store, one)
+    made = client.get_run(parent).info
+    client.create_run(made.experiment_id, start_time=made.start_time + later_ms, tags=before[parent]["tags"])
+    assert len(runs(store)) == len(before) + 1  # as a server leaves it whose answer never came
+    replay(one.root, store)
+    assert runs(store) == before
+
+
+def test_of_two_runs_of_one_sweep_without_trials_the_older_stays(folders, store):
+    one, _ = folders
+    shutil.rmtree(one.trials)
+    one.trials.mkdir()
+    replay(one.root, store)
+    client, parent = MlflowClient(store), parent_of(store, one)
+    made = client.get_run(parent).info
+    client.create_run(made.experiment_id, start_time=made.start_time + 1000, tags=runs(store)[parent]["tags"])
+    replay(one.root, store)
+    assert list(runs(store)) == [parent]
+
+
+@pytest.mark.parametrize("when", ["while it ran", "after it"])
+def test_a_sweeps_run_that_somebody_deleted_is_made_again_over_its_trials(folders, store, when):
+    one, _ = folders
+    tracker = replay(one.root, store)
+    before, parent = runs(store), parent_of(store, one)
+    MlflowClient(store).delete_run(parent)
+    if when == "while it ran":
+        tracker.finish("FINISHED")
+    else:
+        tracker = replay(one.root, store)
+    after, again = runs(store), parent_of(store, one)
+    assert again != parent
+    assert after[again]["status"] == "FINISHED"
+    assert set(after) - {again} == set(before) - {parent}
+    assert {told["tags"].get("mlflow.parentRunId") for run, told in after.items() if run != again} == {again}
+    assert tracker.address.endswith(again[:12])
+
+
+def parent_of(store: str, folder: RunFolder) -> str:
+    own = {run: told for run, told in runs(store).items() if told["tags"]["sweep_id"] == identity(folder)}
+    [parent] = [run for run, told in own.items() if "sweep_key" in told["tags"]]
+    return parent
 
 
 def test_a_folder_has_one_identity_however_many_ask_at_once(folders):
