@@ -46,6 +46,7 @@ from harness.tracking.store import (
     default_uri,
     delete_run,
     log_metrics,
+    may_be_gone,
     search_runs,
     text,
 )
@@ -95,13 +96,22 @@ class Tracker:
     def sync(self, trial: Path) -> bool:
         """Bring a trial's run up to its journal. Does nothing for a trial that has not begun.
 
-        True if the trial has finished: its run is complete and will not change.
+        True if the trial has finished: its run is complete and will not change. Where MLflow refuses the run, because
+        somebody deleted it for instance, the next call looks for it anew and makes one if it is not there.
         """
         if not (trial / INFO).exists():
             return False
         if not attempts(trial):
             return False
         info, first = read_info(trial), origin(trial)
+        try:
+            return self._write(info, trial, first)
+        except Exception as error:
+            if may_be_gone(error):
+                self._forget(self._known.pop((info.key, first), ""))
+            raise
+
+    def _write(self, info: TrialInfo, trial: Path, first: int) -> bool:
         result = read_result(trial)  # before the metrics: what it ends is then complete
         lines = [(r["step"], decode(r["values"]), r["ts"]) for r in read_lines(trial / METRICS).records]
         begun = min([first, *(ts for *_, ts in lines[:1])])  # lines that came out as before a failure kept their time
@@ -216,6 +226,12 @@ class Tracker:
         for i in range(0, len(rest), TAGS_A_BATCH):
             self._client.log_batch(run, tags=[RunTag(n, v) for n, v in rest[i : i + TAGS_A_BATCH]])
         return str(run)
+
+    def _forget(self, run: str) -> None:
+        """Take it that nothing of a run is written."""
+        self._sent = {(other, file): n for (other, file), n in self._sent.items() if other != run}
+        self._traced.pop(run, None)
+        self._samplers.pop(run, None)
 
     def _log_new(self, run: str, file: str, lines: list[summary.Line]) -> None:
         log_metrics(self._client, run, lines[self._sent.get((run, file), 0) :])
