@@ -43,7 +43,6 @@ from harness.tracking.store import (
     TAG_CHARS,
     TAGS_A_BATCH,
     connect,
-    default_uri,
     delete_run,
     log_metrics,
     may_be_gone,
@@ -295,20 +294,3 @@ class Tracker:
         """Runs of this folder that fit."""
         own = f"tags.{facts.SWEEP} = '{self._identity}'"
         return search_runs(self._client, self._experiment, f"{query} AND {own}")
-
-
-def replay(root: Path, uri: str | None = None, views: TrialViews | None = None) -> Tracker:
-    """Rebuild a sweep's runs from its journals. Raises OSError when the folder is no sweep's."""
-    folder = RunFolder(root)
-    manifest = yaml.safe_load(folder.manifest.read_text(encoding="utf-8"))
-    wanted = manifest["tracking"]
-    store = uri or wanted["uri"] or default_uri(root.parent)
-    tracker = Tracker(folder, store, wanted["experiment"] or manifest["name"], views)
-    tracker.forget_others()
-    for path in sorted(folder.trials.glob(f"*/{INFO}")):
-        tracker.sync(path.parent)
-    ended = [read_result(path.parent) for path in folder.trials.glob(f"*/{INFO}")]
-    open_trials = any(result is None for result in ended)
-    failed = any(result is not None and result["status"] == "failed" for result in ended)
-    tracker.finish("KILLED" if open_trials else "FAILED" if failed else "FINISHED")
-    return tracker

@@ -1,4 +1,4 @@
-"""The thread that follows journals into MLflow: patient while something moves, last in line, stopped by no one trial."""
+"""The thread that follows journals into MLflow: patient while something moves, last in line, stopped by no trial."""
 
 from __future__ import annotations
 
