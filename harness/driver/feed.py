@@ -19,6 +19,10 @@ LONGEST_WAIT_S = 10.0
 LONGEST_PAUSE_S = 60.0
 NOTHING_YET_S = 0.5
 NICENESS = 5
+LONGEST_TROUBLE_S = 20.0
+"""Time that trials which cannot be written may take of a pass: a server that is silent takes ten seconds for each."""
+LAST_PASSES = 2
+"""Passes at the end while there is trouble: nobody comes after them."""
 
 
 class Feeder:
@@ -31,6 +35,7 @@ class Feeder:
         self._tracker: Tracker | None = None
         self._seen: dict[Path, int] = {}
         self._complete: set[Path] = set()  # not looked at again
+        self._refused: set[Path] = set()  # last in line, so that they keep nobody else waiting
         self._end: tuple[str, list[Path]] | None = None
         self._closing = threading.Event()
         self._progress = 0  # trials brought up to date so far
@@ -60,33 +65,53 @@ class Feeder:
         # MLflow's import is a second of work: not while trials prepare to begin
         while not any(self._folder.trials.glob(f"*/{ATTEMPTS}")) and not self._closing.wait(NOTHING_YET_S):
             pass
+        left = LAST_PASSES
         while True:
             last, spent = self._closing.is_set(), time.thread_time()
+            left -= last
             try:
-                self._write()
+                trouble = self._write()
                 if last and self._end is not None and self._tracker is not None:
                     self._tracker.finish(*self._end)
-                spent = time.thread_time() - spent
-                self.trouble, pause = "", min(max(PERIOD_S, spent / SHARE), LONGEST_WAIT_S)
+                    self.address = self._tracker.address
             except Exception as error:  # whatever the store raises, trials and journals go on
-                self.trouble = " ".join(str(error).split())[:200] or type(error).__name__
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            if last:
+                trouble = _told(error)
+            spent = time.thread_time() - spent
+            pause = min(2 * pause, LONGEST_PAUSE_S) if trouble else min(max(PERIOD_S, spent / SHARE), LONGEST_WAIT_S)
+            self.trouble = trouble
+            if last and not (trouble and left):
                 return
             self._closing.wait(pause)
 
-    def _write(self) -> None:
+    def _write(self) -> str:
+        """Bring every trial up to its journal. Returns what kept one from it, "" if nothing did."""
         if self._tracker is None:
             self._tracker = Tracker(self._folder, self._uri, self._experiment, self._views)
             self._tracker.forget_others()
             self.address = self._tracker.address
-        for path in sorted(self._folder.trials.glob(f"*/{INFO}")):
-            trial = path.parent
+        trouble, wasted = "", 0.0
+        found = [path.parent for path in self._folder.trials.glob(f"*/{INFO}")]
+        for trial in sorted(found, key=lambda trial: (trial in self._refused, trial)):
             if trial in self._complete:
                 continue
-            mark = stamp(trial)
-            if self._seen.get(trial) != mark:
+            mark, begun = stamp(trial), time.monotonic()
+            if self._seen.get(trial) == mark:
+                continue
+            try:
                 if self._tracker.sync(trial):
                     self._complete.add(trial)
-                self._seen[trial] = mark
-                self._progress += 1
+            except Exception as error:  # of this trial alone perhaps: the others go on
+                trouble = trouble or f"{trial.name}: {_told(error)}"
+                self._refused.add(trial)
+                wasted += time.monotonic() - begun
+                if wasted > LONGEST_TROUBLE_S:
+                    break
+                continue
+            self._refused.discard(trial)
+            self._seen[trial] = mark
+            self._progress += 1
+        return trouble
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

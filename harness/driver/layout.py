@@ -1,6 +1,7 @@
 """A sweep's folder.
 
     runs/<sweep>/sweep.yaml                 the sweep as resolved; a changed one is refused
+    runs/<sweep>/sweep.id                   the folder's identity, by which MLflow's runs are known as its own
     runs/<sweep>/trials/<name>-<key8>/      config.yaml, trial.json, output.log, attempts.jsonl and the trial's journal
     runs/<sweep>/superseded/                trials of an earlier version of the code, run anew: kept, counted nowhere
 
@@ -14,6 +15,7 @@ import fcntl
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +26,7 @@ import yaml
 
 from harness.config import SweepSpec, TrialConfig, TrialSpec, flatten
 from harness.journal import METRICS, RESULT, read_metrics, read_result
-from harness.lines import read_lines, write_atomically
+from harness.lines import read_lines, sync_directory, write_atomically
 
 ATTEMPTS = "attempts.jsonl"
 START, DIFFERS = "start", "differs"
@@ -32,6 +34,7 @@ START, DIFFERS = "start", "differs"
 INFO = "trial.json"
 CONFIG = "config.yaml"
 OUTPUT = "output.log"
+IDENTITY = "sweep.id"
 
 _FREE = frozenset({"tracking", "resources", "overrides", "preregistration", "varied"})
 """Parts of a resolved sweep that may change between two runs of it, or follow from the others."""
@@ -189,6 +192,22 @@ def write_manifest(folder: RunFolder, spec: SweepSpec) -> None:
     folder.trials.mkdir(parents=True, exist_ok=True)
     data = json.loads(json.dumps(spec.resolved()))
     write_atomically(folder.manifest, _dump(data, width=120).encode())
+
+
+def identity(folder: RunFolder) -> str:
+    """The folder's own random word, made by whoever asks first: one sweep file may be run in several folders.
+
+    It moves with the folder, and a copy of the folder counts as the same.
+    """
+    path = folder.root / IDENTITY
+    if not path.exists():
+        fresh = path.with_name(f".{IDENTITY}.{uuid.uuid4().hex}")
+        write_atomically(fresh, f"{uuid.uuid4().hex}\n".encode())
+        with contextlib.suppress(FileExistsError):  # another process was first
+            path.hardlink_to(fresh)
+        fresh.unlink()
+        sync_directory(folder.root)
+    return path.read_text(encoding="utf-8").strip()
 
 
 @contextlib.contextmanager

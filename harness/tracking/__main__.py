@@ -9,7 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from harness.tracking.tracker import replay
+from harness.driver.layout import BusyError
+from harness.tracking.rebuild import replay
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,12 +23,29 @@ def main(arguments: list[str] | None = None) -> int:
     from reports.trial import write_trial_views  # heavy
 
     try:
-        tracker = replay(options.run_dir, options.uri, write_trial_views)
+        tracker = replay(options.run_dir, options.uri, write_trial_views, _report)
+    except BusyError as error:
+        print(f"not replayed: {error}", file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"{options.run_dir} is not a sweep's folder: {error}", file=sys.stderr)
         return 2
     print(f"{options.run_dir}: rebuilt in {tracker.uri}, run {tracker.address}")
     return 0
+
+
+def _report(root: Path, out: Path) -> list[Path]:
+    """What the driver draws of a sweep at its end, as far as it can be drawn."""
+    from analysis.summary import summarise_sweep  # heavy
+    from reports.build import write_learning_curves
+
+    try:
+        table = out / "summary.csv"
+        table.write_text(summarise_sweep(root).csv(), encoding="utf-8")
+        return [*write_learning_curves(root, out), table]
+    except Exception as error:  # the runs are worth having without it
+        print(f"{root}: no report: {type(error).__name__}: {error}", file=sys.stderr)
+        return []
 
 
 if __name__ == "__main__":

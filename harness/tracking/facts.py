@@ -8,10 +8,12 @@ from harness.config import canonical_json, digest, flatten
 from harness.driver.layout import TrialInfo
 from harness.tracking.store import code_tags, text
 
+SWEEP = "sweep_id"
+"""Tag of every run of a sweep: the identity of its folder."""
 _COMMON = {"mlflow.source.name": "harness.sweep", "mlflow.source.type": "LOCAL"}
 
 
-def sweep_tags(manifest: dict[str, Any], key: str) -> dict[str, Any]:
+def sweep_tags(manifest: dict[str, Any], key: str, identity: str) -> dict[str, Any]:
     """Of a sweep's run; settings that no trial varies are `c.…`."""
     # a swept section, or a preset, settles more than its own name
     varied = {"seed", *manifest["parameters"], *manifest.get("varied", ())}
@@ -20,6 +22,7 @@ def sweep_tags(manifest: dict[str, Any], key: str) -> dict[str, Any]:
         "mlflow.runName": manifest["name"],
         "mlflow.note.content": note(manifest),
         "sweep_key": key,
+        SWEEP: identity,
         "hypothesis": manifest["hypothesis"],
         "preregistration": manifest["preregistration"],
         "analysis": manifest["analysis"],
@@ -28,12 +31,13 @@ def sweep_tags(manifest: dict[str, Any], key: str) -> dict[str, Any]:
     }
 
 
-def trial_tags(info: TrialInfo, manifest: dict[str, Any]) -> dict[str, Any]:
+def trial_tags(info: TrialInfo, manifest: dict[str, Any], identity: str) -> dict[str, Any]:
     """Of a trial's run."""
     return {
         **_COMMON,
         "mlflow.runName": info.name,
         "trial_key": info.key,
+        SWEEP: identity,
         "arm": arm(info),
         "seed": info.seed,
         "code_version": info.code,

@@ -18,6 +18,8 @@ BATCH = 1000  # metrics a request, MLflow's limit
 TAGS_A_BATCH = 100
 TAG_CHARS, PARAM_CHARS = 8000, 6000
 TRACES_A_DELETION = 100
+_GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
+"""What MLflow answers for a run that was deleted, among other things."""
 
 
 def default_uri(out: Path) -> str:
@@ -28,7 +30,8 @@ def default_uri(out: Path) -> str:
 def connect(uri: str) -> Any:
     """A client that gives up on a dead server in seconds and tells nobody about itself."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    # whoever asks comes again, and looks first what there is: MLflow would ask a slow server for a second run
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow.tracking import MlflowClient
 
@@ -70,6 +73,11 @@ def search_runs(client: Any, experiment: str, query: str) -> list[Any]:
         token = page.token
         if not token:
             return found
+
+
+def may_be_gone(error: Exception) -> bool:
+    """Whether MLflow refused something because the run it was for is no longer there, or for a reason like that."""
+    return getattr(error, "error_code", None) in _GONE
 
 
 def delete_run(client: Any, experiment: str, run: str) -> None:

@@ -1,10 +1,11 @@
 """Runs in MLflow from journals.
 
-A sweep is a parent run, a trial a child run. Runs are found by tag (`sweep_key`, `trial_key`) before they are made;
-metrics carry the journal's time stamps and traces are named by where they come from, so writing the same journal twice
-changes nothing. A trial that goes on after a kill keeps its run: the journal repeats to the byte what it had said, so
-no point is there twice. One that failed and is started again writes its journal anew: its old run is deleted
-(recoverably) and a new one made, so that no curve is split.
+A sweep is a parent run, a trial a child run. Runs are found by tag (`sweep_key`, `trial_key`) before they are made, and
+only among those with the identity of the sweep's folder (`sweep_id`): runs of the same sweep from another folder may be
+in the store too, and are left alone. Metrics carry the journal's time stamps and traces are named by where they come
+from, so writing the same journal twice changes nothing. A trial that goes on after a kill keeps its run: the journal
+repeats to the byte what it had said, so no point is there twice. One that failed and is started again writes its
+journal anew: its old run is deleted (recoverably) and a new one made, so that no curve is split.
 """
 
 from __future__ import annotations
@@ -18,7 +19,18 @@ import pyarrow as pa
 import yaml
 
 from harness.config import digest, short_names
-from harness.driver.layout import ATTEMPTS, CONFIG, INFO, OUTPUT, RunFolder, TrialInfo, attempts, origin, read_info
+from harness.driver.layout import (
+    ATTEMPTS,
+    CONFIG,
+    INFO,
+    OUTPUT,
+    RunFolder,
+    TrialInfo,
+    attempts,
+    identity,
+    origin,
+    read_info,
+)
 from harness.episodes import episode_files
 from harness.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_result
 from harness.lines import read_lines
@@ -31,9 +43,9 @@ from harness.tracking.store import (
     TAG_CHARS,
     TAGS_A_BATCH,
     connect,
-    default_uri,
     delete_run,
     log_metrics,
+    may_be_gone,
     search_runs,
     text,
 )
@@ -58,18 +70,17 @@ class Tracker:
     def __init__(self, folder: RunFolder, uri: str, experiment: str, views: TrialViews | None = None) -> None:
         self.folder, self.uri = folder, uri
         self.manifest: dict[str, Any] = yaml.safe_load(folder.manifest.read_text(encoding="utf-8"))
+        self._identity = identity(folder)
         self._views = views
         self._traces_per_step = int(self.manifest["tracking"].get("traces_per_step", 1))
         self._client = connect(uri)
         self._experiment = self._find_experiment(experiment)
-        self._parent = self._find_parent()
-        axes = list(short_names(list(self.manifest["parameters"])).values())
-        shown = view(self._parent, axes, self.manifest["base"]["data"]["eval_suites"])
-        self._client.set_experiment_tag(self._experiment, VIEW + self._parent[:12], encode(shown))
+        trials = self._trials()
+        self._parent = self._find_parent(trials)
         self._known: dict[tuple[str, int], str] = {}  # (trial key, origin of its journal) -> run id
         self._earlier: dict[str, list[Any]] = {}  # trial key -> its runs of before; a search a trial would take longer
-        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
-            self._earlier.setdefault(run.data.tags.get("trial_key", ""), []).append(run)
+        for run in trials:
+            self._earlier.setdefault(run.data.tags["trial_key"], []).append(run)
         self._asked: set[str] = set()  # trial keys that `_earlier` may no longer know everything about
         self._sent: dict[tuple[str, str], int] = {}  # (run id, file) -> journal lines written
         self._traced: dict[str, int] = {}  # run id -> journal lines whose episodes are written
@@ -84,13 +95,22 @@ class Tracker:
     def sync(self, trial: Path) -> bool:
         """Bring a trial's run up to its journal. Does nothing for a trial that has not begun.
 
-        True if the trial has finished: its run is complete and will not change.
+        True if the trial has finished: its run is complete and will not change. Where MLflow refuses the run, because
+        somebody deleted it for instance, the next call looks for it anew and makes one if it is not there.
         """
         if not (trial / INFO).exists():
             return False
         if not attempts(trial):
             return False
         info, first = read_info(trial), origin(trial)
+        try:
+            return self._write(info, trial, first)
+        except Exception as error:
+            if may_be_gone(error):
+                self._forget(self._known.pop((info.key, first), ""))
+            raise
+
+    def _write(self, info: TrialInfo, trial: Path, first: int) -> bool:
         result = read_result(trial)  # before the metrics: what it ends is then complete
         lines = [(r["step"], decode(r["values"]), r["ts"]) for r in read_lines(trial / METRICS).records]
         begun = min([first, *(ts for *_, ts in lines[:1])])  # lines that came out as before a failure kept their time
@@ -109,13 +129,15 @@ class Tracker:
     def forget_others(self) -> None:
         """Delete the runs (recoverably) of trials that are no longer part of the sweep."""
         keys = {read_info(path.parent).key for path in self.folder.trials.glob(f"*/{INFO}")}
-        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
-            if run.data.tags.get("trial_key") not in keys:
+        for run in self._trials():
+            if run.data.tags["trial_key"] not in keys:
                 delete_run(self._client, self._experiment, run.info.run_id)
 
     def finish(self, status: str, reports: list[Path] | None = None) -> None:
         """End the sweep's run: FINISHED, FAILED or KILLED; trials that are still open were killed."""
-        for run in self._search(f"tags.`{PARENT}` = '{self._parent}'"):
+        trials = self._trials()
+        self._parent = self._find_parent(trials)  # it may have been deleted by hand, or have got a double
+        for run in trials:
             if run.info.status == "RUNNING":
                 self._client.set_terminated(run.info.run_id, "KILLED")
         for path in reports or []:
@@ -133,24 +155,39 @@ class Tracker:
         kind = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(name, None if self.uri.startswith("http") else local, kind))
 
-    def _find_parent(self) -> str:
+    def _find_parent(self, trials: list[Any]) -> str:
+        """The sweep's run, found or made, with the runs of `trials` under it and a view of them.
+
+        There are several where the store made one and its answer never came: the one that has trials stays, or else
+        the oldest.
+        """
         m = self.manifest
         key = digest({k: v for k, v in m.items() if k not in ("tracking", "resources", "overrides")})
+        above = {run.data.tags.get(PARENT) for run in trials}
         found = self._search(f"tags.sweep_key = '{key}'")
+        found.sort(key=lambda run: (run.info.run_id not in above, run.info.start_time))
         if found:
-            run = str(found[0].info.run_id)
-            self._client.update_run(run, status="RUNNING")
-            return run
-        run = self._create(facts.sweep_tags(m, key), None)
-        self._client.log_artifact(run, str(self.folder.manifest))
-        return run
+            parent = str(found[0].info.run_id)
+            self._client.update_run(parent, status="RUNNING")
+        else:
+            parent = self._create(facts.sweep_tags(m, key, self._identity), None)
+            self._client.log_artifact(parent, str(self.folder.manifest))
+        for run in trials:
+            if run.data.tags.get(PARENT) != parent:
+                self._client.set_tag(run.info.run_id, PARENT, parent)
+        for double in found[1:]:
+            delete_run(self._client, self._experiment, double.info.run_id)
+        axes = list(short_names(list(m["parameters"])).values())
+        shown = view(parent, axes, m["base"]["data"]["eval_suites"])
+        self._client.set_experiment_tag(self._experiment, VIEW + parent[:12], encode(shown))
+        return parent
 
     def _find_trial(self, info: TrialInfo, trial: Path, attempt: int, begun: int) -> str:
         known = self._known.get((info.key, attempt))
         if known is not None:
             return known
         if info.key in self._asked:
-            found = self._search(f"tags.trial_key = '{info.key}' AND tags.`{PARENT}` = '{self._parent}'")
+            found = self._search(f"tags.trial_key = '{info.key}'")
         else:
             found = self._earlier.pop(info.key, [])
         self._asked.add(info.key)  # what is made now may be there even if the store's answer never comes
@@ -170,7 +207,8 @@ class Tracker:
     def _create_trial(self, info: TrialInfo, trial: Path, attempt: int, begun: int) -> str:
         from mlflow.entities import Param
 
-        run = self._create(facts.trial_tags(info, self.manifest) | {PARENT: self._parent, "attempt": attempt}, begun)
+        tags = facts.trial_tags(info, self.manifest, self._identity) | {PARENT: self._parent, "attempt": attempt}
+        run = self._create(tags, begun)
         axes = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
         params = [Param(name, text(value)[:PARAM_CHARS]) for name, value in axes.items()]
         self._client.log_batch(run, params=params)
@@ -187,6 +225,12 @@ class Tracker:
         for i in range(0, len(rest), TAGS_A_BATCH):
             self._client.log_batch(run, tags=[RunTag(n, v) for n, v in rest[i : i + TAGS_A_BATCH]])
         return str(run)
+
+    def _forget(self, run: str) -> None:
+        """Take it that nothing of a run is written."""
+        self._sent = {(other, file): n for (other, file), n in self._sent.items() if other != run}
+        self._traced.pop(run, None)
+        self._samplers.pop(run, None)
 
     def _log_new(self, run: str, file: str, lines: list[summary.Line]) -> None:
         log_metrics(self._client, run, lines[self._sent.get((run, file), 0) :])
@@ -242,22 +286,11 @@ class Tracker:
         self._client.set_terminated(run, _STATUS[result["status"]], end_time=ts)
         self._closed.add(run)
 
+    def _trials(self) -> list[Any]:
+        """The runs of this folder's trials, of those that are gone too."""
+        return self._search("tags.trial_key LIKE '%'")
+
     def _search(self, query: str) -> list[Any]:
-        return search_runs(self._client, self._experiment, query)
-
-
-def replay(root: Path, uri: str | None = None, views: TrialViews | None = None) -> Tracker:
-    """Rebuild a sweep's runs from its journals. Raises OSError when the folder is no sweep's."""
-    folder = RunFolder(root)
-    manifest = yaml.safe_load(folder.manifest.read_text(encoding="utf-8"))
-    wanted = manifest["tracking"]
-    store = uri or wanted["uri"] or default_uri(root.parent)
-    tracker = Tracker(folder, store, wanted["experiment"] or manifest["name"], views)
-    tracker.forget_others()
-    for path in sorted(folder.trials.glob(f"*/{INFO}")):
-        tracker.sync(path.parent)
-    ended = [read_result(path.parent) for path in folder.trials.glob(f"*/{INFO}")]
-    open_trials = any(result is None for result in ended)
-    failed = any(result is not None and result["status"] == "failed" for result in ended)
-    tracker.finish("KILLED" if open_trials else "FAILED" if failed else "FINISHED")
-    return tracker
+        """Runs of this folder that fit."""
+        own = f"tags.{facts.SWEEP} = '{self._identity}'"
+        return search_runs(self._client, self._experiment, f"{query} AND {own}")

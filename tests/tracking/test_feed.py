@@ -1,17 +1,23 @@
-"""The thread that follows journals into MLflow: patient while something moves, and last in line for the processor."""
+"""The thread that follows journals into MLflow: patient while something moves, last in line, stopped by no trial."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from harness.driver import feed
 from harness.driver.layout import ATTEMPTS, INFO, RunFolder
+from harness.journal import METRICS, RESULT
 from harness.lines import LineLog
+from harness.tracking import default_uri, replay
+from harness.tracking.store import connect
+from tests.tracking.test_replay import make, seen
 
 
 class SlowTracker:
@@ -75,3 +81,57 @@ def test_trials_come_first(folder):
     feeder.close("FINISHED", [])
     assert max(feed.NICENESS, before) <= SlowTracker.niceness
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+class Sulking(SlowTracker):
+    """Takes no trial named `refused`, and no time."""
+
+    def sync(self, trial: Path) -> bool:
+        if trial.name == "refused":
+            raise ValueError("not this one")
+        self.done.append(trial.name)
+        return False
+
+
+def test_a_trial_that_is_refused_keeps_neither_the_others_nor_the_end_from_being_written(folder, monkeypatch):
+    monkeypatch.setattr(feed, "Tracker", Sulking)
+    begin(folder, "a", "refused", "z")
+    feeder = feed.Feeder(folder, "", "")
+    feeder.start()
+    assert feeder.close("FINISHED", []) == "refused: not this one"
+    assert Sulking.done[:3] == ["a", "z", "FINISHED"]
+
+
+def test_a_store_that_takes_long_to_refuse_is_left_for_the_next_pass(folder, monkeypatch):
+    monkeypatch.setattr(feed, "Tracker", Sulking)
+    monkeypatch.setattr(feed, "LONGEST_TROUBLE_S", 0.0)
+    begin(folder, "refused", "z")
+    feeder = feed.Feeder(folder, "", "")
+    assert feeder._write() == "refused: not this one"
+    assert Sulking.done == []
+    feeder._write()
+    assert Sulking.done == ["z"]  # first now
+
+
+def test_a_run_that_somebody_deletes_while_its_trial_runs_is_made_anew(tmp_path):
+    whole = make(tmp_path, "learns", "learns")
+    connect(default_uri(whole.root.parent))
+    folder = RunFolder(shutil.copytree(whole.root.parent, tmp_path / "other" / "runs") / "demo")
+    replay(whole.root)
+    trials = sorted(folder.trials.iterdir())
+    journals = [(trial / METRICS).read_bytes() for trial in trials]
+    for trial, journal in zip(trials, journals, strict=True):
+        (trial / RESULT).rename(trial / "later")
+        (trial / METRICS).write_bytes(journal[: journal.index(b"\n") + 1])
+    feeder = feed.Feeder(folder, default_uri(folder.root.parent), "demo")
+    assert feeder._write() == ""
+    client = MlflowClient(default_uri(folder.root.parent))
+    [deleted] = client.search_runs(["1"], "tags.arm = 'gspo'")
+    client.delete_run(deleted.info.run_id)
+    for trial, journal in zip(trials, journals, strict=True):
+        (trial / METRICS).write_bytes(journal)
+        (trial / "later").rename(trial / RESULT)
+    assert trials[0].name.startswith("gspo_")
+    feeder.start()
+    assert feeder.close("FINISHED", []) == ""
+    assert seen(folder) == seen(whole)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import RunFolder, prepare_trial, read_info, write_manifest
+from harness.driver.layout import RunFolder, locked, prepare_trial, read_info, write_manifest
 from harness.driver.worker import TrialFailed, run_one
 from harness.episodes import episode_path, write_episodes
 from harness.journal import METRICS, POLICIES, Journal, read_metrics
@@ -95,7 +95,7 @@ def seen(folder: RunFolder) -> dict:
             "status": run.info.status,
             "times": (run.info.start_time if name != "demo" else 0, run.info.end_time if name != "demo" else 0),
             "params": run.data.params,
-            "tags": {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"},
+            "tags": {k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId", "sweep_id")},
             "traces": sorted(mark for owner, mark in traced if owner == run.info.run_id),
             "inputs": sorted(d.dataset.digest for d in run.inputs.dataset_inputs),
             "artifacts": sorted(a.path for a in client.list_artifacts(run.info.run_id)),
@@ -361,6 +361,25 @@ def test_the_door_replays_and_refuses_what_is_no_sweep(folder, tmp_path, capsys)
     assert "rebuilt in sqlite" in capsys.readouterr().out
     assert main(["replay", str(tmp_path)]) == 2
     assert "is not a sweep's folder" in capsys.readouterr().err
+
+
+def test_the_door_hangs_the_sweeps_report_on_its_run(folder):
+    for _ in range(2):
+        assert main(["replay", str(folder.root)]) == 0
+    client = MlflowClient(f"sqlite:///{folder.root.parent / 'mlflow.db'}")
+    [parent] = client.search_runs(["1"], "tags.sweep_key LIKE '%'")
+    files = {Path(artifact.path).name for artifact in client.list_artifacts(parent.info.run_id, "report")}
+    assert {"summary.csv", "learning_curves.svg", "learning_curves.csv"} <= files
+    assert parent.info.status == "FAILED"
+
+
+def test_the_door_leaves_a_sweep_alone_that_is_running(folder, capsys):
+    store = folder.root.parent / "mlflow.db"
+    before = store.read_bytes()
+    with locked(folder.root / ".lock"):
+        assert main(["replay", str(folder.root)]) == 2
+    assert capsys.readouterr().err == f"not replayed: another process is at work in {folder.root}\n"
+    assert store.read_bytes() == before
 
 
 def test_configurations_are_kept_whole_and_constants_can_be_searched(folder):
