@@ -110,7 +110,8 @@ def _without_secrets(value: str) -> str:
 
 class Tracking(Section):
     uri: Annotated[str, AfterValidator(_without_secrets)] | None = None
-    """MLflow store; null: SQLite in the output folder. A server's user and password come from the environment."""
+    """MLflow store; null: the one that MLFLOW_TRACKING_URI names, or else SQLite in the output folder. A server's user
+    and password come from the environment."""
     experiment: str | None = None
     """null: the sweep's name."""
     traces_per_step: Annotated[int, Field(ge=0)] = 1

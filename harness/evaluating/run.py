@@ -27,6 +27,7 @@ from harness.evaluating.store import Answerer, evaluation_folder, held_out_in, w
 from harness.evaluating.table import print_contrasts, print_scores
 from harness.evaluating.targets import Target
 from harness.policy.load import PolicyError
+from harness.redact import redact
 from harness.tracking.store import default_uri
 from harness.types import OperatorFailure
 
@@ -196,7 +197,7 @@ def _log(
             address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, own, files, started)
             _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
     except Exception as error:  # whatever the store raises, the results are on disk
-        print(f"MLflow could not be written: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+        print(redact(f"MLflow could not be written: {' '.join(str(error).split())[:200]}"), file=sys.stderr)
 
 
 def _quiet() -> None:
@@ -206,4 +207,4 @@ def _quiet() -> None:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(redact(line), markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from harness.driver.layout import BusyError
+from harness.redact import redact
 from harness.tracking.rebuild import replay
 
 
@@ -18,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     again = commands.add_parser("replay", help="rebuild a sweep's MLflow runs from its journals")
     again.add_argument("run_dir", type=Path, help="a sweep's folder, such as runs/granularity")
-    again.add_argument("--uri", help="MLflow store (default: the one the sweep was run with)")
+    again.add_argument("--uri", help="MLflow store (default: as for the sweep itself)")
     options = parser.parse_args(arguments)
     from reports.trial import write_trial_views  # heavy
 
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         print(f"{options.run_dir} is not a sweep's folder: {error}", file=sys.stderr)
         return 2
-    print(f"{options.run_dir}: rebuilt in {tracker.uri}, run {tracker.address}")
+    print(f"{options.run_dir}: rebuilt in {redact(tracker.uri)}, run {tracker.address}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Any
 
 from harness.config import canonical_json, digest, flatten
@@ -19,6 +20,7 @@ def sweep_tags(manifest: dict[str, Any], key: str, identity: str) -> dict[str, A
     varied = {"seed", *manifest["parameters"], *manifest.get("varied", ())}
     return {
         **_COMMON,
+        **_user(),
         "mlflow.runName": manifest["name"],
         "mlflow.note.content": note(manifest),
         "sweep_key": key,
@@ -35,6 +37,7 @@ def trial_tags(info: TrialInfo, manifest: dict[str, Any], identity: str) -> dict
     """Of a trial's run."""
     return {
         **_COMMON,
+        **_user(),
         "mlflow.runName": info.name,
         "trial_key": info.key,
         SWEEP: identity,
@@ -46,6 +49,14 @@ def trial_tags(info: TrialInfo, manifest: dict[str, Any], identity: str) -> dict
         "preregistration": info.preregistration or manifest["preregistration"],
         **code_tags(),
     }
+
+
+def _user() -> dict[str, str]:
+    """Who writes; empty where the system knows no name, as in some containers."""
+    try:
+        return {"mlflow.user": getpass.getuser()}
+    except (KeyError, OSError):
+        return {}
 
 
 def arm(info: TrialInfo) -> str:

@@ -23,8 +23,8 @@ _GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
 
 def default_uri(out: Path) -> str:
-    """The store beside the sweeps' folders."""
-    return f"sqlite:///{(out / 'mlflow.db').resolve()}"
+    """Where nothing else is said: the store that MLflow's own variable names, else one beside the sweeps' folders."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
 
 
 def connect(uri: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import getpass
 import itertools
 import json
 import math
@@ -23,7 +24,7 @@ from harness.driver.layout import RunFolder, locked, prepare_trial, read_info, w
 from harness.driver.worker import TrialFailed, run_one
 from harness.episodes import episode_path, write_episodes
 from harness.journal import METRICS, POLICIES, Journal, read_metrics
-from harness.tracking import Tracker, replay
+from harness.tracking import Tracker, default_uri, replay
 from harness.tracking.__main__ import main
 from harness.types import StopReason
 from tests.sweep.cheap_trials import episode
@@ -354,6 +355,35 @@ def test_numbers_that_are_not_finite_and_thousands_of_them_get_through(folder):
     assert len(metrics["m/7"]) == 30
     assert math.isnan(metrics["bad"][0][2])
     assert metrics["big"][0][2] > 1e300
+
+
+def test_mlflows_own_variable_names_the_store_where_the_sweep_names_none(folder, tmp_path, monkeypatch):
+    store = f"sqlite:///{shutil.copy(folder.root.parent / 'mlflow.db', tmp_path / 'theirs.db')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert replay(folder.root).uri == store
+    assert MlflowClient(store).get_experiment_by_name("demo") is not None
+    manifest = yaml.safe_load(folder.manifest.read_text())
+    assert manifest["tracking"]["uri"] is None  # so that no password of the variable's is kept
+    manifest["tracking"]["uri"] = f"sqlite:///{folder.root.parent / 'mlflow.db'}"
+    folder.manifest.write_text(yaml.safe_dump(manifest))
+    assert replay(folder.root).uri == manifest["tracking"]["uri"]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert default_uri(tmp_path) == f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def test_runs_name_their_user(folder, monkeypatch):
+    monkeypatch.setattr(getpass, "getuser", lambda: "somebody")
+    replay(folder.root)
+    assert {run["tags"]["mlflow.user"] for run in seen(folder).values()} == {"somebody"}
+
+
+def test_a_user_without_a_name_is_no_hindrance(folder, monkeypatch):
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 1000")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    replay(folder.root)
+    assert set(seen(folder)) == {"demo", "gsspo_seed3", "gspo_seed3"}
 
 
 def test_the_door_replays_and_refuses_what_is_no_sweep(folder, tmp_path, capsys):
