@@ -1,7 +1,7 @@
 """The journal of one trial: what happened, on disk, append-only. It is the truth; every tracker is a view of it.
 
     <trial>/metrics.jsonl   {"n": line, "step": s, "values": {name: number}, "ts": ms, "crc": hex}
-    <trial>/events.jsonl    {"n": line, "kind": k, "fields": {...}, "ts": ms, "crc": hex}
+    <trial>/events.jsonl    {"n": line, "kind": k, "fields": {...}, "ts": ms, "crc": hex}, see `trial.TrialSink`
     <trial>/system.jsonl    {"n": line, "values": {name: number}, "ts": ms, "crc": hex}, see `driver/usage.py`
     <trial>/episodes/       step-000012-eval.parquet: one file a (step, split), see `episodes.py`
     <trial>/policies/       step-000030: a trained policy as a folder, see `policy/export.py`
