@@ -1,4 +1,4 @@
-"""Episodes of the cheap trial, made without a tokenizer: what they say hangs on the walk, how long they took does not."""
+"""Episodes of the cheap trial, made without a tokenizer: what they say hangs on the walk, what they took does not."""
 
 from __future__ import annotations
 
