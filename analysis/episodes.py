@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis.frames import Frames
 from harness import metrics
+from harness.episodes import open_episodes
 from harness.journal import EPISODES
 from harness.types import ParseFailure
 
@@ -159,7 +159,7 @@ def load_episodes(
     total = 0
     for trial, step, split, path in files:
         try:
-            table = pq.ParquetFile(path).read(columns=[*_SCALARS, "failures", *_TURN]).combine_chunks()
+            table = open_episodes(path).read(columns=[*_SCALARS, "failures", *_TURN]).combine_chunks()
         except (OSError, pa.ArrowException) as error:
             raise ValueError(f"{trial}/{EPISODES}/{path.name}: not readable ({error})") from error
         if not table.num_rows:
@@ -285,6 +285,6 @@ def _bits(lists: pa.ListArray) -> np.ndarray:
 
 def read_rows(path: Path, rows: Sequence[int]) -> list[dict[str, Any]]:
     """Whole episodes, texts included, of a file by their `index`, in the order asked."""
-    table = pq.ParquetFile(path).read()
+    table = open_episodes(path).read()
     index = {int(i): row for row, i in enumerate(table.column("index").to_pylist())}
     return [table.slice(index[i], 1).to_pylist()[0] for i in rows]

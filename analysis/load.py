@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from analysis.frames import Arm, Frames, arms_of, metrics_frame, setting, swept_axes, trials_frame
+from harness.episodes import open_episodes
 from harness.journal import EPISODES, read_metrics, read_result
 
 
@@ -159,6 +159,6 @@ def count_questions(root: Path, trials: list[str]) -> dict[str, int]:
         files = sorted((root / "trials" / trial / EPISODES).glob("step-*-eval.parquet"))
         if files:
             with contextlib.suppress(OSError, pa.ArrowException):  # whoever reads the episodes reports a broken file
-                table = pq.ParquetFile(files[-1]).read(columns=["suite", "question_id"]).to_pandas()
+                table = open_episodes(files[-1]).read(columns=["suite", "question_id"]).to_pandas()
                 return {str(k): int(v) for k, v in table.groupby("suite")["question_id"].nunique().items()}
     return {}

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from analysis.compare import ends, number
 from analysis.episodes import GREEDY, Episodes
 from analysis.stats.proportions import clustered_wilson
 from analysis.stats.survival import Survival, kaplan_meier
+from harness.episodes import open_episodes
 from harness.protocol.scoring import exact_match
 
 CORRECTORS = ("Review", "Revise", "ScEnsemble")
@@ -124,7 +124,7 @@ def second_looks(data: Episodes, splits: Sequence[str] = (GREEDY,)) -> pd.DataFr
     for (trial, _, _), path in owner.items():
         if trial not in meta.index:
             continue
-        for episode in pq.ParquetFile(path).read(columns=columns).to_pylist():
+        for episode in open_episodes(path).read(columns=columns).to_pylist():
             before = _before_correction(episode["turns"], episode["gold"])
             if before is not None:
                 rows.append(

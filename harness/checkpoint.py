@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from harness.journal import EVENTS, METRICS
-from harness.lines import read_lines, seal, sync_directory, unseal, write_atomically
+from harness.lines import read_lines, remove_unfinished, seal, sync_directory, unseal, write_atomically
 
 CHECKPOINTS = "checkpoints"
 KEPT = 2
@@ -93,9 +93,13 @@ def remove_checkpoints(trial: Path) -> None:
 
 
 class Checkpoints:
-    """A trial's checkpoints, for its journal. `found`: what it goes on from."""
+    """A trial's checkpoints, for its journal. `found`: what it goes on from.
+
+    What a killed writer had only begun is removed.
+    """
 
     def __init__(self, trial: Path, key: str, found: Checkpoint | None) -> None:
+        remove_unfinished(trial / CHECKPOINTS)
         self._trial, self._key, self._found = trial, key, found
 
     def write(self, step: int, lines: Mapping[str, int], state: Mapping[str, Any]) -> None:

@@ -3,11 +3,16 @@
 Everything that a study asks about an episode is here, token ids and log-probs apart (of these, counts and the sum).
 Rows keep the order in which the episodes were given; `split` names what they were made for, such as `train`, `eval`
 (greedy) or `eval_sampled`. The bytes depend only on the episodes, except for the columns of `TIMING`: see `untimed`.
+
+A flipped bit in a page may decode to another number, and Parquet's own page checksums say nothing of its footer, where
+the names and places of the columns are. So a file carries the CRC-32 of all its other bytes between the last page and
+the footer, where any reader of Parquet passes over it; `open_episodes` checks it.
 """
 
 from __future__ import annotations
 
-import os
+import io
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.lines import write_atomically
 from harness.signatures import operators_called
 from harness.types import Fault, OperatorResult, Question, Span, Trajectory, Turn
 
@@ -95,6 +101,11 @@ SCHEMA = pa.schema(
     metadata={"schema": "episodes/1"},
 )
 
+_SEAL = b"crc-32 "
+_DIGITS = 8
+_END = 8
+"""Bytes of Parquet's own end: the footer's length, then `PAR1`."""
+
 
 def episode_path(directory: str | Path, step: int, split: str) -> Path:
     """Where the episodes of a (step, split) are."""
@@ -123,22 +134,43 @@ def write_episodes(
         {**_row(episode), "step": step, "split": split, "index": i, "held_out": held_out and held_out(episode.question)}
         for i, episode in enumerate(trajectories)
     ]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as handle:
-            pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), handle, compression="zstd")
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    made = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), made, compression="zstd")
+    write_atomically(path, _sealed(made.getvalue()))
     return path
 
 
 def read_episodes(path: str | Path) -> list[dict[str, Any]]:
-    """The rows of one file. Raises OSError or pyarrow.ArrowInvalid when it is not sound."""
-    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
+    """The rows of one file. Raises as `open_episodes` does."""
+    rows: list[dict[str, Any]] = open_episodes(path).read().to_pylist()
     return rows
+
+
+def open_episodes(path: str | Path) -> pq.ParquetFile:
+    """One file, for its rows or some of its columns; a file from before there were checksums is taken as it is.
+
+    Raises OSError, or pyarrow.ArrowInvalid with the file's name when it is not sound.
+    """
+    raw = Path(path).read_bytes()
+    at = _footer(raw)
+    crc = raw[at - _DIGITS : at]
+    bare = raw[: at - _DIGITS - len(_SEAL)]
+    if raw[len(bare) : at - _DIGITS] == _SEAL and crc != b"%08x" % zlib.crc32(raw[at:], zlib.crc32(bare)):
+        raise pa.ArrowInvalid(f"{path}: its checksum does not match")
+    try:
+        return pq.ParquetFile(pa.py_buffer(raw))
+    except (pa.ArrowException, OSError) as error:  # cut short, or no Parquet at all
+        raise pa.ArrowInvalid(f"{path}: {error}") from error
+
+
+def _sealed(raw: bytes) -> bytes:
+    at = _footer(raw)
+    return raw[:at] + _SEAL + b"%08x" % zlib.crc32(raw) + raw[at:]
+
+
+def _footer(raw: bytes) -> int:
+    """Where a Parquet file's footer begins; nowhere sensible in a broken one."""
+    return max(0, len(raw) - _END - int.from_bytes(raw[-_END:-4], "little"))
 
 
 def untimed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

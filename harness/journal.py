@@ -1,7 +1,7 @@
 """The journal of one trial: what happened, on disk, append-only. It is the truth; every tracker is a view of it.
 
     <trial>/metrics.jsonl   {"n": line, "step": s, "values": {name: number}, "ts": ms, "crc": hex}
-    <trial>/events.jsonl    {"n": line, "kind": k, "fields": {...}, "ts": ms, "crc": hex}
+    <trial>/events.jsonl    {"n": line, "kind": k, "fields": {...}, "ts": ms, "crc": hex}, see `trial.TrialSink`
     <trial>/system.jsonl    {"n": line, "values": {name: number}, "ts": ms, "crc": hex}, see `driver/usage.py`
     <trial>/episodes/       step-000012-eval.parquet: one file a (step, split), see `episodes.py`
     <trial>/policies/       step-000030: a trained policy as a folder, see `policy/export.py`
@@ -27,7 +27,18 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from harness.episodes import write_episodes
-from harness.lines import LineLog, cut_off, now_ms, read_lines, seal, sync_directory, unseal, untimed, write_atomically
+from harness.lines import (
+    LineLog,
+    cut_off,
+    now_ms,
+    read_lines,
+    remove_unfinished,
+    seal,
+    sync_directory,
+    unseal,
+    untimed,
+    write_atomically,
+)
 from harness.types import Question, Trajectory
 
 METRICS = "metrics.jsonl"
@@ -49,10 +60,11 @@ class CheckpointStore(Protocol):
 class Journal:
     """Writer of a trial's journal; implements `TrialSink`. One writer a directory at a time.
 
-    Opening continues what is there: a torn tail is cut off. Raises OSError when the disk refuses (what was committed
-    stays readable), ValueError when the journal is damaged elsewhere than at its end. `held_out` says of a question
-    whether it is about something no training question mentions. `resume_at`: lines of each file to go on from, where it
-    is not their end; `differs` is told when a line then comes out otherwise than before.
+    Opening continues what is there: a torn tail is cut off, and what a killed writer had only begun is removed (of a
+    policy, a whole model). Raises OSError when the disk refuses (what was committed stays readable), ValueError when
+    the journal is damaged elsewhere than at its end. `held_out` says of a question whether it is about something no
+    training question mentions. `resume_at`: lines of each file to go on from, where it is not their end; `differs` is
+    told when a line then comes out otherwise than before.
     """
 
     def __init__(
@@ -67,6 +79,9 @@ class Journal:
         self.directory = Path(directory)
         self._held_out, self._checkpoints = held_out, checkpoints
         self.directory.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self.directory, RESULT)
+        remove_unfinished(self.directory / EPISODES)
+        remove_unfinished(self.directory / POLICIES)
         self._clock = clock
         first = resume_at or {}
         self._metrics = LineLog(self.directory / METRICS, clock, first.get(METRICS), differs)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 import zlib
 from collections import deque
@@ -201,6 +202,18 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes had begun to write in a folder (as `name`) and never gave its name, also folders.
+
+    For the folder's one writer, before it writes: nobody else can be at work then, whatever process a number names now.
+    """
+    for path in folder.glob(f".{name}.*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def sync_directory(path: Path) -> None:

@@ -103,6 +103,19 @@ class RunningSignatures:
         return cls(tuple(saved["reward_variances"]), tuple(saved["grad_norms"]))
 
 
+NOTABLE = {
+    "no_gradient": "update/skipped_share",  # no group's rewards differ (and no KL term): nothing was learned
+    "reward_variance_cliff": "train/reward_variance_cliff",
+    "grad_spike": "update/grad_spike",
+}
+"""Kind of event → the metric that is 1 at a step where it happened."""
+
+
+def notable(values: Mapping[str, float]) -> list[str]:
+    """What a reader of a run would look for at a step of these metrics: kinds of NOTABLE, in its order."""
+    return [kind for kind, name in NOTABLE.items() if values.get(name) == 1]
+
+
 def operators_called(turn: Turn) -> tuple[str, ...]:
     """Operators that a turn called, in order: at most one, or as many as its program did."""
     action = turn.parsed.action

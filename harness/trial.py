@@ -27,7 +27,7 @@ from harness.evaluation import evaluate_all
 from harness.policy.load import Policy, reference_of
 from harness.policy.state import restore_training, training_state
 from harness.rollout import rollout_groups
-from harness.signatures import RunningSignatures, episode_metrics, group_metrics
+from harness.signatures import RunningSignatures, episode_metrics, group_metrics, notable
 from harness.start import played_once, start_key
 from harness.types import Question, Trajectory
 from harness.update import Reference, UpdateSettings, policy_update
@@ -38,7 +38,8 @@ class TrialSink(Protocol):
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
 
-    def event(self, kind: str, **fields: Any) -> None: ...
+    def event(self, kind: str, **fields: Any) -> None:
+        """What a reader of the run would look for: `policy_kept` and kinds of `signatures.NOTABLE`, with their step."""
 
     def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None: ...
 
@@ -119,6 +120,8 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
                 "time/tokens_per_s": sum(t.n_tokens for t in trajectories) / (time.perf_counter() - begun),
             }
             sink.episodes(step, "train", trajectories)
+            for kind in notable(values):
+                sink.event(kind, step=step)
         values["time/step_s"] = time.perf_counter() - begun
         if step % config.eval_every == 0 or step == config.steps:
             begun = time.perf_counter()
@@ -142,6 +145,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
                 sink.episodes(step, split, episodes)
         if build.saves_at(config, step):
             sink.policy(step, partial(build.save_policy, config, unsharded(policy), step))
+            sink.event("policy_kept", step=step)
         sink.metrics(step, values)
         if build.checkpoints_at(config, step):
             asked_before = step * config.rollout.prompts_per_step

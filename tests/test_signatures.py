@@ -19,6 +19,7 @@ from harness.signatures import (
     episode_metrics,
     group_metrics,
     longest_run,
+    notable,
     repeated_calls,
 )
 from harness.types import Group, OperatorFailure, Trajectory
@@ -198,3 +199,14 @@ def test_a_state_saved_and_restored_goes_on_as_if_nothing_happened(steps: list[t
         assert got == expected
     assert parted == whole
     assert len(whole.reward_variances) <= WINDOW
+
+
+def test_sudden_changes_and_a_step_that_taught_nothing_are_notable() -> None:
+    usual = RunningSignatures((1.0,) * MIN_HISTORY, (1.0,) * MIN_HISTORY)
+    assert notable(usual.observe(1.0, 1.0)[1] | {"update/skipped_share": 0.5}) == []
+    assert notable(usual.observe(0.0, 1.0)[1]) == ["reward_variance_cliff"]
+    assert notable(usual.observe(1.0, math.nan)[1]) == ["grad_spike"]
+    assert notable(usual.observe(0.0, 0.0)[1] | {"update/skipped_share": 1.0}) == [
+        "no_gradient",
+        "reward_variance_cliff",
+    ]

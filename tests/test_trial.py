@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.config import TrialConfig, expand, load_sweep
+from harness.journal import EVENTS, Journal
+from harness.lines import read_lines
 from harness.trial import run_trial
 from tests.memory_sink import Memory
 
@@ -68,3 +70,12 @@ def test_a_random_initialisation_depends_on_the_seed(tmp_path: Path) -> None:
     first, other = run(tmp_path, 0, *short), run(tmp_path, 1, *short)
     assert first.played[0, "eval"][0].token_ids.tolist() != other.played[0, "eval"][0].token_ids.tolist()
     assert first.values[0]["eval/em"] == 0.0
+
+
+def test_the_journal_of_a_trial_tells_what_happened_at_a_step(tmp_path: Path) -> None:
+    """A random policy writes no well-formed turn: all rewards are equal, nothing is learned."""
+    short = ("policy.init=random", "environment.max_response_tokens=60", "environment.max_turn_tokens=20")
+    with Journal(tmp_path) as journal:
+        run_trial(config(tmp_path, 0, *short, "save.when=final"), journal)
+    told = [(record["kind"], record["fields"]) for record in read_lines(tmp_path / EVENTS).records]
+    assert told == [("no_gradient", {"step": 1}), ("no_gradient", {"step": 2}), ("policy_kept", {"step": 2})]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.episodes import has_failure, load_episodes, read_rows
 from analysis.load import load_sweep
+from harness.episodes import SCHEMA
 from harness.types import OperatorFailure, ParseFailure
 from tests.analysis.synthetic_episodes import answer, call, episode, malformed, random_episodes, write
 from tests.analysis.synthetic_sweep import made_frames, write_sweep
@@ -90,6 +92,19 @@ def test_a_broken_file_is_named(sweep):
     (root / "trials" / "grpo_seed0" / "episodes" / "step-000020-eval.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(ValueError, match=r"grpo_seed0.*step-000020-eval\.parquet"):
         load_episodes(load_sweep(root))
+
+
+def test_a_flipped_bit_in_a_finished_trials_numbers_is_told_and_not_averaged(sweep):
+    root, _ = sweep
+    path = root / "trials" / "grpo_seed0" / "episodes" / "step-000020-eval.parquet"
+    column = pq.ParquetFile(path).metadata.row_group(0).column(SCHEMA.get_field_index("em"))
+    raw = bytearray(path.read_bytes())
+    raw[column.data_page_offset + column.total_compressed_size - 2] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"grpo_seed0/episodes/step-000020-eval\.parquet: .*checksum does not match"):
+        load_episodes(load_sweep(root))
+    with pytest.raises(ValueError, match=r"step-000020-eval\.parquet: its checksum does not match"):
+        read_rows(path, [0])
 
 
 def test_an_episode_that_was_not_scored_is_named(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.checkpoint import CHECKPOINTS, newest_checkpoint, write_checkpoint
+from harness.checkpoint import CHECKPOINTS, Checkpoints, newest_checkpoint, write_checkpoint
 from harness.config import code_version, expand, load_sweep
 from harness.driver.layout import ATTEMPTS, prepare_trial
 from harness.driver.worker import run_one
@@ -127,3 +127,10 @@ def test_a_checkpoint_of_another_trial_or_beyond_the_journal_is_not_used(kept):
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(kept):
     (kept / CHECKPOINTS / "step-000003.json").unlink()  # the manifest comes last
     assert newest_checkpoint(kept, KEY)[0].step == 2
+
+
+def test_a_checkpoint_that_a_killed_trial_had_only_begun_is_removed_when_it_goes_on(kept):
+    before = sorted((kept / CHECKPOINTS).iterdir())
+    (kept / CHECKPOINTS / ".step-000004.pt.4711.tmp").write_bytes(b"half")
+    Checkpoints(kept, KEY, newest_checkpoint(kept, KEY)[0])
+    assert sorted((kept / CHECKPOINTS).iterdir()) == before

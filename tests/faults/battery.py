@@ -45,11 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
             parts.append(f"full disk not tried ({error})")
         print(parts[-1], flush=True)
         with served(home / "server") as server:
-            points = check_outage(home, server)
+            points, gone = check_outage(home, server)
             slow, full = check_proxied(home, server, DELAY_S, 0), check_proxied(home, server, 0.0, 507)
         parts.append(
-            f"server killed and back: {points} points, none lost; slow and full: journal calls at most"
-            f" {1000 * slow:.0f} and {1000 * full:.0f} ms"
+            f"server killed and back: {points} points, none lost; killed, slow and full: journal calls at most"
+            f" {1000 * gone:.0f}, {1000 * slow:.0f} and {1000 * full:.0f} ms"
         )
         print(parts[-1], flush=True)
         many = Sweep(home / "many", settings=["seeds=16"], slots=16)

@@ -1,27 +1,35 @@
-"""A trial of cheap, random, stateful steps with checkpoints: what faults are tried on. Ray runs it by its path.
+"""A trial of cheap, random, stateful steps that writes all that a real one does: what faults are tried on. Ray runs it
+by its path.
 
-`STRIKE` in the sweep's home, if it is there, holds n: the worker that comes to the nth write of a checkpoint's files
-kills itself there, once.
+`STRIKE` in the sweep's home, if it is there, holds the name of a trial's folder (of `STRUCK`) and n: the worker that
+comes to the nth open, rename or removal there kills itself before it, once.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.checkpoint import CHECKPOINTS
 from harness.config import TrialConfig
-from harness.journal import Journal
+from harness.journal import EPISODES, POLICIES, Journal
+from tests.faults.cheap_episodes import played
 
 STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.03"))
+FILE_BYTES = int(os.environ.get("FAULTS_FILE_BYTES", "0"))
+"""No file may grow beyond it, if there is one: the full disk of a machine that lets nobody mount a small one."""
 DONE, STRIKE = "done.txt", "strike"
+STRUCK = (CHECKPOINTS, EPISODES, POLICIES)
 _touched = [0]
 _strike: list[Path] = []
 
@@ -33,6 +41,8 @@ def random_walk(config: TrialConfig, journal: Journal) -> dict[str, float]:
     """
     torch.set_num_threads(1)
     torch.manual_seed(config.seed)
+    if FILE_BYTES:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     place, first = torch.zeros(64), 0
     saved = journal.resume()
     if saved is not None:
@@ -46,6 +56,9 @@ def random_walk(config: TrialConfig, journal: Journal) -> dict[str, float]:
             values = {"eval/em": float(torch.sigmoid(place.mean())), "train/reward_mean": float(place[0])}
             values |= {f"eval/em/{suite}": values["eval/em"] for suite in config.data.eval_suites}
             time.sleep(STEP_S)
+            journal.episodes(step, "train", [played(step, number, float(place[number])) for number in range(2)])
+            if step > 0 and step % config.eval_every == 0:
+                journal.policy(step, partial(_write_policy, place))
             begun, waited = time.perf_counter(), _run_queue_s()
             journal.event("walked", step=step)
             journal.metrics(step, {**values, "time/step_s": begun})
@@ -56,6 +69,11 @@ def random_walk(config: TrialConfig, journal: Journal) -> dict[str, float]:
     return {name: value for name, value in values.items() if name.startswith("eval/")}
 
 
+def _write_policy(place: torch.Tensor, folder: Path) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_bytes(place.numpy().tobytes())
+
+
 def _run_queue_s() -> float:
     """Seconds that this thread has waited for a processor: a busy machine, not the journal."""
     text = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text()
@@ -63,7 +81,7 @@ def _run_queue_s() -> float:
 
 
 def _watch(trial: Path) -> None:
-    """Count opens, renames and removals under the sweep's home from here on."""
+    """Count opens, renames and removals in the folder to be struck from here on."""
     if not _strike:
         sys.addaudithook(_count)
     _strike[:] = [trial.parents[3] / STRIKE]
@@ -71,13 +89,17 @@ def _watch(trial: Path) -> None:
 
 
 def _count(event: str, args: tuple[Any, ...]) -> None:
-    if event in ("open", "os.rename", "os.remove") and "checkpoints" in str(args[0]):
-        _touched[0] += 1
-        target = _strike[0]
-        try:
-            wanted = json.loads(target.read_text())
-        except FileNotFoundError:
-            return
-        if _touched[0] >= wanted:
-            target.unlink(missing_ok=True)
-            os.kill(os.getpid(), signal.SIGKILL)
+    if event not in ("open", "os.rename", "os.remove", "os.mkdir", "shutil.rmtree"):
+        return
+    touched = [name for name in STRUCK if f"/{name}" in str(args[0])]
+    if not touched:
+        return
+    target = _strike[0]
+    try:
+        folder, wanted = json.loads(target.read_text())
+    except FileNotFoundError:
+        return
+    _touched[0] += folder in touched
+    if _touched[0] >= wanted:
+        target.unlink(missing_ok=True)
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -12,12 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from harness.checkpoint import CHECKPOINTS
+from harness.journal import EPISODES, POLICIES
 from tests.faults.cheap_steps import STRIKE
 from tests.faults.sweeps import Sweep, check_along, check_end, redone
 
-KINDS = ("worker", "checkpoint", "driver", "writer")
-"""A trial's process, at any moment or as it touches a checkpoint's files; the driver, at any moment or before one of
-its MLflow writer's SQL statements."""
+TOUCHES = {"checkpoint": (CHECKPOINTS, 14), "episodes": (EPISODES, 60), "policy": (POLICIES, 14)}
+"""Kinds that strike amid the files of a folder, and before how many touches of them at most (each is a few writes)."""
+KINDS = ("worker", *TOUCHES, "driver", "writer")
+"""A trial's process, at any moment or as it touches files of one sort; the driver, at any moment or before one of its
+MLflow writer's SQL statements."""
 
 
 def plan(n: int, seed: int) -> list[str]:
@@ -55,15 +60,16 @@ def kill_and_go_on(home: Path, whole: Sweep, kinds: Sequence[str], seed: int, a_
 
 def _strike(sweep: Sweep, kind: str, rng: random.Random) -> bool:
     """Run the command until something of the kind has been killed; False if it came to its end before."""
-    if kind == "checkpoint":
+    if kind in TOUCHES:
+        folder, most = TOUCHES[kind]
         sweep.home.mkdir(parents=True, exist_ok=True)
-        (sweep.home / STRIKE).write_text(str(rng.randint(1, 14)))
+        (sweep.home / STRIKE).write_text(json.dumps([folder, rng.randint(1, most)]))
     before = sum(sweep.recorded().values())
     process = sweep.start(writer=rng.randint(40, 900) if kind == "writer" else 0)
     if kind == "writer":
         return process.wait(600) == -signal.SIGKILL
     struck = False
-    if kind == "checkpoint":
+    if kind in TOUCHES:
         struck = _until(process, lambda: not (sweep.home / STRIKE).exists())
     else:
         target = before + rng.randint(1, 40)

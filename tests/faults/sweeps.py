@@ -6,10 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mlflow.tracking import MlflowClient
 
@@ -20,6 +19,7 @@ from harness.journal import EVENTS, METRICS, content, read_metrics, read_result
 from harness.lines import TIMING, read_lines, untimed
 from tests.faults.cheap_steps import DONE
 from tests.faults.sweep_process import NAME
+from tests.faults.views import check_files, check_nothing_half_written, check_traces
 
 EVERY = 5
 """Steps between checkpoints."""
@@ -37,7 +37,7 @@ class Sweep:
     name: str = NAME
     code: str = field(default_factory=code_version)
 
-    def start(self, writer: int = 0, limits: Callable[[], None] | None = None) -> subprocess.Popen[bytes]:
+    def start(self, writer: int = 0) -> subprocess.Popen[bytes]:
         self.home.mkdir(parents=True, exist_ok=True)
         given = [*self.settings, *([f"tracking.uri={self.uri}"] if self.uri else [])]
         environment = os.environ | {
@@ -49,9 +49,7 @@ class Sweep:
         }
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "tests.faults.sweep_process", str(self.home), self.code]
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, preexec_fn=limits
-            )
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def finish(self, patience_s: float = 600) -> None:
         """The same command, to its end."""
@@ -85,13 +83,6 @@ class Sweep:
         found = [attempts(p)[-1]["pid"] for p in self.trials().values() if attempts(p) and not read_result(p)]
         return [pid for pid in found if Path(f"/proc/{pid}").exists()]
 
-    def runs(self) -> list[Any]:
-        client = MlflowClient(self.store)
-        experiment = client.get_experiment_by_name(self.name)
-        return [] if experiment is None else list(
-            client.search_runs([experiment.experiment_id], "tags.trial_key LIKE '%'", max_results=100)
-        )  # fmt: skip
-
 
 def check_along(sweep: Sweep, whole: Sweep) -> int:
     """What must hold after a kill: nothing that is recorded differs from the undisturbed sweep. Lines compared."""
@@ -104,32 +95,44 @@ def check_along(sweep: Sweep, whole: Sweep) -> int:
             reference = [untimed(r) for r in read_lines(whole.trials()[name] / file).records]
             assert ours == reference[: len(ours)], f"{name}/{file} differs"
             compared += len(ours)
+        check_files(path, whole.trials()[name], so_far=True)
     return compared
 
 
 def check_end(sweep: Sweep, whole: Sweep) -> None:
-    """What must hold when the sweep has ended: equal journals, one run a trial with each point once, none open."""
+    """What must hold when the sweep has ended: equal journals, episodes and policies, nothing half-written, and in MLflow
+    what `check_runs` says."""
     assert set(sweep.trials()) == set(whole.trials())
     for name, path in sweep.trials().items():
         assert content(path) == content(whole.trials()[name]), f"{name} differs"
         assert (read_result(path) or {})["final"] == (read_result(whole.trials()[name]) or {})["final"]
+        check_files(path, whole.trials()[name])
+    check_nothing_half_written(sweep.root)
     check_runs(sweep)
 
 
 def check_runs(sweep: Sweep) -> int:
-    """One finished run a trial, with the journal's points and no others. How many points those are."""
-    runs = sweep.runs()
+    """One finished run of the sweep, and below it one a trial with the journal's points and traces, each once, and no
+    others; none open. How many points those are."""
+    client, points = MlflowClient(sweep.store), 0
+    experiment = client.get_experiment_by_name(sweep.name).experiment_id
+    everything = client.search_runs([experiment], max_results=100)
+    runs = [r for r in everything if "trial_key" in r.data.tags]
+    [parent] = [r for r in everything if "trial_key" not in r.data.tags]
+    assert (parent.info.run_name, parent.info.status) == (sweep.name, "FINISHED")
+    assert {r.data.tags["mlflow.parentRunId"] for r in runs} == {parent.info.run_id}
     assert sorted(r.info.run_name for r in runs) == sorted(n.rpartition("-")[0] for n in sweep.trials())
     assert {r.info.status for r in runs} == {"FINISHED"}
-    client, points = MlflowClient(sweep.store), 0
-    for name, path in sweep.trials().items():
-        [run] = [r for r in runs if r.info.run_name == name.rpartition("-")[0]]
+    of_run = {r.info.run_name: r.info.run_id for r in runs}
+    shown = {of_run[name.rpartition("-")[0]]: path for name, path in sweep.trials().items()}
+    for run, path in shown.items():
         lines = list(read_metrics(path))
         for metric in {m for _, values, _ in lines for m in values if not m.startswith(TIMING)}:
-            history = [(m.step, m.timestamp, m.value) for m in client.get_metric_history(run.info.run_id, metric)]
+            history = [(m.step, m.timestamp, m.value) for m in client.get_metric_history(run, metric)]
             expected = [(step, ts, values[metric]) for step, values, ts in lines if metric in values]
-            assert sorted(history) == expected, f"{name}: {metric} differs"
+            assert sorted(history) == expected, f"{path.name}: {metric} differs"
             points += len(history)
+    assert check_traces(client, experiment, shown) > 0
     return points
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness import episodes
+from harness import lines
 from harness.episodes import SCHEMA, episode_path, read_episodes, write_episodes
 from harness.journal import EPISODES, Journal
 from harness.types import (
@@ -89,14 +91,51 @@ def test_a_failed_write_leaves_the_earlier_file_and_no_litter(tmp_path, monkeypa
     path = write_episodes(tmp_path, 1, "train", [episode()])
     before = path.read_bytes()
 
-    def half(table, handle, compression):
-        handle.write(b"PAR1")
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(episodes.pq, "write_table", half)
+    monkeypatch.setattr(lines.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_episodes(tmp_path, 1, "train", [episode(9)])
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
+
+
+def test_a_file_is_durable_under_its_name_on_return(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+    monkeypatch.setattr(lines.os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    path = write_episodes(tmp_path, 1, "train", [episode()])
+    assert [Path(p).name for p in synced] == [f".{path.name}.{os.getpid()}.tmp", tmp_path.name]
+
+
+@pytest.mark.parametrize("bit", [0, 6])
+def test_a_flipped_bit_anywhere_is_told_with_the_files_name_and_never_read(tmp_path, bit):
+    path = write_episodes(tmp_path, 1, "train", [episode(), episode(4)])
+    raw, rows = path.read_bytes(), read_episodes(path)
+    mark = raw.index(b"crc-32 ")
+    for position in range(0, len(raw), 5):
+        path.write_bytes(raw[:position] + bytes([raw[position] ^ 1 << bit]) + raw[position + 1 :])
+        if mark <= position < mark + 7:  # nothing but the word for the checksum: the file is as good as one without
+            assert read_episodes(path) == rows
+        else:
+            with pytest.raises(pa.ArrowInvalid, match=path.name):
+                read_episodes(path)
+
+
+def test_a_file_cut_short_is_told_with_its_name(tmp_path):
+    path = write_episodes(tmp_path, 1, "train", [episode()])
+    raw = path.read_bytes()
+    for length in (0, 3, 11, 500, len(raw) - 9, len(raw) - 1):
+        path.write_bytes(raw[:length])
+        with pytest.raises(pa.ArrowInvalid, match=path.name):
+            read_episodes(path)
+
+
+def test_any_reader_of_parquet_reads_a_file_and_one_without_a_checksum_is_read(tmp_path):
+    path = write_episodes(tmp_path, 1, "train", [episode(), episode(4)])
+    rows = read_episodes(path)
+    assert pq.ParquetFile(path, page_checksum_verification=True).read().to_pylist() == rows
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), path)
+    assert read_episodes(path) == rows
 
 
 def test_a_split_cannot_leave_its_folder(tmp_path):

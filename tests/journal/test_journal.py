@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 
 from harness import journal as journal_module
 from harness.journal import (
+    EPISODES,
     EVENTS,
     METRICS,
+    POLICIES,
     RESULT,
     Journal,
     content,
     mend,
+    policy_path,
     read_metrics,
     read_result,
     restart,
@@ -169,6 +172,28 @@ def test_a_full_disk_stops_cleanly_and_loses_nothing_committed(tmp_path, monkeyp
     steps = [step for step, *_ in read_metrics(tmp_path)]
     assert steps[0] == 0
     assert steps[-1] == 2
+
+
+def test_what_a_killed_writer_had_only_begun_is_gone_when_its_trial_goes_on(tmp_path):
+    def half(folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"x")
+        os._exit(0)  # as a kill: nothing after it runs
+
+    with Journal(tmp_path) as journal:
+        journal.policy(3, lambda folder: (folder / "model.safetensors").write_bytes(b"whole") and None)
+        journal.episodes(3, "train", [])
+    child = os.fork()
+    if child == 0:
+        Journal(tmp_path).policy(3, half)
+    os.waitpid(child, 0)
+    [staging] = (tmp_path / POLICIES).glob(".*")
+    for file in (f"{EPISODES}/.step-000004-train.parquet.{child}.tmp", f".{RESULT}.{child}.tmp"):
+        (tmp_path / file).write_bytes(b"half")
+    Journal(tmp_path).close()
+    assert list(tmp_path.rglob("*.tmp")) == []
+    assert not staging.exists()
+    assert (policy_path(tmp_path, 3) / "model.safetensors").read_bytes() == b"whole"
+    assert [p.name for p in (tmp_path / EPISODES).iterdir()] == ["step-000003-train.parquet"]
 
 
 @given(
