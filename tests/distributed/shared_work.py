@@ -5,17 +5,23 @@ several, and writes what it came to to FOLDER/RANK.pt.
 from __future__ import annotations
 
 import sys
+import weakref
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
-from harness.config import load_trial
+from harness import build
+from harness.config import TrialConfig, load_trial
+from harness.distributed import sharding
 from harness.distributed.collective import Collective, ProcessGroup
 from harness.distributed.sharding import shard, unsharded
-from harness.distributed.tensors import whole_dict
+from harness.distributed.tensors import each_whole
+from harness.engines.base import Engine
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.policy.load import LoraSettings, Policy, reference_of, with_lora
@@ -58,27 +64,51 @@ def update(
     model, reference = policy.model, reference_of(policy, 1.0, False)
     if workers.size > 1:
         model, reference = shard(policy, 1.0, False, with_reference=chosen.kl_weight > 0)
-    before = {n: p.detach().clone() for n, p in whole_dict(dict(policy.model.named_parameters())).items()}
+    before = {n: p.detach().clone() for n, p in each_whole(dict(policy.model.named_parameters()))}
     optimizer = torch.optim.SGD(policy.trainable, lr=1.0)
     groups = [group(i, mixed=mixed and i != 1) for i in range(4)]
     result = policy_update(model, optimizer, groups, FixedClip(0.2, 0.2), chosen, reference, workers)
-    after = whole_dict(dict(policy.model.named_parameters()))
+    after = dict(each_whole(dict(policy.model.named_parameters())))
     return {
         "metrics": result.metrics,
         "moved": {n: p.detach() - before[n] for n, p in after.items()},
         "engine": {n: w.clone() for n, w in plain_state_dict(policy.model).items()},
-        "exported": {n: w.detach().clone() for n, w in unsharded(policy).model.state_dict().items()},
+        **exported(policy, workers),
         "held": sum(getattr(p, "_local_tensor", p).numel() for p in policy.model.parameters()),
     }
 
 
+def exported(policy: Policy, workers: Collective) -> dict[str, Any]:
+    """The weights that are kept on disk, and the most tensors that were whole at one time on the way there."""
+    most, alive = 0, []
+
+    def watched(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+        nonlocal most
+        for name, full in each_whole(tensors):
+            alive.append(weakref.ref(full))
+            most = max(most, sum(r() is not None for r in alive))
+            yield name, full
+
+    with patch.object(sharding, "each_whole", watched):
+        copied = unsharded(policy, workers)
+    weights = None if copied is None else {n: w.detach().clone() for n, w in copied.model.state_dict().items()}
+    return {"exported": weights, "whole at once": most}
+
+
 def trial(workers: Collective) -> dict[str, Any]:
-    """Two steps of the embedded tier."""
-    memory = Memory()
-    run_trial(load_trial("tiny", TRIAL), memory, workers)
+    """Two steps of the embedded tier; `held`: weights that lie here when the engine comes up."""
+    memory, held = Memory(), []
+
+    def engine(config: TrialConfig, policy: Policy) -> Engine:
+        held.append(sum(getattr(p, "_local_tensor", p).numel() for p in policy.model.parameters()))
+        return made(config, policy)
+
+    made = build.engine
+    with patch.object(build, "engine", engine):
+        run_trial(load_trial("tiny", TRIAL), memory, workers)
     trained = {step: episodes for (step, split), episodes in memory.played.items() if split == "train"}
     tokens = {step: [t.token_ids.tolist() for t in episodes] for step, episodes in trained.items()}
-    return {"values": memory.values, "tokens": tokens}
+    return {"values": memory.values, "tokens": tokens, "held": held}
 
 
 def everything(workers: Collective) -> dict[str, Any]:

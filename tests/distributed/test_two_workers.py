@@ -43,16 +43,30 @@ def test_two_workers_give_the_loss_and_the_gradient_of_one(both: list[dict[str, 
         assert worker["metrics"] == pytest.approx(alone["metrics"], rel=1e-9, abs=1e-9)
         for name, delta in alone["moved"].items():
             torch.testing.assert_close(worker["moved"][name], delta, atol=1e-10, rtol=0)
-        for way in ("engine", "exported"):  # what the engine is given, and what is kept on disk
-            assert worker[way].keys() == alone[way].keys()
-            for name, weight in alone[way].items():
-                torch.testing.assert_close(worker[way][name], weight, atol=1e-10, rtol=0)
+    # what the engines are given, and what the first worker keeps on disk
+    for given, expected in ((both[0], "engine"), (both[1], "engine"), (both[0], "exported")):
+        assert given[case][expected].keys() == alone[expected].keys()
+        for name, weight in alone[expected].items():
+            torch.testing.assert_close(given[case][expected][name], weight, atol=1e-10, rtol=0)
 
 
 def test_each_worker_holds_half_of_the_weights(both: list[dict[str, Any]]) -> None:
     held = [worker["gsspo"]["held"] for worker in both]
     assert sum(held) == update(ALONE)["held"]
     assert max(held) <= 0.52 * sum(held)
+
+
+def test_only_the_first_worker_keeps_the_whole_policy_and_a_gpu_never_does(both: list[dict[str, Any]]) -> None:
+    second = both[1]["gsspo"]
+    assert second["exported"] is None
+    assert second["whole at once"] == 3  # the tied output layer, a tensor, and the one that is gathered after it
+
+
+def test_weights_are_in_parts_when_the_engine_comes_up(both: list[dict[str, Any]]) -> None:
+    (whole,) = trial(ALONE)["held"]
+    (first,), (second,) = (worker["trial"]["held"] for worker in both)
+    assert first + second == whole
+    assert max(first, second) <= 0.52 * whole
 
 
 def test_the_number_of_workers_changes_no_rollout_and_no_metric(both: list[dict[str, Any]]) -> None:
