@@ -24,7 +24,7 @@ from harness.distributed.tensors import each_whole
 from harness.engines.base import Engine
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
-from harness.policy.load import LoraSettings, Policy, reference_of, with_lora
+from harness.policy.load import LoraSettings, Policy, recompute_activations, reference_of, with_lora
 from harness.policy.tiny import new_model
 from harness.policy.weights import plain_state_dict
 from harness.trial import run_trial
@@ -41,7 +41,12 @@ UPDATES: dict[str, dict[str, Any]] = {
     "clipped gradient, two updates": {"max_grad_norm": 0.01, "updates_per_batch": 2},
     "no signal": {"mixed": False},
     "sampler correction": {"importance_cap": 1.1, "updates_per_batch": 2},
+    "checkpointing": {"checkpointing": True, "kl_weight": 0.1},
+    "autocast": {"autocast": True, "dtype": torch.float32, "kl_weight": 0.1},
+    "autocast and checkpointing": {"autocast": True, "checkpointing": True, "dtype": torch.float32},
+    "bfloat16 under lora": {"lora": True, "autocast": True, "dtype": torch.bfloat16, "kl_weight": 0.1},
 }
+"""What differs from training in float64, with all weights."""
 TRIAL = (
     "steps=2", "eval_every=2", "data.eval_questions=3", "data.eval_suites=[world_single]", "data.eval_samples=0",
     "data.train_suites=[world_single]", "rollout.prompts_per_step=3", "rollout.group_size=4",
@@ -50,20 +55,28 @@ TRIAL = (
 
 
 def update(
-    workers: Collective, preset: str = "gsspo", lora: bool = False, mixed: bool = True, **settings: Any
+    workers: Collective,
+    preset: str = "gsspo",
+    lora: bool = False,
+    mixed: bool = True,
+    checkpointing: bool = False,
+    dtype: torch.dtype = torch.float64,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Metrics and weight changes of plain gradient steps of rate 1, in float64."""
+    """Metrics and weight changes of plain gradient steps of rate 1."""
     axes = PRESETS[preset]
     chosen = replace(SETTINGS, ratio_unit=axes.ratio_unit, reduction=axes.reduction, **settings)
-    policy = Policy(new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2).double(), chat())
+    policy = Policy(new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2).to(dtype), chat())
     if lora:
         policy = with_lora(policy, LoraSettings(4, 8.0), seed=0)
         for name, parameter in policy.model.named_parameters():
             if "lora_B" in name:  # zero at first: A would have no gradient
                 torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
-    model, reference = policy.model, reference_of(policy, 1.0, False)
+    if checkpointing:
+        recompute_activations(policy)
+    model, reference = policy.model, reference_of(policy, 1.0, chosen.autocast)
     if workers.size > 1:
-        model, reference = shard(policy, 1.0, False, with_reference=chosen.kl_weight > 0)
+        model, reference = shard(policy, 1.0, chosen.autocast, with_reference=chosen.kl_weight > 0)
     before = {n: p.detach().clone() for n, p in each_whole(dict(policy.model.named_parameters()))}
     optimizer = torch.optim.SGD(policy.trainable, lr=1.0)
     groups = [group(i, mixed=mixed and i != 1) for i in range(4)]

@@ -37,17 +37,19 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("case", UPDATES)
 def test_two_workers_give_the_loss_and_the_gradient_of_one(both: list[dict[str, Any]], case: str) -> None:
     alone = update(ALONE, **UPDATES[case])
+    exact = UPDATES[case].get("dtype", torch.float64) == torch.float64
+    rel, tight = (1e-9, 1e-10) if exact else (1e-5, 1e-6)  # float32 sums in another order
     largest = max(float(d.abs().max()) for d in alone["moved"].values())
     assert largest > 1e-4 or case == "no signal"
     for worker in (both[0][case], both[1][case]):
-        assert worker["metrics"] == pytest.approx(alone["metrics"], rel=1e-9, abs=1e-9)
+        assert worker["metrics"] == pytest.approx(alone["metrics"], rel=rel, abs=rel)
         for name, delta in alone["moved"].items():
-            torch.testing.assert_close(worker["moved"][name], delta, atol=1e-10, rtol=0)
+            torch.testing.assert_close(worker["moved"][name], delta, atol=tight, rtol=0)
     # what the engines are given, and what the first worker keeps on disk
     for given, expected in ((both[0], "engine"), (both[1], "engine"), (both[0], "exported")):
         assert given[case][expected].keys() == alone[expected].keys()
         for name, weight in alone[expected].items():
-            torch.testing.assert_close(given[case][expected][name], weight, atol=1e-10, rtol=0)
+            torch.testing.assert_close(given[case][expected][name], weight, atol=tight, rtol=0)
 
 
 def test_each_worker_holds_half_of_the_weights(both: list[dict[str, Any]]) -> None:
