@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.config import load_trial
 from harness.config.sweepfile import Resources
@@ -19,7 +21,8 @@ from harness.plan.gpus import Gpus, parse_gpus
 from harness.plan.memory import Workload, activations, components, layer_activations, peak
 from harness.plan.shapes import PUBLISHED, SMOLLM2, PlanError, shape_of, shape_of_config
 from harness.plan.show import judge, workload
-from tests.plan.real_memory import config_of, kept_bytes
+from harness.policy.forward import MicroBatch, policy_logprobs
+from tests.plan.real_memory import config_of, kept_bytes, make_policy
 from tests.plan.real_memory import workload as small
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +76,7 @@ CASES = [
     ("small", {"checkpointing": True, "dtype_bytes": 2, "autocast": True}),
     ("wide", {"lora_rank": 8, "dtype_bytes": 2, "autocast": True}),
     ("wide", {"reference": True, "autocast": True}),
+    ("deep", {"checkpointing": True, "autocast": True}),
 ]
 
 
@@ -82,6 +86,31 @@ def measured() -> list[int]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=280, cwd=ROOT)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_of_recomputed_layers_no_cast_weights_are_held() -> None:
+    """autocast's own cache would hold them all until the forward pass ends, 13 GB at 7B."""
+    cast: list[weakref.ref[torch.Tensor]] = []
+
+    class Casts(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = function(*args, **(kwargs or {}))
+            if function is torch.ops.aten._to_copy.default and out.dtype == torch.bfloat16 and out.shape in matrices:
+                cast.append(weakref.ref(out))
+            return out
+
+    w = small("small", checkpointing=True, autocast=True)
+    policy = make_policy("small", w)
+    layers = policy.model.model.layers  # type: ignore[union-attr]
+    matrices = {p.shape for p in layers.parameters() if p.ndim == 2}  # type: ignore[union-attr]
+    tokens = torch.ones(1, 5, dtype=torch.int64)
+    held: list[int] = []
+    last = layers[-1].register_forward_hook(lambda *_: held.append(sum(r() is not None for r in cast)))  # type: ignore[index, union-attr]
+    with Casts():
+        policy_logprobs(policy.model, MicroBatch((0,), tokens, tokens > 0), 1.0, True)
+    last.remove()
+    assert len(cast) >= 7 * w.shape.layers
+    assert held[0] <= 1  # the one that the layer's last product has just used
 
 
 @pytest.mark.slow
