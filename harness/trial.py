@@ -129,6 +129,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
                 data.evaluation,
                 config.data.eval_samples,
                 config.rollout.temperature,
+                config.data.eval_at_once,
                 workers,
             )
             done, further = played_once(start_key(config), play) if step == 0 and workers.size == 1 else play()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import evaluation
 from harness.config import TrialConfig, expand, load_sweep
 from harness.trial import run_trial
 from tests.memory_sink import Memory
@@ -68,3 +69,13 @@ def test_a_random_initialisation_depends_on_the_seed(tmp_path: Path) -> None:
     first, other = run(tmp_path, 0, *short), run(tmp_path, 1, *short)
     assert first.played[0, "eval"][0].token_ids.tolist() != other.played[0, "eval"][0].token_ids.tolist()
     assert first.values[0]["eval/em"] == 0.0
+
+
+def test_an_evaluation_plays_as_many_episodes_at_once_as_it_is_set_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    play = evaluation.rollout
+    monkeypatch.setattr(evaluation, "rollout", lambda *a: (sizes.append(len(a[2])), play(*a))[1])
+    run(tmp_path, 0, "steps=0", "data.eval_suites=[world_single]", "data.eval_samples=0", "data.eval_at_once=2")
+    assert sizes == [2, 1]
