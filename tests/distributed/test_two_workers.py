@@ -14,6 +14,7 @@ import torch
 from harness.distributed.collective import ALONE
 from tests.distributed.shared_work import UPDATES, trial, update
 
+pytestmark = pytest.mark.timeout(600)  # the first waits for all that the two workers do
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,7 +28,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         subprocess.Popen([*command, str(rank), "2", str(folder)], cwd=ROOT, env=environment) for rank in range(2)
     ]
     try:
-        assert [p.wait(timeout=250) for p in processes] == [0, 0]
+        assert [p.wait(timeout=500) for p in processes] == [0, 0]
     finally:
         for p in processes:
             p.kill()
