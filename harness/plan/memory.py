@@ -216,10 +216,12 @@ def _chunk(w: Workload) -> int:
 def _logits(w: Workload) -> int:
     """Float32 tensors of a chunk's size: logits, probabilities, their product; and the states' gradient.
 
-    A frozen output layer takes its gradient in the forward pass, where two chunks overlap.
+    A frozen output layer takes its gradient in the forward pass, where two chunks overlap. Of a float32 output layer
+    autocast makes a bfloat16 copy a chunk.
     """
     held = 3 if w.lora_rank is None or w.tokens * w.shape.vocab <= w.chunk else 4
-    return _chunk(w) * held * F32 + w.tokens * w.shape.hidden * w.dtype_bytes
+    cast = BF16 * w.shape.vocab * w.shape.hidden if w.autocast and w.dtype_bytes == F32 else 0
+    return _chunk(w) * held * F32 + w.tokens * w.shape.hidden * w.dtype_bytes + cast
 
 
 def _sampling(w: Workload) -> int:
