@@ -22,6 +22,7 @@ from harness.config.model import (
     WebSearch,
 )
 from harness.data import DataFolder, subset
+from harness.distributed.collective import ALONE, Collective
 from harness.engines.base import Engine
 from harness.engines.builtin import BuiltinEngine
 from harness.faults import FaultInjector, FaultPlan
@@ -63,8 +64,11 @@ class TrialData:
     retriever: Retriever
 
 
-def base_policy(config: TrialConfig) -> Policy:
+def base_policy(config: TrialConfig, workers: Collective = ALONE) -> Policy:
     """The base policy, without adapters, on the GPU if this process was given one.
+
+    What several `workers` will share stays in main memory, from where it is sharded: one GPU need not hold it. Only a
+    warm start, which trains it whole, takes it there.
 
     Fresh weights come from the trial's seed; those that a warm start will train, from one seed for all trials, because
     its result is kept and shared.
@@ -72,7 +76,8 @@ def base_policy(config: TrialConfig) -> Policy:
     c = config.policy
     seed = config.seed if c.warm_start == "none" else WARM_START_SEED
     made = load_policy(c.kind, c.path, init=c.init, dtype=DTYPES[c.dtype], seed=seed, cache=cache_folder())
-    made.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    whole = workers.size == 1 or c.warm_start != "none"
+    made.model.to("cuda" if whole and torch.cuda.is_available() else "cpu")
     return made
 
 

@@ -15,8 +15,6 @@ from harness.rollout import Environment, rollout
 from harness.signatures import episode_metrics
 from harness.types import Question, Trajectory
 
-EPISODES_AT_ONCE = 64
-"""Bounds the engine's memory whatever the number of questions."""
 EVALUATION_SEED = 771
 """Sampled answers use the same random streams in every evaluation of every trial."""
 
@@ -36,9 +34,10 @@ def evaluate(
     suites: Mapping[str, Sequence[Question]],
     samples: int,
     temperature: float,
+    at_once: int,
     workers: Collective = ALONE,
 ) -> Evaluation:
-    """Play every question once greedily and `samples` times at `temperature`.
+    """Play every question once greedily and `samples` times at `temperature`, `at_once` episodes at a time.
 
     `eval/em/<suite>`, `eval/f1/<suite>` and `eval/lenient/<suite>` are greedy, `eval/em_sampled/<suite>` means over
     samples; `eval/em` and `eval/em_sampled` are means over suites, each suite counting the same. Others are over all
@@ -46,13 +45,13 @@ def evaluate(
     """
     questions = [q for asked in suites.values() for q in asked]
     seeds = [EVALUATION_SEED + i for i in range(len(questions))]
-    greedy = _play(engine, environment, questions, seeds, 0.0, workers)
+    greedy = _play(engine, environment, questions, seeds, 0.0, at_once, workers)
     metrics = {f"eval/{k}": v for k, v in episode_metrics(greedy).items()}
     sampled: list[Trajectory] = []
     if samples:
         repeated = [q for q in questions for _ in range(samples)]
         seeds = [EVALUATION_SEED + i for i in range(len(repeated))]
-        sampled = _play(engine, environment, repeated, seeds, temperature, workers)
+        sampled = _play(engine, environment, repeated, seeds, temperature, at_once, workers)
         metrics |= {f"eval_sampled/{k}": v for k, v in episode_metrics(sampled).items()}
     for name, episodes in (("em", greedy), ("em_sampled", sampled), ("f1", greedy), ("lenient", greedy)):
         if episodes:
@@ -75,11 +74,12 @@ def evaluate_all(
     suites: Mapping[str, Sequence[Question]],
     samples: int,
     temperature: float,
+    at_once: int,
     workers: Collective = ALONE,
 ) -> tuple[Evaluation, Variants]:
     """The ordinary evaluation, and those in further `environments`."""
-    done = evaluate(engine, environment, suites, samples, temperature, workers)
-    return done, evaluate_variants(engine, environments, suites, done.greedy, workers)
+    done = evaluate(engine, environment, suites, samples, temperature, at_once, workers)
+    return done, evaluate_variants(engine, environments, suites, done.greedy, at_once, workers)
 
 
 def evaluate_variants(
@@ -87,6 +87,7 @@ def evaluate_variants(
     environments: Mapping[str, Environment],
     suites: Mapping[str, Sequence[Question]],
     greedy: Sequence[Trajectory],
+    at_once: int,
     workers: Collective = ALONE,
 ) -> Variants:
     """Play the questions of the ordinary evaluation, whose episodes `greedy` are, in further environments, by split.
@@ -100,7 +101,7 @@ def evaluate_variants(
     metrics: dict[str, float] = {}
     episodes: dict[str, tuple[Trajectory, ...]] = {}
     for split, environment in environments.items():
-        played = _play(engine, environment, questions, seeds, 0.0, workers)
+        played = _play(engine, environment, questions, seeds, 0.0, at_once, workers)
         episodes[split] = tuple(played)
         metrics |= {f"{split}/{k}": v for k, v in episode_metrics(played).items()}
         for field in ("em", "lenient"):
@@ -157,11 +158,12 @@ def _play(
     questions: Sequence[Question],
     seeds: Sequence[int],
     temperature: float,
+    at_once: int,
     workers: Collective,
 ) -> list[Trajectory]:
     mine = share(workers, list(zip(questions, seeds, strict=True)))
     played: list[Trajectory] = []
-    for i in range(0, len(mine), EPISODES_AT_ONCE):
-        part = mine[i : i + EPISODES_AT_ONCE]
+    for i in range(0, len(mine), at_once):
+        part = mine[i : i + at_once]
         played += rollout(engine, environment, [q for q, _ in part], [seed for _, seed in part], temperature)
     return reunite(workers, played)

@@ -62,14 +62,13 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    base = build.base_policy(config)
+    base = build.base_policy(config, workers)
     data = build.data(config)
     environment = build.environment(config, base.chat, data)
     variants = build.evaluation_variants(config, environment, data)
     training = build.training_environment(config, environment)
     policy = build.start_policy(config, base, training, data)
     training = build.with_training_faults(config, training, data)
-    engine = build.engine(config, policy)
     settings = build.update_settings(config)
     clip = build.clip(config)
     model, reference = _model_and_reference(policy, settings, workers)
@@ -87,7 +86,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
     if saved is not None:
         clip, running = clip.restore(saved["clip"]), RunningSignatures.from_dict(saved["running"])
         first, asked_before = saved["step"] + 1, saved["questions"]
-        engine.load_weights(policy.model)
+    engine = build.engine(config, policy)  # last: it takes its share of a GPU that by now holds parts only
     questions = question_order(data.train, config.seed, asked_before)
     for step in range(first, config.steps + 1):
         begun = time.perf_counter()
@@ -133,6 +132,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
                 data.evaluation,
                 config.data.eval_samples,
                 config.rollout.temperature,
+                config.data.eval_at_once,
                 workers,
             )
             done, further = played_once(start_key(config), play) if step == 0 and workers.size == 1 else play()
@@ -144,8 +144,12 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
             for split, episodes in further.episodes.items():
                 sink.episodes(step, split, episodes)
         if build.saves_at(config, step):
-            sink.policy(step, partial(build.save_policy, config, unsharded(policy), step))
+            engine.sleep()  # whole weights pass through the GPU
+            if (whole := unsharded(policy, workers)) is not None:
+                sink.policy(step, partial(build.save_policy, config, whole, step))
             sink.event("policy_kept", step=step)
+            if step < config.steps:
+                engine.load_weights(policy.model)
         sink.metrics(step, values)
         if build.checkpoints_at(config, step):
             asked_before = step * config.rollout.prompts_per_step

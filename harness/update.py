@@ -81,11 +81,13 @@ def policy_update(
         records.append(record)
     optimizer.zero_grad(set_to_none=True)  # nothing of them is held through the next rollouts
     stats = {f"update/{k}": float(v) for k, v in summarize(outputs).items()} if outputs else {}
-    # per-update values: the mean; the sampler's mismatch is measured before the first step moved the policy
+    # per-update values: the mean; the sampler's mismatch, that of the first update which computed anything: minibatches
+    # of equal rewards only compute nothing and move nothing, so it is still measured before the policy has moved
     keys = {k for r in records for k in r}
     stats |= {f"update/{k}": float(np.mean([r[k] for r in records if k in r])) for k in keys if "/" not in k}
     stats["update/grad_norm_max"] = max(r["grad_norm"] for r in records)
-    stats |= {k: v for k, v in records[0].items() if "/" in k}
+    mismatches = ({k: v for k, v in r.items() if "/" in k} for r in records)
+    stats |= next((found for found in mismatches if found), {})
     stats |= {"update/clip_low": clip.band.low, "update/clip_high": clip.band.high}
     if outputs:
         clip = clip.observe(torch.cat([o.ratio for o in outputs]), torch.cat([o.advantage for o in outputs]))

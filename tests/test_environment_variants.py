@@ -135,7 +135,7 @@ def test_variants_are_evaluated_under_their_splits_with_twins_and_rates() -> Non
     variants = build.evaluation_variants(made, standard, data)
     greedy = play(standard, 0.0)
     engine = BuiltinEngine(policy().model, capacity=2000, dtype=build.DTYPES["float32"])
-    done = evaluate_variants(engine, variants, data.evaluation, greedy)
+    done = evaluate_variants(engine, variants, data.evaluation, greedy, 64)
     prompts = {"eval_prompt_brackets", "eval_prompt_typos_and_distractor"}
     assert set(done.episodes) == {"eval_fault", "eval_twin"} | prompts
     assert list(done.episodes["eval_twin"]) == greedy

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import evaluation
 from harness.config import TrialConfig, expand, load_sweep
 from harness.journal import EVENTS, Journal
 from harness.lines import read_lines
@@ -79,3 +80,13 @@ def test_the_journal_of_a_trial_tells_what_happened_at_a_step(tmp_path: Path) ->
         run_trial(config(tmp_path, 0, *short, "save.when=final"), journal)
     told = [(record["kind"], record["fields"]) for record in read_lines(tmp_path / EVENTS).records]
     assert told == [("no_gradient", {"step": 1}), ("no_gradient", {"step": 2}), ("policy_kept", {"step": 2})]
+
+
+def test_an_evaluation_plays_as_many_episodes_at_once_as_it_is_set_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    play = evaluation.rollout
+    monkeypatch.setattr(evaluation, "rollout", lambda *a: (sizes.append(len(a[2])), play(*a))[1])
+    run(tmp_path, 0, "steps=0", "data.eval_suites=[world_single]", "data.eval_samples=0", "data.eval_at_once=2")
+    assert sizes == [2, 1]

@@ -156,6 +156,15 @@ def test_several_updates_leave_the_old_policy_where_it_was_sampled() -> None:
     assert again["update/ratio_max"] > 1.001
 
 
+def test_the_samplers_mismatch_is_told_when_the_first_minibatch_had_nothing_to_learn() -> None:
+    """It is that of the first minibatch with a gradient: no step has moved the policy before."""
+    equal, mixed = sampled_from(model(), [group(1, mixed=False), group(0)], shift=0.25)
+    _, metrics = step([equal, mixed], replace(SETTINGS, updates_per_batch=2))
+    assert metrics["sampler/logprob_gap_mean"] == pytest.approx(0.25, abs=1e-9)
+    _, moved = step([mixed, mixed], replace(SETTINGS, updates_per_batch=2))
+    assert moved["sampler/logprob_gap_mean"] == pytest.approx(0.25, abs=1e-9)
+
+
 @pytest.mark.parametrize("preset", ["grpo", "gspo", "gsspo"])
 @pytest.mark.parametrize(("shift", "factor"), [(0.1, math.exp(0.1)), (-0.1, math.exp(-0.1)), (0.5, 1.2)])
 def test_a_sampler_that_is_off_by_a_constant_scales_the_gradient_by_the_truncated_ratio(

@@ -101,6 +101,8 @@ class Data(Section):
     eval_split: Literal["test", "validation"]
     eval_samples: Annotated[int, Field(ge=0)]
     """Sampled answers per question beside the greedy one; 0: greedy only."""
+    eval_at_once: Count = 64
+    """Episodes of an evaluation that a worker plays at once: bounds the built-in engine's memory; vLLM wants many."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

@@ -1,5 +1,8 @@
 """A policy whose weights, gradients and optimizer states lie in equal parts on the workers (FSDP2, `fully_shard`).
 
+A GPU never holds the whole policy. It is loaded into main memory; sharding moves one layer at a time to the GPU, whole,
+and keeps a part of it. Whole weights leave the GPU again one tensor at a time.
+
 The root of the sharding is a module whose forward is `policy_logprobs` itself: FSDP gathers a module's weights around
 its forward, and the output layer is used by the loss, not by the model's own forward. Decoder layers are gathered one
 at a time; embedding, last norm and output layer belong to the root.
@@ -18,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from harness.distributed.tensors import whole_dict
+from harness.distributed.collective import Collective
+from harness.distributed.tensors import each_whole
 from harness.policy.forward import MicroBatch, backbone_and_head, policy_logprobs
 from harness.policy.load import Policy
 
@@ -62,8 +66,9 @@ def shard(
     """
     model: Any = policy.model
     lora = hasattr(model, "peft_config")
-    frozen = None if lora or not with_reference else Sharded(copy.deepcopy(model).requires_grad_(False))
+    hollow = None if lora or not with_reference else _hollow(model)
     sharded = Sharded(model)
+    frozen = None if hollow is None else _filled(Sharded(hollow), model)
 
     def reference(batch: MicroBatch) -> Tensor:
         with torch.no_grad(), model.disable_adapter() if frozen is None else nullcontext():
@@ -72,12 +77,35 @@ def shard(
     return sharded, reference if with_reference else None
 
 
-def unsharded(policy: Policy) -> Policy:
-    """A copy of a sharded policy with full weights on CPU, on every worker (all must ask); any other as it is."""
+def _hollow(model: nn.Module) -> nn.Module:
+    """A frozen copy whose parameters have shapes and no values yet."""
+    empty = {id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False) for p in model.parameters()}
+    return copy.deepcopy(model, memo=dict(empty))
+
+
+def _filled(frozen: Sharded, source: nn.Module) -> Sharded:
+    """`frozen` with copies of the parts that this worker holds of `source`, sharded alike."""
+    parts = {id(p): p.detach().clone() for p in source.parameters()}  # a tied output layer's once
+    named = source.named_parameters(remove_duplicate=False)
+    frozen.model.load_state_dict({name: parts[id(p)] for name, p in named}, strict=False, assign=True)
+    return frozen
+
+
+def unsharded(policy: Policy, workers: Collective) -> Policy | None:
+    """A copy of a sharded policy with full weights on CPU, on the first worker; any other policy as it is.
+
+    All workers must ask; the others get None.
+    """
     model: Any = policy.model
     if not any(isinstance(module, FSDPModule) for module in model.modules()):
         return policy
-    weights = {name: tensor.cpu() for name, tensor in whole_dict(model.state_dict()).items()}
+    first = workers.rank == 0
+    weights: dict[str, Tensor] = {}
+    for name, full in each_whole(model.state_dict()):
+        if first:
+            weights[name] = full.cpu()
+    if not first:
+        return None
     lora = hasattr(model, "peft_config")
     base: Any = model.get_base_model() if lora else model
     with torch.device("meta"):

@@ -32,13 +32,9 @@ def spread(full: Tensor | None, like: Tensor) -> Tensor:
     return distribute_tensor(value.to(like.device, like.dtype), like.device_mesh, like.placements)
 
 
-def whole_dict(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`whole` of every value. Names that share a tensor (a tied output layer) still do."""
-    return dict(each_whole(tensors))
-
-
 def each_whole(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The same, one value after the other: only shared ones are kept until the end."""
+    """`whole` of one value after the other. Names that share a tensor (a tied output layer) still do: it is kept here
+    until the end, no other is."""
     from torch.distributed.tensor import DTensor
 
     # an empty part has no address, and nothing to share

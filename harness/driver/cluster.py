@@ -70,7 +70,12 @@ def _room(resources: Resources, node: Node) -> int:
 
 
 def worker_environment(resources: Resources) -> dict[str, str]:
-    """Environment variables of trial processes: as many threads as CPUs, and this code."""
+    """Environment variables of trial processes: as many threads as CPUs, this code, and a GPU of its own for each.
+
+    Ray Train would show every worker all GPUs of its node's workers, and vLLM takes the first that it sees. What shares
+    them is Ray Train's controller, a process of its own that is given few variables by its caller: so this one has to
+    come with Ray's processes.
+    """
     threads = str(resources.cpus)
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -78,6 +83,7 @@ def worker_environment(resources: Resources) -> dict[str, str]:
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",
+        "TRAIN_ENABLE_SHARE_CUDA_VISIBLE_DEVICES": "0",
         "PYTHONPATH": os.pathsep.join([REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
 

@@ -51,7 +51,8 @@ def _work(config: dict[str, Any]) -> None:
     from harness.driver.worker import run_one, run_share
 
     if torch.cuda.is_available():
-        torch.cuda.set_device(get_device())
+        torch.cuda.set_device(get_device())  # the one that this process sees, see `worker_environment`
+        torch.cuda.init()  # or the device mesh would set LOCAL_RANK's, which this process may not see
     workers = ProcessGroup()
     run = run_one if workers.rank == 0 else run_share
     run(Path(config["folder"]), config["function"], workers)

@@ -77,7 +77,7 @@ class VllmEngine:
 
     def __init__(self, model: nn.Module, settings: VllmSettings) -> None:
         vllm = _import_vllm()
-        gc.collect()  # an engine that is only kept alive by a cycle still owns this process's device groups
+        _give_back()  # and an engine that is only kept alive by a cycle still owns this process's device groups
         self._settings = settings
         self._asleep = False
         self._make_params: Any = vllm.SamplingParams
@@ -123,6 +123,7 @@ class VllmEngine:
     def load_weights(self, model: nn.Module) -> None:
         """Wakes the engine if it sleeps. Raises EngineError when a weight of the engine is not among the model's."""
         if self._asleep:
+            _give_back()
             self._llm.wake_up(["weights"])
         weights = ((name, w) for name, w in plain_weights(model) if not name.endswith(ROPE_AND_LIKE))
         if self._settings.tensor_parallel_size == 1:
@@ -132,6 +133,7 @@ class VllmEngine:
         if any(missing):
             raise EngineError(f"vLLM got no value for {', '.join(sorted(set().union(*missing))[:5])}")
         if self._asleep:
+            _give_back()  # of the whole weights that were on their way
             self._llm.wake_up(["kv_cache"])
             self._asleep = False
         if not self._llm.reset_prefix_cache():
@@ -158,6 +160,13 @@ class VllmEngine:
             # tied weights are one tensor under two names, which the format refuses: each name gets its own
             save_file({name: w.detach().cpu().clone().contiguous() for name, w in weights}, path)
             return list(self._llm.apply_model(partial(_take_file, path=str(path))))
+
+
+def _give_back() -> None:
+    """Free what torch no longer uses: it keeps freed GPU memory for itself, and vLLM's pool cannot take that."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _import_vllm() -> Any:

@@ -14,7 +14,7 @@ from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings, Method
 from harness.engines.base import Engine
 from harness.evaluating.targets import Target
-from harness.evaluation import EPISODES_AT_ONCE, EVALUATION_SEED, evaluate, evaluate_variants
+from harness.evaluation import EVALUATION_SEED, evaluate, evaluate_variants
 from harness.metrics import FAULTED, TWIN
 from harness.operators import resolve_pool
 from harness.policy.export import load_export
@@ -68,12 +68,12 @@ def engine_of(config: TrialConfig, policy: Policy) -> Engine:
 
 
 def play_agent(target: Target, data: build.TrialData) -> Answers:
-    config = target.config
+    config, at_once = target.config, target.config.data.eval_at_once
     policy, environment = load_policy_of(target, data)
     engine = engine_of(config, policy)
-    done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature)
+    done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature, at_once)
     elsewhere = build.evaluation_variants(config, environment, data)
-    further = evaluate_variants(engine, elsewhere, data.evaluation, done.greedy)
+    further = evaluate_variants(engine, elsewhere, data.evaluation, done.greedy, at_once)
     return Answers(done.greedy, done.sampled, {s: e for s, e in further.episodes.items() if s != TWIN})
 
 
@@ -92,7 +92,7 @@ def play_baseline(
     repeated = [q for q in questions for _ in range(config.data.eval_samples)]
 
     def play(place: Environment, asked: Sequence[Question]) -> tuple[Trajectory, ...]:
-        return tuple(_play(place, chat, asked, lambda q: baseline.script(q, how)))
+        return tuple(_play(place, chat, asked, lambda q: baseline.script(q, how), config.data.eval_at_once))
 
     variants = {
         split: play(place, questions)
@@ -149,12 +149,16 @@ def cannot_play(method: Method, config: TrialConfig, settings: EvaluationSetting
 
 
 def _play(
-    environment: Environment, chat: ChatFormat, questions: Sequence[Question], script: Callable[[Question], Script]
+    environment: Environment,
+    chat: ChatFormat,
+    questions: Sequence[Question],
+    script: Callable[[Question], Script],
+    at_once: int,
 ) -> list[Trajectory]:
     """The same seeds as `harness.evaluation.evaluate` gives its episodes: operators draw alike for every answerer."""
     played: list[Trajectory] = []
-    for i in range(0, len(questions), EPISODES_AT_ONCE):
-        part = questions[i : i + EPISODES_AT_ONCE]
+    for i in range(0, len(questions), at_once):
+        part = questions[i : i + at_once]
         engine: Engine = ScriptedEngine(chat, [script(q) for q in part])
         seeds = [EVALUATION_SEED + i + n for n in range(len(part))]
         played += rollout(engine, environment, part, seeds, 0.0)

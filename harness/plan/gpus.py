@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from harness.plan.shapes import PlanError
 
 USABLE = 0.94
-"""Share of a GPU's memory that a plan may fill: the rest goes to the CUDA context and to fragmentation."""
+"""Share of a GPU's memory that a plan may fill: the rest goes to the CUDA context and to NCCL's buffers."""
+RESERVED = 0.05
+"""What torch's allocator holds beyond its tensors during an update, as a share of them: an assumption, not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,10 @@ class Gpus:
 
     def __str__(self) -> str:
         return f"{self.count} x {self.size / 1e9:.0f} GB"
+
+
+ASSUMED = Gpus(1, 80 * 10**9)
+"""What the profile for GPUs is made for: where none is given, vLLM's share is shown of such a one."""
 
 
 def parse_gpus(text: str) -> Gpus:

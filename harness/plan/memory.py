@@ -19,16 +19,19 @@ F32, BF16, F64 = 4, 2, 8
 
 
 class Phase(StrEnum):
-    """Moments of a step at which the most can be held."""
+    """Moments of a trial at which the most can be held."""
 
+    START = "start-up"  # weights on their way to where they stay
     ROLLOUT = "rollout"
     LOSS = "output layer"  # forward done, logits under way
     BACKWARD = "backward pass"
     EMBEDDING = "gradient of the embedding"  # end of the backward pass
     SYNC = "weight sync"  # new weights on their way to the engine
+    SAVE = "saving"  # whole weights and optimizer states on their way to main memory
 
 
 ALWAYS = frozenset(Phase)
+RUNNING = ALWAYS - {Phase.START}
 UPDATE = frozenset({Phase.LOSS, Phase.BACKWARD, Phase.EMBEDDING})
 
 
@@ -39,7 +42,8 @@ class Workload:
     `dtype_bytes`: of a weight, 2 or 4; `tokens`: padded tokens of a micro-batch; `episodes`: played at once by a
     worker; `positions`: longest sequence in tokens; `workers`: over which weights are sharded. `engine_share`: share
     of the worker's GPU that vLLM takes for itself, None with the built-in engine, 0 when vLLM has its own GPUs;
-    `engine_bytes`: of a weight as vLLM holds it.
+    `engine_cache`: bytes of vLLM's cache, None for what its share leaves; `engine_bytes`: of a weight as vLLM holds it;
+    `chunk`: logits held at once by the loss.
     """
 
     shape: ModelShape
@@ -53,7 +57,9 @@ class Workload:
     positions: int
     workers: int = 1
     engine_share: float | None = None
+    engine_cache: int | None = None
     engine_bytes: int = BF16
+    chunk: int = CHUNK_ELEMENTS["cpu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Component:
 def components(w: Workload) -> list[Component]:
     """Everything a worker holds, but for vLLM's share of a GPU and what a process needs before it loads a model."""
     s, n = w.shape, w.workers
-    trained, moment_bytes = _trained(w)
+    trained, moment_bytes = trained_parameters(w)
     adapters = trained if w.lora_rank is not None else 0
     weights = s.parameters * w.dtype_bytes + adapters * moment_bytes
     found = [
@@ -81,7 +87,10 @@ def components(w: Workload) -> list[Component]:
         size = 0 if adapters else s.parameters * w.dtype_bytes // n
         found.append(Component("reference", size, ALWAYS, "the frozen base" if adapters else f"frozen copy{_over(n)}"))
     if n > 1:
-        found.append(Component("gathered weights", _gathered(w), UPDATE, "full root and two layers (FSDP2)"))
+        found += [
+            Component("arriving weights", _arriving(w), _phases(Phase.START), "what is sharded next, still whole"),
+            Component("gathered weights", _gathered(w), UPDATE, "full root and two layers (FSDP2)"),
+        ]
     kept = "the input of every layer" if w.checkpointing else "all layers"
     found.append(
         Component("activations", activations(w), _phases(Phase.LOSS, Phase.BACKWARD), f"{kept}, {w.tokens:,} tokens")
@@ -102,17 +111,18 @@ def components(w: Workload) -> list[Component]:
     if w.engine_share is None:
         cache = 2 * s.layers * w.episodes * w.positions * s.keys * w.dtype_bytes
         found += [
-            Component("engine weights", s.parameters * w.dtype_bytes, ALWAYS, "the built-in engine's own copy"),
-            Component("KV cache", cache, ALWAYS, f"{w.episodes:,} episodes of {w.positions:,} tokens"),
+            Component("engine weights", s.parameters * w.dtype_bytes, RUNNING, "the built-in engine's own copy"),
+            Component("KV cache", cache, RUNNING, f"{w.episodes:,} episodes of {w.positions:,} tokens"),
             Component(
                 "sampling", _sampling(w), _phases(Phase.ROLLOUT), f"next-token logits of {w.episodes:,} episodes"
             ),
         ]
     if adapters or n > 1:
-        what = "with adapters folded in" if adapters else "full, on their way to the engine"
         streamed = w.engine_share is not None  # vLLM takes one weight after the other
+        what = "with adapters folded in" if adapters else "full"
+        what += ", one at a time" if streamed else ""
         size = w.dtype_bytes * (s.vocab * s.hidden if streamed else s.parameters)
-        found.append(Component("merged weights", size, _phases(Phase.SYNC), what))
+        found.append(Component("whole weights", size, _phases(Phase.SYNC, Phase.SAVE), what))
     return found
 
 
@@ -175,11 +185,16 @@ def layer_activations(w: Workload) -> int:
     return w.tokens * per_token + copies
 
 
-def _trained(w: Workload) -> tuple[int, int]:
+def trained_parameters(w: Workload) -> tuple[int, int]:
     """How many parameters are trained, and the bytes of each (PEFT keeps adapters in float32)."""
     if w.lora_rank is None:
         return w.shape.parameters, w.dtype_bytes
     return w.shape.lora_parameters(w.lora_rank), F32
+
+
+def _arriving(w: Workload) -> int:
+    """A layer, or the root: FSDP moves each to the GPU whole and keeps a part of it."""
+    return w.dtype_bytes * max(w.shape.outer_parameters, w.shape.layer_parameters)
 
 
 def _gathered(w: Workload) -> int:
@@ -195,16 +210,18 @@ def _backward_buffers(w: Workload) -> int:
 
 
 def _chunk(w: Workload) -> int:
-    return min(max(CHUNK_ELEMENTS, w.shape.vocab), w.tokens * w.shape.vocab)
+    return min(max(w.chunk, w.shape.vocab), w.tokens * w.shape.vocab)
 
 
 def _logits(w: Workload) -> int:
     """Float32 tensors of a chunk's size: logits, probabilities, their product; and the states' gradient.
 
-    A frozen output layer takes its gradient in the forward pass, where two chunks overlap.
+    A frozen output layer takes its gradient in the forward pass, where two chunks overlap. Of a float32 output layer
+    autocast makes a bfloat16 copy a chunk.
     """
-    held = 3 if w.lora_rank is None or w.tokens * w.shape.vocab <= CHUNK_ELEMENTS else 4
-    return _chunk(w) * held * F32 + w.tokens * w.shape.hidden * w.dtype_bytes
+    held = 3 if w.lora_rank is None or w.tokens * w.shape.vocab <= w.chunk else 4
+    cast = BF16 * w.shape.vocab * w.shape.hidden if w.autocast and w.dtype_bytes == F32 else 0
+    return _chunk(w) * held * F32 + w.tokens * w.shape.hidden * w.dtype_bytes + cast
 
 
 def _sampling(w: Workload) -> int:

@@ -8,9 +8,11 @@ from rich.console import Console
 
 from harness.config import SweepSpec, TrialConfig
 from harness.config.sweepfile import Resources
-from harness.plan.gpus import USABLE, Gpus
-from harness.plan.memory import Component, Phase, Workload, components, peak
+from harness.plan.engine import engine_components, share_of
+from harness.plan.gpus import ASSUMED, RESERVED, USABLE, Gpus
+from harness.plan.memory import UPDATE, Component, Phase, Workload, components, peak, trained_parameters
 from harness.plan.shapes import shape_of
+from harness.policy.logprobs import CHUNK_ELEMENTS
 
 PROCESS = 10**9
 """Python, torch and Ray before any model: about this much of a machine's memory a process (not of a GPU's)."""
@@ -24,19 +26,21 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
-def workload(config: TrialConfig, resources: Resources) -> Workload:
+def workload(config: TrialConfig, resources: Resources, *, on_gpu: bool) -> Workload:
     """What a trial asks of one of its workers. Raises PlanError for a model of unknown shape."""
     from harness.build import PROMPT_TOKENS
-    from harness.evaluation import EPISODES_AT_ONCE
 
     c, engine = config, config.engine
     positions = PROMPT_TOKENS + c.environment.max_response_tokens
     prompts = -(-c.rollout.prompts_per_step // resources.workers)
     trained_bytes = 4 if c.policy.dtype == "float32" else 2
-    share, engine_bytes = None, trained_bytes
+    share, cache, engine_bytes = None, None, trained_bytes
     if engine.kind == "vllm":
         engine_bytes = {"float32": 4, "bfloat16": 2, None: trained_bytes}[engine.dtype]
         share = engine.gpu_memory_utilization if engine.placement == "colocated" else 0.0
+        cache = int(engine.kv_cache_gib * 2**30) if engine.kv_cache_gib else None
+    questions = c.data.eval_questions * len(c.data.eval_suites) * max(1, c.data.eval_samples)
+    evaluated = min(c.data.eval_at_once, -(-questions // resources.workers))
     return Workload(
         shape=shape_of(c.policy),
         dtype_bytes=trained_bytes,
@@ -45,18 +49,20 @@ def workload(config: TrialConfig, resources: Resources) -> Workload:
         checkpointing=c.update.gradient_checkpointing,
         reference=c.objective.kl_weight > 0,
         tokens=max(c.update.tokens_per_microbatch, positions),
-        episodes=max(prompts * c.rollout.group_size, EPISODES_AT_ONCE),
+        episodes=max(prompts * c.rollout.group_size, evaluated),
         positions=positions,
         workers=resources.workers,
         engine_share=share,
+        engine_cache=cache,
         engine_bytes=engine_bytes,
+        chunk=CHUNK_ELEMENTS["cuda" if on_gpu else "cpu"],
     )
 
 
 def judge(w: Workload, gpus: Gpus, gpus_per_worker: float) -> Verdict:
     """Whether a worker fits on its GPU (or its part of one)."""
     room = int(USABLE * gpus.size * min(1.0, gpus_per_worker or 1.0))
-    found = with_engine(components(w), w, gpus)
+    found = on_gpus(w, gpus)
     need, phase = peak(found)
     largest = max((c for c in found if phase in c.phases), key=lambda c: c.size)
     sentences = []
@@ -64,8 +70,7 @@ def judge(w: Workload, gpus: Gpus, gpus_per_worker: float) -> Verdict:
     enough = workers_there >= w.workers
     if not enough:
         sentences.append(f"does not fit: a trial of {w.workers} workers, and room for {workers_there} on {gpus}")
-    cache = w.positions * 2 * w.shape.layers * w.shape.keys * w.engine_bytes
-    served = not w.engine_share or w.engine_share * gpus.size >= w.shape.parameters * w.engine_bytes + cache
+    served = not w.engine_share or share_of(w, gpus).tokens >= w.positions
     if not served:
         sentences.append("does not fit: vLLM's share of the GPU does not hold the weights and one episode")
     if need <= room:
@@ -81,13 +86,25 @@ def judge(w: Workload, gpus: Gpus, gpus_per_worker: float) -> Verdict:
     return Verdict(need <= room and enough and served, tuple(sentences))
 
 
-def with_engine(found: list[Component], w: Workload, gpus: Gpus) -> list[Component]:
-    """With vLLM's share of the GPU, which sleeps during updates."""
-    if not w.engine_share:
-        return found
-    size = int(w.engine_share * gpus.size)
-    phases = frozenset({Phase.ROLLOUT, Phase.SYNC})
-    return [*found, Component("vLLM", size, phases, f"{w.engine_share:.0%} of the GPU: weights and KV cache")]
+def on_gpus(w: Workload, gpus: Gpus) -> list[Component]:
+    """Everything a worker holds on a GPU: vLLM's share too, and what torch reserves and does not use.
+
+    Of the latter there is little outside updates: it is given back before vLLM wakes.
+    """
+    found = components(w)
+    size = int(RESERVED * max(sum(c.size for c in found if phase in c.phases) for phase in UPDATE))
+    reserved = Component("reserved", size, UPDATE, f"freed and kept by torch: {RESERVED:.0%} of the update, assumed")
+    return [*found, *engine_components(w, gpus), reserved]
+
+
+def main_memory(w: Workload) -> str:
+    """What a trial of several workers asks of the machine's main memory, in words."""
+    trained, moments = trained_parameters(w)
+    whole, kept = w.shape.parameters * w.dtype_bytes, 3 * trained * moments
+    return (
+        f"main memory: {gb(whole)} each worker at the start (the policy, until it is sharded);"
+        f" {gb(kept)} the first one while it writes a checkpoint"
+    )
 
 
 def hints(w: Workload, gpus: Gpus, room: int) -> list[str]:
@@ -99,9 +116,7 @@ def hints(w: Workload, gpus: Gpus, room: int) -> list[str]:
         ("policy.lora={rank: 16, alpha: 32.0}", replace(w, lora_rank=16)),
         *((f"resources.workers={n}", replace(w, workers=n)) for n in (2, 4, 8, 16) if n > w.workers),
     ]
-    fitting = [
-        name for name, other in changes if other != w and peak(with_engine(components(other), other, gpus))[0] <= room
-    ]
+    fitting = [name for name, other in changes if other != w and peak(on_gpus(other, gpus))[0] <= room]
     return [f"any of these alone would: {'; '.join(fitting)}"] if fitting else ["no single change that is known helps"]
 
 
@@ -111,28 +126,36 @@ def show_plan(console: Console, spec: SweepSpec, gpus: Gpus | None) -> bool:
     groups: dict[Workload, list[str]] = {}
     for axes, config in spec.cells:
         arm = ", ".join(f"{k.rpartition('.')[2]}={v}" for k, v in axes.items()) or spec.name
-        named = groups.setdefault(workload(config, resources), [])
+        on_gpu = gpus is not None or config.engine.kind == "vllm"
+        named = groups.setdefault(workload(config, resources, on_gpu=on_gpu), [])
         if arm not in named:
             named.append(arm)
     fits = True
     for w, arms in groups.items():
         _say(console, f"{'; '.join(arms[:6])}{' …' if len(arms) > 6 else ''}")
-        found = components(w) if gpus is None else with_engine(components(w), w, gpus)
-        for row in _rows(found):
+        there = gpus or (ASSUMED if w.engine_share is not None else None)
+
+        def held(w: Workload, there: Gpus | None = there) -> list[Component]:
+            return components(w) if there is None else on_gpus(w, there)
+
+        for row in _rows(held(w)):
             _say(console, row)
-        need, phase = peak(found)
+        need, phase = peak(held(w))
         each = "each worker" if w.workers > 1 else "the trial"
         _say(console, f"peak: {gb(need)} for {each}, during: {phase.value}")
         other = replace(w, checkpointing=not w.checkpointing)
         how = "with" if other.checkpointing else "without"
-        changed = peak(components(other) if gpus is None else with_engine(components(other), other, gpus))[0]
-        _say(console, f"{how} gradient checkpointing: {gb(changed)}")
-        if gpus is None:
-            _say(console, f"no GPU here: on CPU, add about {gb(PROCESS)} a process; --gpus 1x80GB plans for GPUs")
-        else:
+        _say(console, f"{how} gradient checkpointing: {gb(peak(held(other))[0])}")
+        if w.workers > 1:
+            _say(console, main_memory(w))
+        if gpus is not None:
             verdict = judge(w, gpus, resources.gpus)
             fits &= verdict.fits
             _say(console, f"{'fits' if verdict.fits else 'DOES NOT FIT'} on {gpus}: " + "; ".join(verdict.sentences))
+        elif w.engine_share is not None:
+            _say(console, f"no GPU here: planned for one of {gb(ASSUMED.size)}; --gpus 1x80GB says what fits")
+        else:
+            _say(console, f"no GPU here: on CPU, add about {gb(PROCESS)} a process; --gpus 1x80GB plans for GPUs")
         _say(console, "")
     return fits
 

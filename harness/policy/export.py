@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from harness.policy.folders import ADAPTER, PROVENANCE, is_adapter
 from harness.policy.load import Policy, PolicyError
-from harness.policy.weights import plain_state_dict
+from harness.policy.weights import plain_weights
 from harness.prompts.chat import ChatFormat
 
 CHAT_TEMPLATE = (
@@ -46,7 +46,8 @@ def export_policy(
     folder.mkdir(parents=True, exist_ok=True)
     lora = hasattr(policy.model, "peft_config")
     if merged or not lora:
-        _write_model(policy, plain_state_dict(policy.model), folder)
+        # one after the other to main memory: of merged weights, a GPU has no room for a second whole set
+        _write_model(policy, {name: weight.cpu() for name, weight in plain_weights(policy.model)}, folder)
     if lora:
         _write_adapter(policy, folder / ADAPTER if merged else folder, base or str(_keep_base(policy, bases)))
     _write_tokenizer(policy.chat, folder)

@@ -58,7 +58,8 @@ def policy_logprobs(model: nn.Module, batch: MicroBatch, temperature: float, aut
     decoder, head = backbone_and_head(model)
     device = head.device
     tokens, policy = batch.tokens.to(device), batch.policy.to(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+    # no cache of cast weights: a pass uses each once, so it would only hold a bfloat16 copy of them all until its end
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocast, cache_enabled=False):
         hidden = decoder(input_ids=tokens, use_cache=False).last_hidden_state
         # the state before a policy token predicts it; a prompt always comes first, so column 0 is never one
         return token_logprobs(hidden[:, :-1][policy[:, 1:]], head, tokens[:, 1:][policy[:, 1:]], temperature)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 1 << 23
-"""Logits held at once (32 MB in float32)."""
+CHUNK_ELEMENTS = {"cpu": 1 << 23, "cuda": 1 << 27}
+"""Logits held at once, by device: 32 MB in float32, which stay near a processor, or 512 MB, which fill a GPU."""
 
 
 class _ChunkedLogProbs(torch.autograd.Function):
@@ -24,7 +24,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         # With a frozen head (LoRA) nothing but the hidden state needs a gradient: taking it here saves a second pass.
         frozen = not ctx.needs_input_grad[1]
         grad_hidden = torch.empty_like(hidden) if frozen and ctx.needs_input_grad[0] else None
-        for rows in _chunks(n, weight.shape[0]):
+        for rows in _chunks(n, weight):
             logits = (hidden[rows] @ weight.T).to(acc) / temperature
             lse[rows] = torch.logsumexp(logits, -1)
             logp[rows] = logits.gather(-1, targets[rows, None]).squeeze(-1) - lse[rows]
@@ -45,7 +45,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         hidden, temperature = saved, ctx.temperature
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight)
-        for rows in _chunks(hidden.shape[0], weight.shape[0]):
+        for rows in _chunks(hidden.shape[0], weight):
             g = ((hidden[rows] @ weight.T).to(lse.dtype) / temperature - lse[rows, None]).exp_().neg_()
             g.scatter_add_(-1, targets[rows, None], torch.ones_like(g[:, :1]))
             g = (g * (grad_logp[rows, None] / temperature)).to(hidden.dtype)
@@ -55,8 +55,8 @@ class _ChunkedLogProbs(torch.autograd.Function):
         return grad_hidden, grad_weight, None, None
 
 
-def _chunks(n: int, vocab: int) -> list[slice]:
-    size = max(1, CHUNK_ELEMENTS // vocab)
+def _chunks(n: int, weight: Tensor) -> list[slice]:
+    size = max(1, CHUNK_ELEMENTS[weight.device.type] // weight.shape[0])
     return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
 

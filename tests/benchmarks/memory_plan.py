@@ -21,6 +21,7 @@ MODES: list[dict[str, Any]] = [
     {},
     {"checkpointing": True},
     {"autocast": True, "reference": True},
+    {"autocast": True, "checkpointing": True},
     {"dtype_bytes": 2, "autocast": True, "checkpointing": True},
     {"lora_rank": 8},
     {"lora_rank": 8, "dtype_bytes": 2, "autocast": True, "checkpointing": True},

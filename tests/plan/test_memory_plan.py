@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.config import load_trial
+from harness.config import load_sweep, load_trial
 from harness.config.sweepfile import Resources
+from harness.plan.engine import engine_components, share_of
 from harness.plan.gpus import Gpus, parse_gpus
-from harness.plan.memory import Workload, activations, components, layer_activations, peak
+from harness.plan.memory import UPDATE, Phase, Workload, activations, components, layer_activations, peak
 from harness.plan.shapes import PUBLISHED, SMOLLM2, PlanError, shape_of, shape_of_config
-from harness.plan.show import judge, workload
-from tests.plan.real_memory import config_of, kept_bytes
+from harness.plan.show import judge, on_gpus, show_plan, workload
+from harness.policy.forward import MicroBatch, policy_logprobs
+from harness.policy.logprobs import CHUNK_ELEMENTS
+from tests.plan.real_memory import config_of, kept_bytes, make_policy
 from tests.plan.real_memory import workload as small
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +80,7 @@ CASES = [
     ("small", {"checkpointing": True, "dtype_bytes": 2, "autocast": True}),
     ("wide", {"lora_rank": 8, "dtype_bytes": 2, "autocast": True}),
     ("wide", {"reference": True, "autocast": True}),
+    ("deep", {"checkpointing": True, "autocast": True}),
 ]
 
 
@@ -82,6 +90,31 @@ def measured() -> list[int]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=280, cwd=ROOT)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_of_recomputed_layers_no_cast_weights_are_held() -> None:
+    """autocast's own cache would hold them all until the forward pass ends, 13 GB at 7B."""
+    cast: list[weakref.ref[torch.Tensor]] = []
+
+    class Casts(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = function(*args, **(kwargs or {}))
+            if function is torch.ops.aten._to_copy.default and out.dtype == torch.bfloat16 and out.shape in matrices:
+                cast.append(weakref.ref(out))
+            return out
+
+    w = small("small", checkpointing=True, autocast=True)
+    policy = make_policy("small", w)
+    layers = policy.model.model.layers  # type: ignore[union-attr]
+    matrices = {p.shape for p in layers.parameters() if p.ndim == 2}  # type: ignore[union-attr]
+    tokens = torch.ones(1, 5, dtype=torch.int64)
+    held: list[int] = []
+    last = layers[-1].register_forward_hook(lambda *_: held.append(sum(r() is not None for r in cast)))  # type: ignore[index, union-attr]
+    with Casts():
+        policy_logprobs(policy.model, MicroBatch((0,), tokens, tokens > 0), 1.0, True)
+    last.remove()
+    assert len(cast) >= 7 * w.shape.layers
+    assert held[0] <= 1  # the one that the layer's last product has just used
 
 
 @pytest.mark.slow
@@ -94,7 +127,7 @@ def test_the_planned_peak_is_the_allocators(measured: list[int], number: int) ->
 
 def qwen(resources: dict[str, Any] | None = None, *overrides: str) -> Workload:
     config = load_trial("qwen7b", ["data.path=.", *overrides])
-    return workload(config, Resources(**(resources or {})))
+    return workload(config, Resources(**(resources or {})), on_gpu=True)
 
 
 def test_workers_divide_weights_gradients_and_optimizer() -> None:
@@ -103,6 +136,61 @@ def test_workers_divide_weights_gradients_and_optimizer() -> None:
     for name in ("weights", "gradients", "optimizer", "reference"):
         assert eight[name] == one[name] // 8
     assert one["weights"] == 4 * 7_615_616_512
+
+
+def test_full_training_of_7b_fits_eight_gpus_at_every_moment_with_its_engine_beside_it() -> None:
+    gpus, eight = parse_gpus("8x80GB"), qwen({"workers": 8, "gpus_per_worker": 1.0})
+    assert judge(eight, gpus, 1).fits
+    found = on_gpus(eight, gpus)
+    held = {phase: sum(c.size for c in found if phase in c.phases) for phase in Phase}
+    # parts of weights, moments and reference, and the two tables of the root: never the 30 GB of the whole
+    parts = 4 * eight.shape.parameters * 4 // 8
+    assert held[Phase.START] == pytest.approx(parts + 4 * eight.shape.outer_parameters, abs=8)
+    table = 4 * eight.shape.vocab * eight.shape.hidden
+    assert held[Phase.SAVE] == held[Phase.SYNC] == pytest.approx(parts + 40e9 + table, abs=8)
+
+
+def test_what_torch_reserves_beyond_its_tensors_is_counted_while_it_updates() -> None:
+    w, gpus = qwen({"workers": 8}), parse_gpus("8x80GB")
+    reserved = {c.name: c for c in on_gpus(w, gpus)}["reserved"]
+    assert reserved.phases == UPDATE
+    assert reserved.size == pytest.approx(0.05 * max(size_in(w, phase) for phase in UPDATE), rel=1e-6)
+
+
+def size_in(w: Workload, phase: Phase) -> int:
+    return sum(c.size for c in components(w) if phase in c.phases)
+
+
+def test_vllms_share_is_its_weights_its_cache_and_the_rest() -> None:
+    w, gpus = qwen({"workers": 8}), parse_gpus("8x80GB")
+    rows = {c.name: c for c in engine_components(w, gpus)}
+    assert rows["vLLM: weights"].size == 2 * w.shape.parameters
+    assert sum(c.size for c in rows.values()) == 40 * 10**9
+    share = share_of(w, gpus)
+    assert share.tokens == rows["vLLM: KV cache"].size // (2 * 2 * 28 * 512)  # keys and values, bfloat16
+    assert f"{share.tokens // w.positions} of 512 episodes" in rows["vLLM: KV cache"].what
+    small_cache = qwen({"workers": 8}, "engine.kv_cache_gib=4.0")
+    assert share_of(small_cache, gpus).cache == 4 * 2**30
+    assert engine_components(replace(w, engine_share=None), gpus) == []
+
+
+def test_chunks_of_logits_and_episodes_of_an_evaluation_are_the_settings() -> None:
+    assert qwen().chunk == CHUNK_ELEMENTS["cuda"]
+    config = load_trial("tiny", ["data.eval_at_once=100", "data.eval_questions=50"])
+    w = workload(config, Resources(), on_gpu=False)
+    assert (w.chunk, w.episodes) == (CHUNK_ELEMENTS["cpu"], 100)
+    assert workload(config, Resources(workers=7), on_gpu=False).episodes == 50  # of 350 questions
+
+
+def test_without_gpus_the_plan_shows_vllm_on_the_profiles_and_says_so(tmp_path: Path) -> None:
+    settings = ["profile=qwen7b", f"data.path={tmp_path}", "resources.workers=8", "resources.gpus_per_worker=1.0"]
+    spec = load_sweep(ROOT / "ablations" / "granularity.yaml", settings, checks=())
+    console = Console(file=io.StringIO(), width=300)
+    assert show_plan(console, spec, None)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    for words in ("vLLM: KV cache", "of 512 episodes", "planned for one of 80.0 GB", "start-up", "saving",
+                  "main memory: 30.5 GB each worker"):  # fmt: skip
+        assert words in printed
 
 
 def test_full_training_of_7b_does_not_fit_one_gpu_and_lora_on_a_vllm_of_its_own_does() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,7 +16,7 @@ from harness.policy import logprobs
 def test_values_and_gradients_equal_the_naive_loss(
     monkeypatch: pytest.MonkeyPatch, frozen: bool, temperature: float
 ) -> None:
-    monkeypatch.setattr(logprobs, "CHUNK_ELEMENTS", 5 * 31)  # several ragged chunks
+    monkeypatch.setitem(logprobs.CHUNK_ELEMENTS, "cpu", 5 * 31)  # several ragged chunks
     g = torch.Generator().manual_seed(0)
     hidden = torch.randn(23, 8, dtype=torch.float64, generator=g, requires_grad=True)
     weight = torch.randn(31, 8, dtype=torch.float64, generator=g, requires_grad=not frozen)
@@ -28,3 +31,15 @@ def test_values_and_gradients_equal_the_naive_loss(
     torch.testing.assert_close(entropy, -(full.exp() * full).sum(-1), atol=1e-12, rtol=0)
     for a, b in zip(got, expected, strict=False):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=0)
+
+
+def test_a_gpu_takes_longer_chunks_of_the_output_layer_than_a_processor() -> None:
+    def rows(device: str) -> list[int]:
+        weight: Any = SimpleNamespace(device=SimpleNamespace(type=device), shape=(152_064, 3584))
+        chunks = logprobs._chunks(1000, weight)
+        assert chunks[0].start == 0
+        assert chunks[-1].stop == 1000
+        return [c.stop - c.start for c in chunks]
+
+    assert max(rows("cpu")) == 55
+    assert max(rows("cuda")) == 882
