@@ -100,8 +100,8 @@ def _verify(folder: Path, console: Console) -> None:
                 f"{folder / TRAINING_OUTPUT}: {len(leaks)} training questions are test questions too, such as "
                 f"{first.train} ({first.test}, by {first.kind}); run prepare again"
             )
-    rows = ", ".join(f"{sum(entry.rows.values())} in {name}" for name, entry in manifest.files.items())
-    console.print(f"{len(manifest.files)} files verified; rows: {rows}", highlight=False, soft_wrap=True)
+    counts = ", ".join(f"{sum(entry.rows.values())} in {name}" for name, entry in manifest.files.items())
+    console.print(f"{len(manifest.files)} files verified; rows: {counts}", highlight=False, soft_wrap=True)
 
 
 def _list(console: Console) -> None:
