@@ -38,6 +38,7 @@ from harness.operators.bm25_file import file_retriever
 from harness.operators.http import HttpSettings
 from harness.operators.world_knowledge import WorldKnowledge
 from harness.policy.export import export_policy
+from harness.policy.folders import bases_for
 from harness.policy.load import LoraSettings, Policy, load_policy, recompute_activations, with_lora
 from harness.policy.warm_start import WARM_START_SEED, warm_start
 from harness.prompts.chat import ChatFormat
@@ -368,6 +369,6 @@ def save_policy(config: TrialConfig, policy: Policy, step: int, folder: Path) ->
         folder,
         merged=config.save.merged,
         base=c.path if c.kind == "hub" and c.init == "start" and c.warm_start == "none" else None,
-        bases=cache_folder(),
+        bases=bases_for(folder),
         provenance={"trial_key": trial_key(resolved, code), "step": step, "code": code, "config": resolved},
     )
