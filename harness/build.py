@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
 
+from harness.cache import cache_folder
 from harness.config import TrialConfig, code_version, digest, trial_key
 from harness.config.model import (
     Bm25,
@@ -33,9 +35,11 @@ from harness.operators import SearchSettings, Style, Toolbox
 from harness.operators.backends.simulated import SimulatedLLM, SimulatedRates
 from harness.operators.base import LLMBackend, Retriever
 from harness.operators.bm25 import BM25Retriever
+from harness.operators.bm25_file import file_retriever
 from harness.operators.http import HttpSettings
 from harness.operators.world_knowledge import WorldKnowledge
 from harness.policy.export import export_policy
+from harness.policy.folders import bases_for
 from harness.policy.load import LoraSettings, Policy, load_policy, recompute_activations, with_lora
 from harness.policy.warm_start import WARM_START_SEED, warm_start
 from harness.prompts.chat import ChatFormat
@@ -43,7 +47,7 @@ from harness.prompts.perturbations import Perturbed, parts_of, split_of
 from harness.prompts.system import standard_prompt
 from harness.protocol import RewardWeights
 from harness.rollout import Budgets, Environment
-from harness.types import Passage, Question
+from harness.types import Question
 from harness.update import UpdateSettings
 from harness.world import World, load_world
 
@@ -54,14 +58,23 @@ PROMPT_TOKENS = 1280
 """Room for the prompt in the engine's cache, as in the paper's set-up."""
 
 
+DECOYS = 50_000
+"""Titles that faults draw from, evenly spaced in a larger corpus."""
+
+
 @dataclass(frozen=True)
 class TrialData:
-    """Training questions, evaluation questions by suite, the passages, and what Search finds passages with."""
+    """Training questions, evaluation questions by suite, and what Search finds passages with.
+
+    `titles`: of the passages in `Question.supporting`, by id, where a warm start will search for them. `decoys`: titles
+    that faults search for instead.
+    """
 
     train: tuple[Question, ...]
     evaluation: Mapping[str, tuple[Question, ...]]
-    passages: tuple[Passage, ...]
     retriever: Retriever
+    titles: Mapping[str, str]
+    decoys: Sequence[str]
 
 
 def base_policy(config: TrialConfig, workers: Collective = ALONE) -> Policy:
@@ -79,11 +92,6 @@ def base_policy(config: TrialConfig, workers: Collective = ALONE) -> Policy:
     whole = workers.size == 1 or c.warm_start != "none"
     made.model.to("cuda" if whole and torch.cuda.is_available() else "cpu")
     return made
-
-
-def cache_folder() -> Path:
-    """Converted models and search indexes, kept between runs."""
-    return Path.home() / ".cache" / "workflow-rl"
 
 
 @cache
@@ -128,25 +136,58 @@ def operator_llm(config: TrialConfig) -> LLMBackend:
 
 
 def data(config: TrialConfig) -> TrialData:
-    """Training questions, the fixed evaluation questions of each suite, and the corpus behind Search."""
+    """Training questions, the fixed evaluation questions of each suite, and what Search finds passages with.
+
+    A corpus file is wanted where BM25 searches it, and where a warm start or a fault needs titles.
+    """
     c = config.data
-    source: World | DataFolder = load_world() if c.source == "world" else DataFolder(Path(c.path or ""))
+    if c.source == "files":
+        return _of(config, *_from_files(config))
+    world = load_world()
+    titles = {p.id: p.title for p in world.passages}
+    return _of(config, world, _remote(config) or world_retriever(), titles, tuple(titles.values()))
+
+
+def _of(
+    config: TrialConfig,
+    source: World | DataFolder,
+    retriever: Retriever,
+    titles: Mapping[str, str],
+    decoys: Sequence[str],
+) -> TrialData:
+    c = config.data
     train = tuple(q for suite in c.train_suites for q in source.split("train", suite))
     train = subset(train, c.train_questions) if c.train_questions else train
     evaluation = {s: subset(source.split(c.eval_split, s), c.eval_questions) for s in c.eval_suites}
-    passages = tuple(source.corpus()) if isinstance(source, DataFolder) else source.passages
-    return TrialData(train, evaluation, passages, _retriever(config, passages))
+    return TrialData(train, evaluation, retriever, titles, decoys)
 
 
-def _retriever(config: TrialConfig, passages: tuple[Passage, ...]) -> Retriever:
+def _from_files(config: TrialConfig) -> tuple[DataFolder, Retriever, Mapping[str, str], Sequence[str]]:
+    """A folder's questions, their retriever, titles and decoys. Without need of it, no corpus is read."""
+    folder = DataFolder(Path(config.data.path or ""))
+    faults, warm = config.environment.faults, config.policy.warm_start != "none"
+    decoys: Sequence[str] = ()
+    retriever = _remote(config)
+    if retriever is None:
+        retriever, passages = file_retriever(folder.corpus_file(), cache_folder() / "bm25")
+        folder = replace(folder, ids_of=passages.ids_of)
+        if faults is not None:
+            decoys = [passages[i].title for i in range(0, len(passages), -(-len(passages) // DECOYS))]
+    elif faults is not None and (folder.corpus_path is not None or "wrong_passage" in faults.kinds):
+        decoys = [p.title for p in islice(folder.corpus(), DECOYS)]
+    if not warm:  # nobody asks for supporting passages
+        folder = replace(folder, ids_of=lambda titles: {})
+    return folder, retriever, folder.supporting_titles(), decoys
+
+
+def _remote(config: TrialConfig) -> Retriever | None:
+    """The retriever that is a service; None: BM25 in this process."""
     from harness.operators.search_http import SearchR1Retriever, WebSearchRetriever
 
     chosen = config.environment.search.retriever
     match chosen:
-        case Bm25() if config.data.source == "world":
-            return world_retriever()
         case Bm25():
-            return BM25Retriever(passages, cache_folder() / "bm25")
+            return None
         case SearchR1():
             return SearchR1Retriever(chosen.url, chosen.form, _http(chosen.http))
         case WebSearch():
@@ -228,7 +269,7 @@ def _with_faults(
 ) -> Environment:
     plan = FaultPlan(faults.kinds, rate, seed, faults.positions)
     knowledge = world_knowledge() if config.data.source == "world" else None
-    injector = FaultInjector(environment.operators, plan, knowledge, [p.title for p in data.passages])
+    injector = FaultInjector(environment.operators, plan, knowledge, data.decoys)
     return replace(environment, operators=injector)
 
 
@@ -292,7 +333,7 @@ def start_policy(config: TrialConfig, base: Policy, environment: Environment, da
             base,
             environment,
             data.train,
-            {p.id: p.title for p in data.passages},
+            data.titles,
             episodes=c.warm_start_episodes,
             learning_rate=c.warm_start_lr,
             lora=lora,
@@ -333,6 +374,6 @@ def save_policy(config: TrialConfig, policy: Policy, step: int, folder: Path) ->
         folder,
         merged=config.save.merged,
         base=c.path if c.kind == "hub" and c.init == "start" and c.warm_start == "none" else None,
-        bases=cache_folder(),
+        bases=bases_for(folder),
         provenance={"trial_key": trial_key(resolved, code), "step": step, "code": code, "config": resolved},
     )

@@ -56,10 +56,9 @@ def faulted_pair(interface: str, kind: str, seed: int = 0) -> tuple[Trajectory, 
     data, chat = build.data(config), any_chat(config)
     standard = build.environment(config, chat, data)
     plan = FaultPlan((kind,), 1.0, seed, positions=(0, 1))
-    titles = [p.title for p in data.passages]
     for question in (q for suite in ("world_chain", "world_single") for q in data.evaluation[suite]):
         with_fault, without = (
-            _play(replace(standard, operators=_injected(standard, p, titles)), question, kind)
+            _play(replace(standard, operators=_injected(standard, p, data.decoys)), question, kind)
             for p in (plan, plan.twin())
         )
         if any(reading.exposed for reading in read_faults(with_fault)):

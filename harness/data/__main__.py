@@ -79,13 +79,17 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _verify(folder: Path, console: Console) -> None:
-    """Raises DataError naming every file that is not as the manifest says, or training questions that leak."""
+    """Raises DataError naming every file that is not as the manifest says or that nobody has read through, or training
+    questions that leak."""
     manifest = read_manifest(folder)
     if not manifest.files:
         raise DataError(f"{folder / MANIFEST}: no prepared files; run prepare first")
     broken = [name for name, entry in manifest.files.items() if not is_verified(folder, name, entry)]
     if broken:
         raise DataError(f"{folder}: missing or changed since: {', '.join(broken)}; run prepare again")
+    uncounted = [name for name, entry in manifest.files.items() if not entry.rows]
+    if uncounted:  # by an earlier version, which read the first rows of a corpus alone
+        raise DataError(f"{folder}: never read through: {', '.join(uncounted)}; run prepare again")
     if TRAINING_OUTPUT in manifest.files:
         rows = list(iter_question_rows(folder / TRAINING_OUTPUT))
         tests = [name for name in manifest.files if name.endswith(".test.jsonl.gz")]
@@ -96,7 +100,8 @@ def _verify(folder: Path, console: Console) -> None:
                 f"{folder / TRAINING_OUTPUT}: {len(leaks)} training questions are test questions too, such as "
                 f"{first.train} ({first.test}, by {first.kind}); run prepare again"
             )
-    console.print(f"{len(manifest.files)} files verified", highlight=False)
+    counts = ", ".join(f"{sum(entry.rows.values())} in {name}" for name, entry in manifest.files.items())
+    console.print(f"{len(manifest.files)} files verified; rows: {counts}", highlight=False, soft_wrap=True)
 
 
 def _list(console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -118,6 +118,8 @@ class DataFolder:
     """
 
     path: Path
+    ids_of: Callable[[Collection[str]], Mapping[str, tuple[str, ...]]] | None = None
+    """Looks up the ids of the passages of titles, such as `PassageStore.ids_of`; None: the corpus is read through."""
 
     def __post_init__(self) -> None:
         if not self.path.is_dir():
@@ -146,15 +148,21 @@ class DataFolder:
         return rows
 
     @cached_property
-    def _passage_ids(self) -> dict[str, tuple[str, ...]]:
+    def _passage_ids(self) -> Mapping[str, tuple[str, ...]]:
         """Ids of the passages of every annotated title; titles the corpus lacks are absent."""
         wanted = {t for rows in self._rows.values() for row in rows for t in row.titles or ()}
+        if self.ids_of is not None:
+            return self.ids_of(wanted)
         found: dict[str, list[str]] = defaultdict(list)
         if self.corpus_path is not None and wanted:
             for passage in iter_corpus(self.corpus_path):
                 if passage.title in wanted:
                     found[passage.title].append(passage.id)
         return {title: tuple(ids) for title, ids in found.items()}
+
+    def supporting_titles(self) -> dict[str, str]:
+        """The title of every passage that a question may have as `supporting`, by id."""
+        return {key: title for title, ids in self._passage_ids.items() for key in ids}
 
     def _supported(self, row: Row) -> Question:
         if not row.titles or not all(title in self._passage_ids for title in row.titles):
@@ -171,8 +179,12 @@ class DataFolder:
             raise DataError(f"{self.path}: no questions of {wanted}; there are {', '.join(have)}")
         return tuple(self._supported(row) for row in chosen)
 
-    def corpus(self) -> Iterator[Passage]:
-        """The passages, one at a time. Raises DataError without a corpus file."""
+    def corpus_file(self) -> Path:
+        """Raises DataError without a corpus file."""
         if self.corpus_path is None:
             raise DataError(f"{self.path}: no corpus file (corpus.jsonl.gz or wiki-18.jsonl.gz); put one there")
-        return iter_corpus(self.corpus_path)
+        return self.corpus_path
+
+    def corpus(self) -> Iterator[Passage]:
+        """The passages, one at a time. Raises DataError without a corpus file."""
+        return iter_corpus(self.corpus_file())

@@ -30,7 +30,8 @@ class Origin(BaseModel):
 
 
 class FileEntry(BaseModel):
-    """One prepared file. `rows` by benchmark; `licences` of those benchmarks; `dropped`: rows left out, by reason."""
+    """One prepared file. `rows` by benchmark (of a corpus: `wikipedia`); `licences` of these; `dropped`: rows left out,
+    by reason."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     sha256: _Sha256

@@ -25,11 +25,13 @@ from harness.data.errors import DataError
 from harness.data.files import is_data_file
 from harness.data.hub import fetch, find, sha256_of
 from harness.data.leaks import Leak, find_leaks
-from harness.data.load import is_corpus, iter_question_rows, load_corpus, split_of, suite_of
+from harness.data.load import is_corpus, iter_corpus, iter_question_rows, split_of, suite_of
 from harness.data.manifest import FileEntry, Manifest, Origin, is_verified, read_manifest, write_manifest, write_rows
 from harness.data.rows import Row
 
 TRAINING_OUTPUT = "train.nq_hotpotqa.jsonl.gz"
+CORPUS = "wikipedia"
+"""What a manifest counts a corpus' passages and names its licence under."""
 CORPUS_LICENCE = "CC BY-SA 3.0"
 Advance = Callable[[int, int | None], None]
 
@@ -223,13 +225,15 @@ def check_leaks(out: Path, rows: Sequence[Row], names: Sequence[str], reporter: 
 
 
 def _corpus(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
-    """The corpus file as it is (wiki-18 unpacks to 14 GB): linked where the disk allows it, else copied."""
+    """The corpus file as it is (wiki-18 unpacks to 14 GB): read through once, then linked where the disk allows it,
+    else copied."""
     path, origin = source.corpus(reporter)
     name = f"corpus{''.join(path.suffixes[-2:] if path.suffix == '.gz' else path.suffixes[-1:])}"
-    if _done(out, manifest, name, origin, {}):
+    known = manifest.files.get(name)
+    if known is not None and known.rows and _done(out, manifest, name, origin, {}):
         reporter.say(f"{name}: there and verified")
         return manifest
-    load_corpus(path, limit=100)  # a wrong file shows itself early
+    passages = _count_passages(path, origin, reporter)
     draft = out / f"{name}.tmp"
     draft.unlink(missing_ok=True)
     try:
@@ -238,8 +242,26 @@ def _corpus(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -
         shutil.copyfile(path, draft)
     draft.replace(out / name)
     size = (out / name).stat().st_size
-    entry = FileEntry(sha256=origin.sha256, bytes=size, rows={}, licences={"wikipedia": CORPUS_LICENCE}, origin=origin)
+    entry = FileEntry(
+        sha256=origin.sha256,
+        bytes=size,
+        rows={CORPUS: passages},
+        licences={CORPUS: CORPUS_LICENCE},
+        origin=origin,
+    )
     manifest = manifest.with_file(name, entry)
     write_manifest(out, manifest)
-    reporter.say(f"{name}: {size / 1e6:.1f} MB of Wikipedia text, {CORPUS_LICENCE}")
+    reporter.say(f"{name}: {passages} passages, {size / 1e6:.1f} MB of Wikipedia text, {CORPUS_LICENCE}")
     return manifest
+
+
+def _count_passages(path: Path, origin: Origin, reporter: Reporter) -> int:
+    """Reads every row: a checksum of a file that arrived cut or malformed would only vouch for the damage."""
+    passages = 0
+    with reporter.task(f"read {origin.file}") as advance:
+        for passages, _ in enumerate(iter_corpus(path), 1):
+            if passages % 10_000 == 0:
+                advance(passages, None)
+    if not passages:
+        raise DataError(f"{path}: holds no passage; fetch it again")
+    return passages

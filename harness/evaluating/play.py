@@ -10,6 +10,7 @@ import torch
 from harness import build
 from harness.baselines.methods import BASELINES, Baseline, Settings
 from harness.baselines.plans import WRITTEN
+from harness.cache import cache_folder
 from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings, Method
 from harness.engines.base import Engine
@@ -127,7 +128,7 @@ def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> Tr
 
 def any_chat(config: TrialConfig) -> ChatFormat:
     """A tokenizer for the words of a baseline, which no model reads: the smallest there is."""
-    none = build.cache_folder()
+    none = cache_folder()
     return load_policy("tiny", None, init="start", dtype=torch.float32, seed=config.seed, cache=none).chat
 
 

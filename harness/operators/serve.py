@@ -1,7 +1,7 @@
-"""BM25 behind the Search-R1 protocol: `python -m harness.operators.serve --corpus corpus.jsonl` (or `--corpus world`).
+"""BM25 behind the Search-R1 protocol: `python -m harness.operators.serve --corpus FILE` (or `--corpus world`).
 
-A corpus file has one JSON object a line: `{"id", "title", "text"}`, or Search-R1's `{"id", "contents"}`.
-Library: Starlette on uvicorn.
+A corpus file is what `python -m harness.data prepare --corpus` makes (corpus.jsonl.gz), plain JSON Lines, or Parquet; a
+row is `{"id", "title", "text"}`, or Search-R1's `{"id", "contents"}`. Library: Starlette on uvicorn.
 """
 
 from __future__ import annotations
@@ -16,31 +16,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from harness.cache import cache_folder
 from harness.operators.bm25 import BM25Retriever
-from harness.operators.search_http import contents, read_contents
-from harness.types import Passage
+from harness.operators.bm25_file import file_retriever
+from harness.operators.search_http import contents
 
 MAX_QUERIES = 1024
 MAX_TOP_K = 1000
 MAX_BODY_BYTES = 8 << 20
-
-
-def read_corpus(path: Path) -> list[Passage]:
-    """Passages of a JSON-lines file. Raises ValueError that names the line of a bad row."""
-    passages = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                if "contents" in row:
-                    passages.append(read_contents(str(row["id"]), str(row["contents"])))
-                else:
-                    passages.append(Passage(str(row["id"]), str(row["title"]), str(row["text"])))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(f"{path.name}:{number}: not a passage ({type(error).__name__}: {error})") from error
-    return passages
 
 
 def application(index: BM25Retriever) -> Starlette:
@@ -86,8 +69,10 @@ def application(index: BM25Retriever) -> Starlette:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 2 for a corpus that cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m harness.operators.serve", description=__doc__.split("\n")[0])
-    parser.add_argument("--corpus", required=True, help="a JSON-lines file, or `world` for the offline world")
-    parser.add_argument("--index", type=Path, help="folder in which the index is kept")
+    parser.add_argument("--corpus", required=True, help="a corpus file, or `world` for the offline world")
+    parser.add_argument(
+        "--index", type=Path, default=cache_folder() / "bm25", help="folder of a file's index (default: %(default)s)"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args(arguments)
@@ -95,10 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.corpus == "world":
             from harness.world import load_world
 
-            passages = list(load_world().passages)
+            index = BM25Retriever(load_world().passages)
         else:
-            passages = read_corpus(Path(options.corpus))
-        index = BM25Retriever(passages, options.index)
+            index, _ = file_retriever(Path(options.corpus), options.index)
     except (OSError, ValueError) as error:
         print(f"cannot serve {options.corpus}: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,9 @@
     <folder>/provenance.json  the trial's configuration, its key and the step: what an evaluation links to
 
 An adapter names the model it sits on. That is the hub's name (or the user's folder) where training began from one as it
-is; otherwise (the tiny policy, a converted GGUF, a warm start) the start is kept beside, once for equal weights.
+is; otherwise (the tiny policy, a converted GGUF, a warm start) the start is kept in the run's folder `bases`, once for
+equal weights. PEFT reads a relative name from where the process stands, not from the adapter, so the name is a full
+path; `load_export` finds the base of a run that was moved, and the adapter's README.md says how others do.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
-from harness.policy.folders import ADAPTER, PROVENANCE, is_adapter
+from harness.policy.folders import ADAPTER, BASES, PROVENANCE, base_of, is_adapter
 from harness.policy.load import Policy, PolicyError
 from harness.policy.weights import plain_weights
 from harness.prompts.chat import ChatFormat
@@ -65,7 +68,7 @@ def load_export(folder: Path, dtype: torch.dtype) -> Policy:
         if is_adapter(folder):
             from peft import PeftModel
 
-            source = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+            source = base_of(folder)
             bare: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
             model: Any = PeftModel.from_pretrained(bare, str(folder))
         else:
@@ -104,6 +107,20 @@ def _write_adapter(policy: Policy, folder: Path, base: str) -> None:
     path = folder / "adapter_config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_CARD.format(base=base, name=Path(base).name, bases=BASES), encoding="utf-8")
+
+
+_CARD = """\
+A LoRA adapter in PEFT's format, on the base model {base}
+
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "FOLDER OF THIS FILE")
+
+If the base is a folder that is no longer there because the run was moved: it is `{bases}/{name}` in the run's folder.
+Give that path in its place, here and as `base_model_name_or_path` in adapter_config.json.
+"""
 
 
 def _let_others_read(folder: Path) -> None:
@@ -130,16 +147,17 @@ def _keep_base(policy: Policy, bases: Path) -> Path:
     for name in sorted(weights):
         total.update(name.encode())
         total.update(weights[name].contiguous().cpu().view(torch.uint8).numpy().tobytes())
-    folder = bases / f"base-{total.hexdigest()}"
-    if folder.exists():
-        return folder
+    folder = bases.resolve() / f"base-{total.hexdigest()}"
     bases.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=bases, prefix=".base-"))
-    _write_model(policy, weights, staging)
-    _write_tokenizer(policy.chat, staging)
-    _let_others_read(staging)
-    try:
-        os.replace(staging, folder)
-    except OSError:  # another trial was first
-        shutil.rmtree(staging)
+    with FileLock(bases.with_name(f".{bases.name}.lock")):
+        if folder.exists():
+            return folder
+        staging = Path(tempfile.mkdtemp(dir=bases, prefix=".base-"))
+        try:
+            _write_model(policy, weights, staging)
+            _write_tokenizer(policy.chat, staging)
+            _let_others_read(staging)
+            os.replace(staging, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
     return folder

@@ -9,6 +9,27 @@ from typing import Any
 PROVENANCE = "provenance.json"
 ADAPTER = "adapter"
 """Subfolder of an adapter beside its merged model."""
+BASES = "bases"
+"""Folder of the models that adapters sit on, in the run's folder."""
+
+
+def bases_for(export: Path) -> Path:
+    """Where an export's base is kept: once for all trials of a run (`<run>/trials/<trial>/policies/<step>`), or beside
+    an export that is of none."""
+    trials = export.parent.parent.parent
+    return (trials.parent if trials.name == "trials" else export.parent) / BASES
+
+
+def base_of(adapter: Path) -> str:
+    """The model that an adapter sits on: as it is named, or in the nearest `bases` above where the run was moved.
+
+    Raises OSError, ValueError or KeyError when the adapter's settings are not readable.
+    """
+    named = str(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"])
+    if Path(named).is_absolute() and not Path(named).is_dir():
+        kept = (above / BASES / Path(named).name for above in adapter.resolve().parents)
+        return next((str(place) for place in kept if place.is_dir()), named)
+    return named
 
 
 def is_adapter(folder: Path) -> bool:

@@ -3,9 +3,10 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,56 @@ def test_local_files_of_mixed_layouts_are_prepared_without_a_network(tmp_path: P
     assert len(folder.split("train")) == 4
     assert folder.split("test", "nq")[1].supporting == ("1",)
     assert str(tmp_path) not in (out / "manifest.json").read_text()
+
+
+def test_a_corpus_is_counted_and_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["prepare", "--out", str(out), "--from", str(local(tmp_path)), "--corpus"]) == 0
+    entry = read_manifest(out).files["corpus.jsonl.gz"]
+    assert entry.rows == {"wikipedia": 5}
+    assert entry.sha256 == hub.sha256_of(out / "corpus.jsonl.gz")
+    assert main(["verify", str(out)]) == 0
+    assert "5 in corpus.jsonl.gz" in capsys.readouterr().out
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def malformed_at_the_end(content: bytes) -> bytes:
+    return gzip.compress(gzip.decompress(content) + b'{"id": "301", "title": "no text"}\n')
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [(cut, r"corpus\.jsonl\.gz:\d+: the gzip'd file stops in the middle"), (malformed_at_the_end, r":301: `text`")],
+)
+def test_a_cut_or_malformed_corpus_is_refused_by_file_and_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[bytes], bytes], message: str
+) -> None:
+    """The damage lies far behind the first hundred rows."""
+    source, out = local(tmp_path), tmp_path / "out"
+    path = write(source / "corpus.jsonl.gz", [passage_row(n) for n in range(300)])
+    path.write_bytes(damage(path.read_bytes()))
+    assert main(["prepare", "--out", str(out), "--from", str(source), "--corpus"]) == 1
+    assert re.search(message, error_of(capsys))
+    assert "corpus.jsonl.gz" not in read_manifest(out).files
+    assert not (out / "corpus.jsonl.gz").exists()
+
+
+def test_a_corpus_that_was_never_counted_is_not_verified_until_it_is_prepared_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, source = tmp_path / "out", local(tmp_path)
+    command = ["prepare", "--out", str(out), "--from", str(source), "--corpus"]
+    main(command)
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["files"]["corpus.jsonl.gz"]["rows"] = {}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert main(["verify", str(out)]) == 1
+    assert "never read through: corpus.jsonl.gz" in error_of(capsys)
+    assert main(command) == 0
+    assert main(["verify", str(out)]) == 0
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:

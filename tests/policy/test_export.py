@@ -78,6 +78,26 @@ def test_a_base_is_kept_once_for_equal_weights(tmp_path: Path) -> None:
     assert len(list(bases.iterdir())) == 2
 
 
+def test_an_adapter_outlives_the_cache_and_moves_with_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = load_trial("tiny", ["steps=5", "policy.lora={rank: 4, alpha: 8.0}", "save.merged=false"])
+    policy, run = trained(lora=True), tmp_path / "run"
+    for name in ("gsspo_seed0", "grpo_seed0"):
+        with Journal(run / "trials" / name) as journal:
+            journal.policy(5, lambda folder: save_policy(config, policy, 5, folder))
+    assert not (tmp_path / "home").exists()
+    (base,) = (run / "bases").iterdir()  # one for both trials, and nothing half-written
+    export = policy_path(run / "trials" / "gsspo_seed0", 5)
+    for place in (run, tmp_path / "elsewhere" / "moved"):
+        if place != run:
+            place.parent.mkdir()
+            run.rename(place)
+        again = load_export(place / export.relative_to(run), torch.float32)
+        torch.testing.assert_close(logits(again.model, policy), logits(policy.model, policy), atol=1e-4, rtol=1e-5)
+    said = (place / export.relative_to(run) / "README.md").read_text(encoding="utf-8")
+    assert f"`bases/{base.name}` in the run's folder" in said
+
+
 def test_an_adapter_whose_base_is_gone_is_one_clear_error(tmp_path: Path) -> None:
     folder = export(trained(lora=True), tmp_path, merged=False, base=str(tmp_path / "gone"))
     with pytest.raises(PolicyError, match="cannot load the policy in"):
