@@ -26,17 +26,22 @@ def preview(
     figures: Sequence[Figures],
     parallel: int,
     function: str,
+    limit: int | None = None,
 ) -> None:
-    """Print the trials, their cost and the design's power. `figures` belong to `chosen`; `function` runs a trial."""
+    """Print the trials, their cost and the design's power. `figures` belong to `chosen`; `function` runs a trial.
+
+    `limit`: how many would be run now.
+    """
+    todo = [trial for (trial, _), now in zip(chosen, figures, strict=True) if now.state is not State.FINISHED][:limit]
+    now_due = {trial.key for trial in todo}
     table = Table(box=None, pad_edge=False)
     for column in ("trial", *spec.labels.values(), "seed", "state", "folder"):
         table.add_column(column, no_wrap=column != "folder")
     for (trial, folder), now in zip(chosen, figures, strict=True):
         values = [str(value) for value in trial.axes.values()]
-        state = now.state.value if now.state in (State.FINISHED, State.FAILED) else "to run"
+        state = "to run" if trial.key in now_due else "finished" if now.state is State.FINISHED else "later"
         table.add_row(trial.name, *values, str(trial.seed), state, folder.name)
     console.print(table)
-    todo = [trial for (trial, _), now in zip(chosen, figures, strict=True) if now.state is not State.FINISHED]
     trained = sum(t.config.steps * t.config.rollout.prompts_per_step * t.config.rollout.group_size for t in todo)
     played = sum(evaluation_count(t.config) * evaluated(t.config) for t in todo)
     say(console, "")
@@ -47,7 +52,8 @@ def preview(
     if paces and todo:
         seconds = sum(t.config.steps for t in todo) * sum(paces) / len(paces) / parallel
         size = sum(_size(folder) for _, folder in done) / len(done) * len(todo)
-        say(console, f"about {duration(seconds)} and {size / 1e6:.0f} MB, going by the {len(done)} that have finished")
+        say(console, f"about {duration(seconds)} and {size / 1e6:.0f} MB, going by the {len(done)} that have finished;"
+                     " MLflow, and checkpoints while trials run, come on top")  # fmt: skip
     elif todo:
         _timed(console, spec, todo, parallel, function)
     if spec.file.analysis is not None:
@@ -65,9 +71,12 @@ def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], paralle
     except ProbeError as error:
         say(console, f"time and disk: not known ({error}) before a trial has finished")
         return
-    found = estimate(timing, first.config, [t.config for t in todo], parallel)
-    say(console, f"about {duration(found.seconds)} and {found.bytes / 1e6:.0f} MB, of which MLflow keeps"
-                 f" {found.copied / 1e6:.0f} MB again")  # fmt: skip
+    found = estimate(timing, first.config, [t.config for t in todo], parallel, spec.file.tracking)
+    total = found.bytes + found.copied + found.database
+    say(console, f"about {duration(found.seconds)} and {_mb(total)}: {_mb(found.bytes)} of trials,"
+                 f" {_mb(found.copied)} of copies in MLflow, {_mb(found.database)} of its database")  # fmt: skip
+    if found.checkpoints:
+        say(console, f"while trials run, up to {_mb(found.checkpoints)} of checkpoints beside these")
     say(console, f"timed here, alone: set-up {timing.setup_s:.1f} s, step 1 {timing.step_s:.1f} s,"
                  f" an evaluation {timing.eval_s:.1f} s; later steps are shorter where answers are")  # fmt: skip
 
@@ -95,6 +104,10 @@ def _design(console: Console, spec: SweepSpec) -> None:
         say(console, sentence)
     if not found.reachable:
         say(console, f"warning: this design cannot reach α = {plan.alpha:g}; run {found.seeds_to_reach} seeds an arm")
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.0f} MB"
 
 
 def _size(folder: Path) -> int:

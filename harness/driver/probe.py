@@ -1,11 +1,13 @@
 """One step of a trial, timed in a process of its own: what a dry run's estimate goes by.
 
-The process trains one step and evaluates before and after it, as a worker would, with its threads and its journal, in a
-temporary folder. A step of the untrained policy is among the longest, so the estimate is on the high side.
+The process trains one step, evaluates before and after it and keeps a checkpoint, as a worker would, with its threads
+and its journal, in a temporary folder. A step of the untrained policy is among the longest, so the estimate is on the
+high side.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,14 +17,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.config import TrialConfig
 from harness.config.model import Bm25, LocalBackend, SimulatedBackend
-from harness.config.sweepfile import Resources
+from harness.config.sweepfile import Resources, Tracking
 from harness.driver.cluster import worker_environment
-from harness.journal import EPISODES, POLICIES, Journal, read_metrics
+from harness.episodes import episode_files, read_episodes
+from harness.journal import EPISODES, Journal, policy_path, read_metrics
+from harness.tracking.sampling import AGAIN_AFTER, Sampler, troubles
 
 LONGEST_S = 600.0
+METRIC_BYTES, TRACE_BYTES = 285, 19_500
+"""Of MLflow's SQLite file, indices included (measured: 18,628 metrics, 998 traces)."""
+SYSTEM_METRICS_A_SECOND = 1
+"""Five every five seconds, see `driver/usage.py`."""
 
 
 class ProbeError(Exception):
@@ -31,7 +40,12 @@ class ProbeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Of one trial: seconds of its set-up, of an evaluation, of a training step; bytes each leaves on disk."""
+    """Of one trial: seconds of its set-up, of an evaluation, of a training step; bytes each leaves on disk.
+
+    `…_values`: metrics that each records; `splits`: episode files of an evaluation; `troubles`: episodes of the step
+    and its evaluation that MLflow shows because something went wrong in them; `checkpoints_held`: the most there are at
+    a time.
+    """
 
     setup_s: float
     eval_s: float
@@ -39,15 +53,25 @@ class Timing:
     eval_bytes: int
     step_bytes: int
     policy_bytes: int
+    checkpoint_s: float = 0.0
+    checkpoint_bytes: int = 0
+    checkpoints_held: int = 0
+    eval_values: int = 0
+    step_values: int = 0
+    splits: int = 1
+    troubles: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of all trials together. `copied`: bytes that MLflow keeps again, as artifacts."""
+    """Of all trials together: bytes in their folders at the end; of checkpoints beside them, at most, while trials run;
+    that MLflow keeps again, as artifacts; of MLflow's database."""
 
     seconds: float
     bytes: int
+    checkpoints: int
     copied: int
+    database: int
 
 
 def probe(config: TrialConfig, function: str, resources: Resources, patience_s: float = LONGEST_S) -> Timing:
@@ -75,18 +99,37 @@ def probe(config: TrialConfig, function: str, resources: Resources, patience_s: 
     return Timing(**json.loads(lines[-1]))
 
 
-def estimate(timing: Timing, timed: TrialConfig, todo: Sequence[TrialConfig], parallel: int) -> Estimate:
+def estimate(
+    timing: Timing, timed: TrialConfig, todo: Sequence[TrialConfig], parallel: int, tracking: Tracking | None = None
+) -> Estimate:
     """Of the trials `todo` with `parallel` at a time, each by its numbers of steps, episodes and evaluations."""
-    seconds, size, copied = [], 0, 0
+    shown = tracking or Tracking()
+    seconds, held = [], []
+    size = copied = values = traces = 0
     for config in todo:
         steps = config.steps * _trained(config) / _trained(timed)
         evaluations = evaluation_count(config) * evaluated(config) / evaluated(timed)
-        seconds.append(timing.setup_s + steps * timing.step_s + evaluations * timing.eval_s)
+        checkpoints = (config.steps - 1) // config.checkpoint_every if config.checkpoint_every else 0
+        seconds.append(
+            timing.setup_s + steps * timing.step_s + evaluations * timing.eval_s + checkpoints * timing.checkpoint_s
+        )
+        held.append(min(checkpoints, timing.checkpoints_held) * timing.checkpoint_bytes)  # none when it has finished
         episodes = round(steps * timing.step_bytes + evaluations * timing.eval_bytes)
-        kept = {"none": 0, "final": 1, "every": evaluation_count(config) - 1}[config.save.when]
+        kept = {"none": 0, "final": 1, "every": evaluation_count(config)}[config.save.when]
         size += episodes + kept * timing.policy_bytes
-        copied += episodes
-    return Estimate(max([sum(seconds) / parallel, *seconds]), size, copied)
+        copied += episodes + (timing.policy_bytes if kept and shown.register_policies else 0)
+        values += config.steps * timing.step_values + evaluation_count(config) * timing.eval_values
+        values += round(seconds[-1] * SYSTEM_METRICS_A_SECOND)
+        if shown.traces_per_step:
+            files = config.steps + evaluation_count(config) * timing.splits
+            traces += files * shown.traces_per_step + (config.steps // AGAIN_AFTER + 1) * timing.troubles
+    return Estimate(
+        seconds=max([sum(seconds) / parallel, *seconds]),
+        bytes=size,
+        checkpoints=sum(sorted(held)[-parallel:]),
+        copied=copied,
+        database=values * METRIC_BYTES + traces * TRACE_BYTES,
+    )
 
 
 def evaluation_count(config: TrialConfig) -> int:
@@ -105,26 +148,62 @@ def _trained(config: TrialConfig) -> int:
     return config.rollout.prompts_per_step * config.rollout.group_size
 
 
+class _Enough(Exception):
+    """The step has been played, and what it leaves is on disk."""
+
+
+class _FirstCheckpoint:
+    """Keeps a trial's first checkpoint, timed, and ends the trial there: none is kept at a trial's last step."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.seconds = 0.0
+
+    def write(self, step: int, lines: Mapping[str, int], state: Mapping[str, Any]) -> None:
+        from harness.checkpoint import write_checkpoint  # torch: here alone, where the trial has it already
+
+        begun = time.perf_counter()
+        write_checkpoint(self._folder, "probe", step, lines, state)
+        self.seconds = time.perf_counter() - begun
+        raise _Enough
+
+    def resume(self) -> None:
+        return None
+
+
 def _play(config: TrialConfig, function: str, folder: Path) -> Timing:
-    """Run a trial of one step in `folder`; what it took."""
+    """Run a trial in `folder` as far as its first step; what it took."""
+    from harness.checkpoint import CHECKPOINTS, KEPT
     from harness.driver.worker import load_function
 
-    short = config.model_copy(update={"steps": 1, "eval_every": 1, "checkpoint_every": 0})
+    checkpoint = _FirstCheckpoint(folder)
+    steps, every = (2, 1) if config.checkpoint_every else (1, 0)
+    save = config.save.model_copy(update={"when": "none" if config.save.when == "none" else "every"})
+    short = config.model_copy(update={"steps": steps, "eval_every": 1, "checkpoint_every": every, "save": save})
     run = load_function(function)
     begun = time.perf_counter()
-    with Journal(folder) as journal:
+    with Journal(folder, checkpoints=checkpoint) as journal, contextlib.suppress(_Enough):
         run(short, journal)
     whole = time.perf_counter() - begun
     told: list[Mapping[str, float]] = [values for _, values, _ in read_metrics(folder)]
     evaluations = [values.get("time/eval_s", 0.0) for values in told]
-    step = told[-1].get("time/step_s", 0.0)
+    first, steps_s = told[min(1, len(told) - 1)], [values.get("time/step_s", 0.0) for values in told]
+    sampler = Sampler(0)
+    splits = episode_files(folder / EPISODES, 1)
     return Timing(
-        setup_s=max(0.0, whole - step - sum(evaluations)),
-        eval_s=evaluations[-1],
-        step_s=step,
+        setup_s=max(0.0, whole - sum(steps_s) - sum(evaluations) - checkpoint.seconds),
+        eval_s=first.get("time/eval_s", 0.0),
+        step_s=first.get("time/step_s", 0.0),
         eval_bytes=_size(folder / EPISODES, "step-000001-eval*"),
         step_bytes=_size(folder / EPISODES, "step-000001-train*") + _size(folder, "metrics.jsonl") // len(told),
-        policy_bytes=_size(folder / POLICIES, "**/*"),
+        policy_bytes=_size(policy_path(folder, 1), "**/*"),
+        checkpoint_s=checkpoint.seconds,
+        checkpoint_bytes=_size(folder / CHECKPOINTS, "*"),
+        checkpoints_held=KEPT + 1,  # the next is written before the oldest goes
+        eval_values=len(told[0]),
+        step_values=max(0, len(first) - len(told[0])),
+        splits=sum(split != "train" for _, split in splits),
+        troubles=sum(len(sampler.choose(1, split, list(map(troubles, read_episodes(path))))) for path, split in splits),
     )
 
 

@@ -84,7 +84,7 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
         if options.dry_run:
             from harness.driver.preview import preview  # heavy
 
-            preview(console, spec, chosen, Watch(chosen, since).look(), parallel, options.trial)
+            preview(console, spec, chosen, Watch(chosen, since).look(), parallel, options.trial, options.limit)
             return FINISHED
         with locked(folder.root / ".lock"):
             return _run(spec, code, options, console, folder, trials, chosen, since, nodes)

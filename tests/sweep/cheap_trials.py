@@ -46,6 +46,24 @@ def gspo_fails(config: TrialConfig, journal: Journal) -> dict[str, float]:
     return learns(config, journal)
 
 
+def keeps(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    """Keeps policies and checkpoints of a known size; its first step takes a second, it says, an evaluation 100."""
+    import torch  # heavy, as the next
+
+    from harness import build
+
+    for step in range(config.steps + 1):
+        assert step < 2, "a step more than is timed"
+        values = {"time/step_s": float(step), "time/eval_s": 10.0 ** (2 * step)}
+        journal.episodes(step, "eval", [episode("world_single", config.seed)])
+        if build.saves_at(config, step):
+            journal.policy(step, lambda folder, size=1000 + step: (folder / "weights").write_bytes(b"w" * size))
+        journal.metrics(step, values)
+        if build.checkpoints_at(config, step):
+            journal.checkpoint(step, {"weights": torch.zeros(10**6)})
+    return {}
+
+
 def fails_at_length(config: TrialConfig, journal: Journal) -> dict[str, float]:
     """Stops with a message of many lines, the first of which says what went wrong."""
     raise RuntimeError("\nCUDA error: device-side assert triggered\nFor debugging pass CUDA_LAUNCH_BLOCKING=1\n"

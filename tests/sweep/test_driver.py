@@ -243,6 +243,14 @@ def test_a_dry_run_touches_nothing_and_says_what_the_design_can_show(runner):
     assert not runner.folder.root.exists()
 
 
+def test_a_dry_run_counts_the_trials_that_only_and_limit_leave(runner):
+    assert runner("learns", dry_run=True, only="*_seed1", limit=2) == FINISHED
+    assert "3 trials, 2 to run" in runner.printed
+    assert "1,024 training episodes" in runner.printed  # of 2 trials
+    rows = [line.split() for line in runner.printed.splitlines() if "_seed" in line and "timing" not in line]
+    assert ["later" in row for row in rows] == [False, False, True]
+
+
 DRIVER = """
 import signal
 import sys

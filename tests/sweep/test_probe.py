@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from harness.checkpoint import KEPT
 from harness.config import TrialConfig, load_trial
-from harness.config.sweepfile import Resources
-from harness.driver.probe import Estimate, ProbeError, Timing, estimate, probe
+from harness.config.sweepfile import Resources, Tracking
+from harness.driver.probe import METRIC_BYTES, TRACE_BYTES, ProbeError, Timing, estimate, probe
 
 TIMING = Timing(setup_s=5.0, eval_s=2.0, step_s=3.0, eval_bytes=1000, step_bytes=100, policy_bytes=10**6)
+UNTRACED = Tracking(traces_per_step=0)
 
 
 def config(*overrides: str) -> TrialConfig:
@@ -17,11 +21,48 @@ def config(*overrides: str) -> TrialConfig:
 
 def test_an_estimate_counts_steps_evaluations_and_kept_policies():
     trial = config("steps=10", "eval_every=4")  # evaluations at 0, 4, 8, 10
-    one = estimate(TIMING, trial, [trial], 2)
-    assert one == Estimate(seconds=5 + 10 * 3 + 4 * 2, bytes=10 * 100 + 4 * 1000 + 10**6, copied=5000)
+    one = estimate(TIMING, trial, [trial], 2, UNTRACED)
+    assert (one.seconds, one.bytes, one.copied) == (5 + 10 * 3 + 4 * 2, 10 * 100 + 4 * 1000 + 10**6, 5000)
     assert estimate(TIMING, trial, [trial] * 4, 2).seconds == 2 * one.seconds
     kept = estimate(TIMING, trial, [config("steps=10", "eval_every=4", "save.when=every")], 1)
-    assert kept.bytes == 5000 + 3 * 10**6
+    assert kept.bytes == 5000 + 4 * 10**6
+
+
+def test_checkpoints_are_counted_for_the_trials_that_run_at_a_time_and_while_the_next_is_written():
+    timing = replace(TIMING, checkpoint_s=1.0, checkpoint_bytes=10**7, checkpoints_held=3)
+    trial = config("steps=11", "checkpoint_every=2")  # at 2, 4, 6, 8, 10
+    many, one = estimate(timing, trial, [trial] * 5, 2), estimate(timing, trial, [trial], 2)
+    assert (many.checkpoints, one.checkpoints) == (2 * 3 * 10**7, 3 * 10**7)
+    assert one.seconds == estimate(TIMING, trial, [trial], 2).seconds + 5
+    assert one.bytes == estimate(TIMING, trial, [trial], 2).bytes  # none is left at the end
+    for overrides, kept in ((["steps=4", "checkpoint_every=2"], 1), (["checkpoint_every=0"], 0)):
+        assert estimate(timing, trial, [config(*overrides)], 1).checkpoints == kept * 10**7
+
+
+def test_mlflow_takes_metrics_traces_and_registered_policies():
+    timing = replace(TIMING, eval_values=10, step_values=30, splits=2, troubles=4)
+    trial = config("steps=10", "eval_every=5")  # evaluations at 0, 5, 10
+    plain = estimate(timing, trial, [trial], 1, UNTRACED)
+    values = 10 * 30 + 3 * 10 + (5 + 10 * 3 + 3 * 2)
+    assert plain.database == values * METRIC_BYTES
+    traced = estimate(timing, trial, [trial], 1, Tracking(traces_per_step=2))
+    assert traced.database == plain.database + (2 * (10 + 3 * 2) + 2 * 4) * TRACE_BYTES
+    registered = estimate(timing, trial, [trial, trial], 1, Tracking(register_policies=True))
+    assert registered.copied == 2 * (plain.copied + 10**6)
+
+
+def test_a_step_is_played_with_its_checkpoint_and_no_further():
+    timing = probe(config("steps=10"), "tests.sweep.cheap_trials:keeps", Resources())
+    assert 4_000_000 < timing.checkpoint_bytes < 4_100_000
+    assert timing.checkpoint_s > 0
+    assert timing.checkpoints_held == KEPT + 1
+    assert (timing.step_s, timing.eval_s) == (1.0, 100.0)
+    assert timing.policy_bytes == 1001
+    assert timing.splits == 1
+    assert timing.troubles == 1
+    without = probe(config("steps=10", "checkpoint_every=0", "save.when=none"), "tests.sweep.cheap_trials:keeps",
+                    Resources())  # fmt: skip
+    assert (without.checkpoint_bytes, without.policy_bytes) == (0, 0)
 
 
 def test_trials_that_play_more_episodes_take_longer():
