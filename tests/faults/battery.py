@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.config import code_version
 from tests.faults.damage import check_damaged
-from tests.faults.disk import check_full_disk, check_full_store
+from tests.faults.disk import a_disk, check_full_disk, check_full_store, check_full_sweep, mounted
 from tests.faults.kills import KINDS, kill_and_go_on, plan
 from tests.faults.servers import DELAY_S, check_outage, check_proxied, served
 from tests.faults.sweeps import Sweep, check_runs
@@ -38,11 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
         damaged = check_damaged(home / "damaged", 60, options.seed, code_version())
         parts.append(f"{damaged['flipped']} flipped and {damaged['truncated']} truncated checkpoint files")
         print(parts[-1], flush=True)
-        try:
-            met = check_full_disk(home / "disk") + check_full_store(home / "disk")
-            parts.append(f"{met} full disks")
-        except PermissionError as error:
-            parts.append(f"full disk not tried ({error})")
+        disk = a_disk()
+        met = check_full_disk(home / "disk", disk) + check_full_store(home / "disk", disk)
+        met += check_full_sweep(home / "disk", whole, disk)
+        parts.append(f"{met} full disks ({'tmpfs' if disk is mounted else 'by RLIMIT_FSIZE: nobody may mount here'})")
         print(parts[-1], flush=True)
         with served(home / "server") as server:
             points, gone = check_outage(home, server)

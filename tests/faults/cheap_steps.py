@@ -60,7 +60,7 @@ def random_walk(config: TrialConfig, journal: Journal) -> dict[str, float]:
             if step > 0 and step % config.eval_every == 0:
                 journal.policy(step, partial(_write_policy, place))
             begun, waited = time.perf_counter(), _run_queue_s()
-            journal.event("walked", step=step)
+            journal.event("walked", step=step, place=place.tolist())
             journal.metrics(step, {**values, "time/step_s": begun})
             taken = time.perf_counter() - begun
             done.write(f"{os.getpid()} {step} {taken} {_run_queue_s() - waited}\n")

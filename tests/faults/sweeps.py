@@ -34,6 +34,7 @@ class Sweep:
     slots: int = 0
     uri: str | None = None
     step_s: float = 0.03
+    file_bytes: int = 0
     name: str = NAME
     code: str = field(default_factory=code_version)
 
@@ -45,6 +46,7 @@ class Sweep:
             "FAULTS_SLOTS": str(self.slots),
             "FAULTS_WRITER": str(writer),
             "FAULTS_STEP_S": str(self.step_s),
+            "FAULTS_FILE_BYTES": str(self.file_bytes),
             "OMP_NUM_THREADS": "1",
         }
         with self.log.open("ab") as log:
@@ -100,8 +102,8 @@ def check_along(sweep: Sweep, whole: Sweep) -> int:
 
 
 def check_end(sweep: Sweep, whole: Sweep) -> None:
-    """What must hold when the sweep has ended: equal journals, episodes and policies, nothing half-written, and in MLflow
-    what `check_runs` says."""
+    """What must hold when the sweep has ended: equal journals, episodes and policies, nothing half-written, and
+    in MLflow what `check_runs` says."""
     assert set(sweep.trials()) == set(whole.trials())
     for name, path in sweep.trials().items():
         assert content(path) == content(whole.trials()[name]), f"{name} differs"

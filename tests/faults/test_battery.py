@@ -8,7 +8,7 @@ import pytest
 
 from harness.config import code_version
 from tests.faults.damage import check_damaged
-from tests.faults.disk import check_full_disk, check_full_store
+from tests.faults.disk import a_disk, check_full_disk, check_full_store, limited, mounted
 from tests.faults.kills import KINDS, kill_and_go_on
 from tests.faults.sweeps import Sweep, check_end
 
@@ -19,7 +19,7 @@ def test_kills_of_every_kind_leave_no_trace(tmp_path):
     whole = Sweep(tmp_path / "whole", ["seeds=2"])
     whole.finish()
     check_end(whole, whole)
-    counts = kill_and_go_on(tmp_path, whole, ["driver", "writer", "checkpoint", "worker"], seed=3)
+    counts = kill_and_go_on(tmp_path, whole, list(KINDS), seed=3)
     assert {kind: counts[kind] for kind in KINDS} == dict.fromkeys(KINDS, 1)
     assert counts["lines"] > 0
 
@@ -29,9 +29,9 @@ def test_damaged_checkpoints_are_passed_over_and_told(tmp_path):
     assert counts.total() == 4
 
 
-def test_a_full_disk_stops_a_trial_cleanly_and_it_goes_on_with_space(tmp_path):
-    try:
-        assert check_full_disk(tmp_path) > 0
-        assert check_full_store(tmp_path) == 1
-    except PermissionError as error:
-        pytest.skip(f"mounting is not allowed: {error}")
+@pytest.mark.parametrize("disk", [mounted, limited])
+def test_a_full_disk_stops_a_trial_cleanly_and_it_goes_on_with_space(tmp_path, disk):
+    if disk is not a_disk() and disk is mounted:
+        pytest.skip("mounting is not allowed")
+    assert check_full_disk(tmp_path, disk) > 0
+    assert check_full_store(tmp_path, disk) == 1
