@@ -60,7 +60,8 @@ def mounted(place: Path, size: str) -> Iterator[Disk]:
 
     def fill(spare: int) -> None:
         status = os.statvfs(place)
-        (place / "fill").write_bytes(b"x" * max(0, status.f_bavail * status.f_frsize - spare))  # whole pages
+        with contextlib.suppress(OSError):  # what others wrote meanwhile: it is full then
+            (place / "fill").write_bytes(b"x" * max(0, status.f_bavail * status.f_frsize - spare))  # whole pages
 
     try:
         yield Disk(place, fill, lambda: (place / "fill").unlink(missing_ok=True), range(34 * PAGE, 44 * PAGE, PAGE))
