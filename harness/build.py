@@ -215,7 +215,7 @@ def environment(config: TrialConfig, chat: ChatFormat, data: TrialData) -> Envir
         prompt.messages("")[0],
         chat,
         toolbox,
-        Budgets(c.max_calls, c.max_turns, c.max_turn_tokens, c.max_response_tokens),
+        Budgets(c.max_calls, c.max_turns, c.max_turn_tokens, c.max_response_tokens, c.stop),
         RewardWeights(config.reward.correct, config.reward.format_penalty, config.reward.no_answer_penalty),
         prompt.interface,
     )

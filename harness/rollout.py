@@ -37,12 +37,16 @@ from harness.types import (
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Limits of an episode. Response tokens count observations too; an episode ends when its next turn has no room."""
+    """Limits of an episode. Response tokens count observations too; an episode ends when its next turn has no room.
+
+    `stop`: strings that end a turn beside the end-of-turn token.
+    """
 
     max_calls: int
     max_turns: int
     max_turn_tokens: int
     max_response_tokens: int
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,9 @@ async def _play(
     watch: Callable[[int, Turn], None] | None,
 ) -> None:
     budgets = environment.budgets
-    params = SamplingParams(temperature, budgets.max_turn_tokens, environment.chat.end_of_turn)
+    chat = environment.chat
+    text = chat.text if budgets.stop else None
+    params = SamplingParams(temperature, budgets.max_turn_tokens, chat.end_of_turn, budgets.stop, text)
     while active := [e for e in episodes if e.stop is None]:
         requests = [
             GenerationRequest(
@@ -179,7 +185,8 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
     else:
         # a warning names the tags it wants; what an operator returned must not forge any
         shown = environment.interface.observation(result.text, trusted=parsed.action is None)
-        observation = chat.observation(shown, turn_ended=generation.stopped)
+        # after a stop string the end-of-turn token is missing: it is context, never a token of the policy
+        observation = chat.observation(shown, turn_ended=generation.tokens[-1] == chat.end_of_turn)
         if episode.response_tokens() + len(observation) >= budgets.max_response_tokens:
             episode.stop, observation = StopReason.TOKEN_BUDGET, ()
     episode.turns.append(

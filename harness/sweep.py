@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -61,6 +62,9 @@ def _sweep(arguments: list[str] | None) -> int:
         return 2
     if options.plan:
         return _plan(spec, options.gpus)
+    if not options.dry_run and (missing := _missing(spec)):
+        print(f"{spec.path}: {missing}", file=sys.stderr)
+        return 2
     from harness.driver.run import Options, run_sweep  # heavy: after the configuration is known to be good
 
     return run_sweep(
@@ -76,6 +80,15 @@ def _sweep(arguments: list[str] | None) -> int:
         ),
         Console(),
     )
+
+
+def _missing(spec: SweepSpec) -> str | None:
+    """What a trial would find missing when its engine is made, minutes from now on a GPU that was waited for."""
+    if all(config.engine.kind != "vllm" for _, config in spec.cells) or find_spec("vllm") is not None:
+        return None
+    from harness.engines.vllm import INSTALL
+
+    return INSTALL
 
 
 def _plan(spec: SweepSpec, described: str | None) -> int:

@@ -262,6 +262,8 @@ class Environment(Section):
     max_turn_tokens: Count
     max_response_tokens: Count
     """All turns and observations of an episode together."""
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False)] = ()
+    """Strings that end a turn, such as "</tool>" and "</answer>", beside the end-of-turn token."""
     observation_chars: Count
     """Longer observations are cut in the middle."""
     search: Search

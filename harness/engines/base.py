@@ -1,14 +1,14 @@
 """What an inference engine is: token ids in, sampled token ids and their log-probabilities out, weights updated in
 place.
 
-Text never passes through an engine. A sequence is known by an id from its first request until `release`; its context
-only ever grows, so an engine may keep the keys and values of what it has seen (the built-in engine does; vLLM's prefix
-cache has the same effect without ids).
+Text never passes through an engine (stop strings are looked for in a view of the tokens). A sequence is known by an id
+from its first request until `release`; its context only ever grows, so an engine may keep the keys and values of what
+it has seen (the built-in engine does; vLLM's prefix cache has the same effect without ids).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,13 +17,21 @@ from torch import nn
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """`temperature` 0 is greedy. A generation ends with `stop_token` (kept in the tokens) or after `max_tokens`."""
+    """`temperature` 0 is greedy. A generation ends with `stop_token` (kept in the tokens), with the token that
+    completes one of the strings `stop` in its text (kept too, with what else is in it), or after `max_tokens`.
+
+    `text` decodes tokens, for `stop` alone. Raises ValueError for strings without it, and for an empty one.
+    """
 
     temperature: float
     max_tokens: int
     stop_token: int
+    stop: tuple[str, ...] = ()
+    text: Callable[[Sequence[int]], str] | None = None
 
     def __post_init__(self) -> None:
+        if self.stop and (self.text is None or not all(self.stop)):
+            raise ValueError(f"stop strings {self.stop} must not be empty, and need `text` to be looked for")
         if self.temperature < 0 or self.max_tokens < 1:
             raise ValueError(f"temperature {self.temperature} must be >= 0 and max_tokens {self.max_tokens} >= 1")
 
@@ -44,7 +52,8 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Sampled tokens, their log-probs under the (temperature-scaled) model, and whether the stop token ended it."""
+    """Sampled tokens, their log-probs under the (temperature-scaled) model, and whether the stop token or a stop string
+    ended it."""
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]

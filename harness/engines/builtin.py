@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
 from harness.engines.decoder import Decoder, KVCache
+from harness.engines.stopping import StopStrings
 from harness.policy.weights import plain_state_dict
 
 GROWTH = 128
@@ -165,6 +166,7 @@ class BuiltinEngine:
         tokens: dict[int, list[int]] = {r.sequence_id: [] for r in requests}
         logps: dict[int, list[float]] = {r.sequence_id: [] for r in requests}
         stopped: set[int] = set()
+        strings = StopStrings(params.stop, params.text) if params.stop and params.text else None
         n = len(requests)
         lengths = torch.tensor([self._lengths[sid] for sid in self._order[:n]])
         draws = torch.stack([noise[sid] for sid in self._order[:n]])
@@ -176,7 +178,7 @@ class BuiltinEngine:
             for row, (sid, t, lp) in enumerate(zip(self._order[:n], drawn.tolist(), logp.tolist(), strict=False)):
                 tokens[sid].append(t)
                 logps[sid].append(min(lp, 0.0))
-                if t == params.stop_token:
+                if t == params.stop_token or (strings is not None and strings.end(tokens[sid], step - 1)):
                     stopped.add(sid)
                     done.append(row)
                 elif step >= budget[sid]:

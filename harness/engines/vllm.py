@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
+from harness.engines.stopping import StopStrings
 from harness.policy.weights import plain_weights
 
 INSTALL = "vLLM is not installed here: `make setup-vllm` makes .venv-vllm with it (run .venv-vllm/bin/python -m …)"
@@ -114,8 +115,32 @@ class VllmEngine:
         ]
         prompts = [{"prompt_token_ids": list(r.context)} for r in requests]
         with torch.random.fork_rng(devices=[]):  # vLLM draws from the process's generator even for seeded requests
+            if params.stop:
+                return self._until_strings(prompts, sampling, params)
             outputs = self._llm.generate(prompts, sampling, use_tqdm=False)
         return [_generation(o.outputs[0], params.stop_token) for o in outputs]
+
+    def _until_strings(
+        self, prompts: Sequence[Any], sampling: Sequence[Any], params: SamplingParams
+    ) -> list[Generation]:
+        """Step by step: vLLM would look for stop strings with a tokenizer of its own, which this engine has not."""
+        assert params.text is not None
+        strings, engine = StopStrings(params.stop, params.text), self._llm.llm_engine
+        for i, (prompt, how) in enumerate(zip(prompts, sampling, strict=True)):
+            engine.add_request(str(i), prompt, how)
+        seen, ended = [0] * len(prompts), {}
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                i, said = int(output.request_id), output.outputs[0]
+                if i in ended:  # a token that was on its way when the request was ended
+                    continue
+                end = strings.end(said.token_ids, seen[i])
+                seen[i] = len(said.token_ids)
+                if end is not None or output.finished:
+                    ended[i] = _generation(said, params.stop_token, end)
+                    if not output.finished:
+                        engine.abort_request([output.request_id])
+        return [ended[i] for i in range(len(prompts))]
 
     def release(self, sequence_ids: Sequence[int]) -> None:
         """Nothing to do: vLLM evicts what was not used for longest when its cache is full."""
@@ -269,13 +294,14 @@ def _take_file(model: nn.Module, path: str) -> set[str]:
     return _take_weights(model, stream())
 
 
-def _generation(completion: Any, stop_token: int) -> Generation:
+def _generation(completion: Any, stop_token: int, end: int | None = None) -> Generation:
+    """`end`: how many tokens there are up to a stop string; a step may have sampled one more."""
     tokens = tuple(completion.token_ids)
     flat = completion.logprobs
     # where a position has several entries, the first is the sampled token's
     logprobs = tuple(min(flat.logprobs[start], 0.0) for start in flat.start_indices)
     assert len(logprobs) == len(tokens)
-    return Generation(tokens, logprobs, tokens[-1] == stop_token)
+    return Generation(tokens[:end], logprobs[:end], end is not None or tokens[-1] == stop_token)
 
 
 @contextmanager

@@ -12,7 +12,11 @@ from pathlib import Path
 import click
 import pytest
 
-from harness.config import load_sweep
+from harness import sweep
+from harness.config import SweepSpec, load_sweep, load_trial
+from harness.config.model import EndpointBackend, SearchR1
+from harness.plan.gpus import parse_gpus
+from harness.plan.show import judge, workload
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
@@ -55,6 +59,11 @@ def test_a_command_exists_with_its_options(line: str) -> None:
         text = usage(module, *sub)
         missing = [o for o in options_of(rest[2:]) if not re.search(rf"(?<![\w-]){o}(?![\w-])", text)]
         assert not missing
+    elif program == ".venv-vllm/bin/vllm":  # vLLM is not in this environment: the model and the port are the profile's
+        backend = load_trial("qwen7b", ["data.path=."]).environment.backend
+        assert isinstance(backend, EndpointBackend)
+        assert rest[:2] == ["serve", backend.model]
+        assert f":{rest[rest.index('--port') + 1]}/" in backend.base_url
     elif program == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M)
         assert set(rest) <= set(targets)
@@ -78,6 +87,53 @@ def test_a_sweeps_file_and_settings_load(line: str) -> None:
     assert load_sweep(ROOT / file, overrides, checks=()).cells
 
 
+GPUS = {"4. One GPU": "1x80GB", "5. Eight GPUs in one machine": "8x80GB", "6. Several nodes": "8x80GB"}
+"""What each section's machine has; of several nodes, each."""
+TAKEN = [
+    (heading, line.strip())
+    for heading, section in re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", PAGE, flags=re.M)
+    for line in section.splitlines()
+    if "profile=qwen7b" in line and "--plan" not in line
+]
+
+
+def fits(spec: SweepSpec, gpus: str) -> bool:
+    resources = spec.file.resources
+    assert resources.gpus > 0
+    return all(judge(workload(c, resources), parse_gpus(gpus), resources.gpus).fits for _, c in spec.cells)
+
+
+@pytest.mark.parametrize(("heading", "line"), TAKEN)
+def test_a_7b_command_that_is_to_run_fits_its_sections_gpus_and_has_vllm(heading: str, line: str) -> None:
+    words = shlex.split(line)
+    assert words[0] == ".venv-vllm/bin/python"  # the only environment that has the profile's engine
+    overrides = [w for w in words[4:] if re.match(r"[a-z_.0-9]+=", w)]
+    assert fits(load_sweep(ROOT / words[3], overrides, checks=()), GPUS[heading])
+
+
+def test_each_section_with_gpus_has_a_7b_command_and_the_judge_can_refuse() -> None:
+    assert {heading for heading, _ in TAKEN} == set(GPUS)
+    full = ["profile=qwen7b", "data.path=/shared/qa", "resources.gpus_per_trial=1.0"]
+    assert not fits(load_sweep(ROOT / "ablations/granularity.yaml", full, checks=()), "8x80GB")
+
+
+def test_the_services_of_the_page_are_where_the_profile_asks() -> None:
+    (line,) = (c for c in COMMANDS if "harness.operators.serve" in c)
+    retriever = load_trial("qwen7b", ["data.path=."]).environment.search.retriever
+    assert isinstance(retriever, SearchR1)
+    assert retriever.url == f"http://127.0.0.1:{shlex.split(line)[-1]}/retrieve"
+
+
+def test_a_sweep_without_its_vllm_is_refused_before_the_first_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep, "find_spec", lambda name: None)
+    file = str(ROOT / "ablations/granularity.yaml")
+    assert sweep.main([file, "engine={kind: vllm}", "--out", str(tmp_path / "runs")]) == 2
+    assert "make setup-vllm" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_sweep_file_on_the_page_loads(tmp_path: Path) -> None:
     [text] = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.S)
     path = tmp_path / "page.yaml"
@@ -85,6 +141,7 @@ def test_the_sweep_file_on_the_page_loads(tmp_path: Path) -> None:
     spec = load_sweep(path, checks=())
     assert len(spec.cells) == 15
     assert spec.file.resources.workers == 8
+    assert fits(spec, "8x80GB")
 
 
 def test_settings_named_in_the_text_exist() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -111,6 +113,36 @@ def test_sampling_follows_the_stated_distribution(temperature: float) -> None:
         observed, expected = observed[:-1], expected[:-1]
     assert stats.chisquare(observed, expected).pvalue > 1e-3
     np.testing.assert_allclose(logp[:100], np.log(p[tokens[:100]]), atol=1e-5)
+
+
+PIECES = ["".join(np.random.default_rng(t).choice(list("ab<>/"), 1 + t % 3)) for t in range(VOCAB)]
+
+
+def spelt(tokens: Sequence[int]) -> str:
+    return "".join(PIECES[t] for t in tokens)
+
+
+@pytest.mark.parametrize("stop", [("</a>",), ("ab", ">>"), ("b",), ("a<b/", "/>", "nowhere")])
+def test_a_stop_string_ends_a_generation_with_the_token_that_completes_it(stop: tuple[str, ...]) -> None:
+    """Against the same generation without stop strings, cut at the first token whose decoded prefix holds one."""
+    requests = [GenerationRequest(i, c, 70 + i, 60) for i, c in enumerate(prompts(24))]
+    free = BuiltinEngine(model(), capacity=200).generate(requests, SamplingParams(1.0, 60, STOP))
+    outs = BuiltinEngine(model(), capacity=200).generate(requests, SamplingParams(1.0, 60, STOP, stop, spelt))
+    shortened = 0
+    for whole, out in zip(free, outs, strict=True):
+        held = (n for n in range(1, len(whole.tokens) + 1) if any(s in spelt(whole.tokens[:n]) for s in stop))
+        end = next(held, None)
+        assert out.tokens == whole.tokens[:end]
+        np.testing.assert_allclose(out.logprobs, whole.logprobs[:end], atol=1e-5)
+        assert out.stopped == (whole.stopped or end is not None)
+        shortened += end is not None and end < len(whole.tokens)
+    assert shortened > 3
+
+
+def test_stop_strings_need_a_text_to_be_looked_for_in() -> None:
+    for stop, text in ((("a",), None), (("",), spelt)):
+        with pytest.raises(ValueError, match="stop strings"):
+            SamplingParams(1.0, 8, STOP, stop, text)
 
 
 def test_new_weights_are_used_and_old_keys_forgotten() -> None:

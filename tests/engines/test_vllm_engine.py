@@ -178,6 +178,36 @@ def test_a_generation_ends_at_its_stop_token_its_own_limit_or_the_longest_sequen
         engine.generate([GenerationRequest(0, context * 50, 1, 12)], SamplingParams(1.0, 12, 2047))
 
 
+def test_a_stop_string_ends_a_generation_with_the_token_that_completes_it(engine: VllmEngine, start: Policy) -> None:
+    """Against the same generation without stop strings, cut at the first token whose decoded prefix holds one."""
+    requests = [GenerationRequest(i, c, 50 + i, 40) for i, c in enumerate(contexts(12, 40))]
+    free = engine.generate(requests, SamplingParams(1.0, 40, STOP))
+    texts = [start.chat.text(g.tokens) for g in free]
+    stop = (texts[0][3:6], texts[1][5:7], "e")
+    stopped = engine.generate(requests, SamplingParams(1.0, 40, STOP, stop, start.chat.text))
+    shortened = 0
+    for whole, out in zip(free, stopped, strict=True):
+        prefixes = (start.chat.text(whole.tokens[:n]) for n in range(1, len(whole.tokens) + 1))
+        end = next((n for n, text in enumerate(prefixes, 1) if any(s in text for s in stop)), None)
+        assert out.tokens == whole.tokens[:end]
+        np.testing.assert_allclose(out.logprobs, whole.logprobs[:end], atol=1e-5)
+        assert out.stopped == (whole.stopped or end is not None)
+        shortened += end is not None and end < len(whole.tokens)
+    assert shortened > 5
+    assert [g.tokens for g in engine.generate(requests, SamplingParams(1.0, 40, STOP))] == [g.tokens for g in free]
+
+
+def test_episodes_with_stop_strings_are_those_of_the_built_in_engine(
+    engine: VllmEngine, start: Policy, questions: Sequence[Question]
+) -> None:
+    config = small_trial(0, "environment.stop=[</tool>, </answer>]")
+    environment = build.environment(config, start.chat, build.data(config))
+    ours = play(engine, environment, questions, 0.0)
+    theirs = play(BuiltinEngine(start.model, capacity=1500), environment, questions, 0.0)
+    assert [t.token_ids.tolist() for t in ours] == [t.token_ids.tolist() for t in theirs]
+    assert any(turn.tokens[-1] != start.chat.end_of_turn for t in ours for turn in t.turns)
+
+
 def test_new_weights_are_used_at_once_and_the_check_would_see_old_ones(engine: VllmEngine, start: Policy) -> None:
     other, prompts = moved(start), contexts(6)
     assert gap(engine, start.model, prompts) < CLOSE
