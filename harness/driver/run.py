@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import shlex
+import shutil
 import signal
 import threading
 import time
@@ -40,6 +41,8 @@ from harness.tracking import default_uri
 TRIAL = "harness.trial:run_trial"
 OUT, REPORTS = Path("runs"), Path("reports")
 LOOK_S = 1.0
+FULL_BYTES = 1 << 20
+"""A disk with less room counts as full: a checkpoint and most episode files are larger."""
 FINISHED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
 
@@ -197,6 +200,8 @@ def _bury(todo: Sequence[tuple[TrialSpec, Path]], watch: Watch, tune: TuneRun) -
     for (trial, path), now in zip(todo, watch.look(), strict=True):
         if not now.ended and (now.attempt > 0 or tune.error is None):  # after a crash of Ray others had no chance yet
             error = tune.reasons.get(path.name, silence)
+            if shutil.disk_usage(path).free < FULL_BYTES:  # Ray's own files are there too, and it says odd things then
+                error = f"no space left on the disk that holds {path.parent} ({error})"
             with Journal(path) as journal:
                 journal.fail(trial.key, f"WorkerDied: {error}")
 

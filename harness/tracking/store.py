@@ -35,8 +35,8 @@ def connect(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow.tracking import MlflowClient
 
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("alembic", "mlflow"):  # what fails raises too, and is told in one line, not in tracebacks
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if uri.startswith("sqlite:///"):
         _make_whole(Path(uri.removeprefix("sqlite:///")))
     return MlflowClient(uri)

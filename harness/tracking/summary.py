@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from harness.episodes import open_episodes
 
 Line = tuple[int, dict[str, float], int]
 """(step, values, time in ms) of a metrics line."""
@@ -60,7 +61,7 @@ def failures(folder: Path, split: str = "train") -> dict[str, float]:
     total = 0
     for path in sorted(folder.glob(f"step-*-{split}.parquet")):
         try:
-            column = pq.ParquetFile(path).read(columns=["failures"]).column(0).to_pylist()
+            column = open_episodes(path).read(columns=["failures"]).column(0).to_pylist()
         except (OSError, pa.ArrowException):  # whoever reads the episodes reports a broken file
             continue
         total += len(column)

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from harness.config import digest
+from harness.episodes import open_episodes
 from harness.tracking.sampling import Sampler, troubles
 
 PREVIEW_CHARS = 1000
@@ -40,7 +39,7 @@ class Origin:
 
 def sample(path: Path, step: int, split: str, sampler: Sampler) -> list[dict[str, Any]]:
     """The rows of an episode file that are to be traces. Raises OSError, ArrowInvalid."""
-    table = pq.ParquetFile(path).read()
+    table = open_episodes(path).read()
     marks = table.select(["failures", "stop", "turns"]).to_pylist()
     rows: list[dict[str, Any]] = table.take(sampler.choose(step, split, [troubles(row) for row in marks])).to_pylist()
     return rows

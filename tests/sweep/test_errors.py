@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from analysis.load import load_sweep
 from harness.config import expand
+from harness.driver import run
 from harness.driver.layout import first_error, prepare_trial, write_manifest
 from harness.driver.worker import TrialFailed, account, run_one
 from harness.journal import Journal, read_result
@@ -46,3 +49,20 @@ def test_an_account_says_the_line_once_and_last():
 def test_of_an_error_that_was_kept_as_a_bare_traceback_the_last_line_is_shown(tmp_path):
     Journal(tmp_path).fail("k1", "Traceback\n  File …\nValueError: no\n")
     assert first_error(tmp_path) == "ValueError: no"
+
+
+@pytest.mark.parametrize(
+    ("free", "told"),
+    [(1 << 30, "WorkerDied: Ran out of input"), (1000, "WorkerDied: no space left on the disk that holds ")],
+)
+def test_a_trial_that_ray_gave_up_on_a_full_disk_says_so(runner, monkeypatch, free, told):
+    spec = runner.spec("objective.preset=grpo", "seeds=[0]")
+    [trial] = expand(spec, "code")
+    folder = runner.folder.trial(trial)
+    write_manifest(runner.folder, spec)
+    prepare_trial(folder, trial, "code", spec.labels)
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    watch = SimpleNamespace(look=lambda: [SimpleNamespace(ended=False, attempt=1)])
+    run._bury([(trial, folder)], watch, SimpleNamespace(error=None, reasons={folder.name: "Ran out of input"}))
+    assert first_error(folder).startswith(told)
+    assert "Ran out of input" in first_error(folder)
