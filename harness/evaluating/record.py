@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import flatten
+from harness.driver.layout import IDENTITY
 from harness.evaluating.store import Answerer, arm_of
+from harness.tracking.facts import SWEEP
 from harness.tracking.store import PARAM_CHARS, PARENT, code_tags, connect, delete_run, log_metrics, search_runs, text
 
 EXPERIMENT = "evaluations"
@@ -20,11 +22,15 @@ def log_answerer(
     artifacts: Path,
     answerer: Answerer,
     key: str,
+    own: str,
     metrics: Mapping[str, float],
     files: Sequence[Path],
     ts: int,
 ) -> str:
-    """Write a run (in place of an earlier one of the same key) and return its path in MLflow's pages.
+    """Write a run and return its path in MLflow's pages.
+
+    It takes the place of an earlier one of the same `key` from the same output folder, which `own` is the identity of:
+    somebody else's run of the same evaluation is left alone.
 
     Tags `training_run` and `evaluated_trial_key` link it to the training; the training run's tag `evaluations` lists
     what it was evaluated as. Raises what MLflow raises.
@@ -32,17 +38,18 @@ def log_answerer(
     from mlflow.entities import Param
 
     client, target = connect(uri), answerer.target
-    training = _training_run(client, target.trial_key)
+    training = _training_run(client, target.trial_key, _identity_above(target.home))
     if training is not None and experiment is None:
         place = training.info.experiment_id
     else:
         place = _experiment(client, experiment or EXPERIMENT, uri, artifacts)
-    for old in search_runs(client, place, f"tags.evaluation_key = '{key}'"):
+    for old in search_runs(client, place, f"tags.evaluation_key = '{key}' AND tags.{SWEEP} = '{own}'"):
         delete_run(client, place, old.info.run_id)
     tags = {
         "mlflow.runName": f"evaluation: {answerer.label}",
         "mlflow.source.name": "harness.evaluate",
         "evaluation_key": key,
+        SWEEP: own,
         "method": answerer.method,
         "evaluated": target.name,
         "evaluated_folder": str(target.folder or ""),
@@ -70,15 +77,24 @@ def log_answerer(
     return f"/#/experiments/{place}/runs/{run}"
 
 
-def _training_run(client: Any, trial_key: str | None) -> Any:
-    """The newest run of a trial, in whatever experiment; None if this store does not know it."""
+def _training_run(client: Any, trial_key: str | None, sweep: str) -> Any:
+    """A trial's run, in whatever experiment: that of the folder with the identity `sweep`, or else the newest; None if
+    this store does not know the trial."""
     if not trial_key:
         return None
     for experiment in client.search_experiments():
         found = search_runs(client, experiment.experiment_id, f"tags.trial_key = '{trial_key}'")
         if found:
-            return max(found, key=lambda run: run.info.start_time)
+            return max(found, key=lambda run: (run.data.tags.get(SWEEP) == sweep, run.info.start_time))
     return None
+
+
+def _identity_above(trial: Path | None) -> str:
+    """Of the sweep's folder that holds a trial's; "" where there is none."""
+    try:
+        return "" if trial is None else (trial.resolve().parents[1] / IDENTITY).read_text(encoding="utf-8").strip()
+    except (OSError, IndexError):
+        return ""
 
 
 def _experiment(client: Any, name: str, uri: str, artifacts: Path) -> str:

@@ -18,7 +18,7 @@ from harness.baselines.methods import BASELINES
 from harness.config import canonical_json
 from harness.config.evaluation import EvaluationSettings
 from harness.data import DataError
-from harness.driver.layout import INFO
+from harness.driver.layout import INFO, RunFolder, identity
 from harness.driver.words import where_mlflow_is
 from harness.evaluating.play import SAMPLED, Answers, any_chat, cannot_play, play_agent, play_baseline, settings_of
 from harness.evaluating.record import log_answerer
@@ -194,7 +194,8 @@ def _log(
             own = metrics([s for s in scores if s.answerer == a.label])
             files = [folder / "scores.csv", folder / "contrasts.csv", place / "config.yaml", place / "episodes"]
             artifacts = home / "mlflow-artifacts"
-            address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, own, files, started)
+            ours = identity(RunFolder(home))  # an evaluation's own folder is made anew each time
+            address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, ours, own, files, started)
             _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
     except Exception as error:  # whatever the store raises, the results are on disk
         print(redact(f"MLflow could not be written: {' '.join(str(error).split())[:200]}"), file=sys.stderr)

@@ -103,6 +103,16 @@ def test_the_same_evaluation_again_takes_the_place_of_the_first(trained: Trained
     assert len(folders) == 1
 
 
+def test_the_same_evaluation_from_another_folder_has_a_run_of_its_own(trained: Trained, tmp_path: Path, capsys) -> None:
+    for out in (tmp_path / "mine", tmp_path / "yours"):
+        words = [str(trained.trial), "method=direct", "step=1", f"tracking.uri={trained.uri}", "--out", str(out)]
+        assert main(words) == 0
+    capsys.readouterr()
+    client = MlflowClient(trained.uri)
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    assert len(client.search_runs([experiment], "tags.method = 'direct'")) == 2
+
+
 def test_a_store_that_cannot_be_written_costs_the_log_and_not_the_result(tmp_path: Path, capsys) -> None:
     words = ["tiny", "method=direct", "tracking.uri=http://127.0.0.1:9", "data.eval_questions=2"]
     assert main([*words, "--out", str(tmp_path)]) == 0
