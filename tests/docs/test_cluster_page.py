@@ -100,7 +100,7 @@ TAKEN = [
 def fits(spec: SweepSpec, gpus: str) -> bool:
     resources = spec.file.resources
     assert resources.gpus > 0
-    return all(judge(workload(c, resources), parse_gpus(gpus), resources.gpus).fits for _, c in spec.cells)
+    return all(judge(workload(c, resources, on_gpu=True), parse_gpus(gpus), resources.gpus).fits for _, c in spec.cells)
 
 
 @pytest.mark.parametrize(("heading", "line"), TAKEN)
