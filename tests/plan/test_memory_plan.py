@@ -88,7 +88,7 @@ CASES = [
 def measured() -> list[int]:
     command = [sys.executable, "-m", "tests.plan.real_memory", json.dumps(CASES)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=280, cwd=ROOT)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=900, cwd=ROOT)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -118,6 +118,7 @@ def test_of_recomputed_layers_no_cast_weights_are_held() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1000)  # without bfloat16 in hardware autocast takes minutes
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[str(c) for c in CASES])
 def test_the_planned_peak_is_the_allocators(measured: list[int], number: int) -> None:
     size, settings = CASES[number]
