@@ -15,7 +15,8 @@ PERIOD_S = 2.0
 SHARE = 0.02
 """Of one processor's time, which writing takes at most while trials run, up to this pause; what waits is written in
 larger, cheaper pieces."""
-LONGEST_WAIT_S = 10.0
+LONGEST_WAIT_S = 30.0
+"""As often as MLflow's own page looks for news."""
 LONGEST_PAUSE_S = 60.0
 NOTHING_YET_S = 0.5
 NICENESS = 5
