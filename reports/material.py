@@ -15,7 +15,7 @@ from analysis.verdict import Finding, findings
 @dataclass(frozen=True)
 class Material:
     """`greedy` holds the last greedy evaluation, `everything` also the sampled, faulted, twin and perturbed ones,
-    `course` the greedy ones of all steps that are kept."""
+    `course` the greedy and sampled ones of all steps that are kept."""
 
     frames: Frames
     registration: Registration
@@ -57,5 +57,5 @@ def gather(frames: Frames) -> Material:
         tuple(findings(summary.contrasts, registration.plan)),
         greedy,
         everything,
-        load_episodes(frames, [GREEDY]),
+        load_episodes(frames, [GREEDY, SAMPLED]),
     )

@@ -6,6 +6,7 @@ import contextlib
 
 from analysis import convergence, progress, robustness
 from analysis.compare import compare, comparison_table
+from analysis.episodes import GREEDY
 from analysis.stats.results import DegenerateInput
 from analysis.summary import OVERALL
 from reports.figures import penalty
@@ -53,7 +54,7 @@ def speed(m: Material) -> Section:
         "means over steps and seeds.",
         **dict.fromkeys((n.split("/")[1] for n in convergence.STABILITY), "number"),
     )
-    changes = progress.before_and_after(m.course, plan.level)
+    changes = progress.before_and_after(m.course.split(GREEDY), plan.level)
     section.table(
         "progress",
         "Each checkpoint before and after training",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pandas as pd
+
 from analysis import correction, parsing, slips
 from analysis.compare import Comparison, compare, comparison_table
-from analysis.episodes import SAMPLED, Episodes
+from analysis.episodes import GREEDY, SAMPLED, Episodes
+from analysis.operators import operator_use
 from analysis.stats.results import DegenerateInput
 from analysis.verdict import Verdict, findings
 from reports.figures import failures, stability, survival
@@ -43,7 +46,9 @@ def parse_reliability(m: Material) -> Section:
     hops = m.greedy.of(m.greedy.episodes["hops"] >= 0)
     section.figure(lambda: failures.draw_rates(m.frames, parsing.rates(hops, ["arm", "hops"], level), "hops"))
     section.figure(lambda: failures.draw_rates(m.frames, parsing.rates(m.greedy, ["arm", "suite"], level), "suite"))
-    section.figure(lambda: failures.draw_by_step(m.frames, parsing.rates(m.course, ["arm", "step"], level)))
+    section.figure(
+        lambda: failures.draw_by_step(m.frames, parsing.rates(m.course.split(GREEDY), ["arm", "step"], level))
+    )
     wilson = "Wilson with the design effect of questions."
     last = f"Last greedy evaluation; {wilson}"
     section.table("parse_rates", "Turns without a parse failure", parsing.rates(m.greedy, ["arm"], level), last)
@@ -96,6 +101,13 @@ def self_correction(m: Material) -> Section:
     if m.greedy.episodes.empty:
         section.text.append("No episodes of the last greedy evaluation were kept.")
         return section
+    section.table(
+        "operator_use",
+        "Operators called",
+        _operators(m, level),
+        "Share of episodes that called the operator, at the first and the last evaluation, greedy and sampled; Wilson "
+        "with the design effect of questions, rule of three for none. An arm without the operator has never called it.",
+    )
     first, back = slips.slip_curves(m.greedy, level)
     section.figure(
         lambda: survival.draw(
@@ -128,13 +140,14 @@ def self_correction(m: Material) -> Section:
         moves.rename_axis("turn").reset_index(),
         f"Counts over all arms, of the operator called (rows) and the next action (columns); {', '.join(m.splits)}.",
     )
-    looks = slips.second_looks(m.greedy)
+    looks = slips.second_looks(m.everything, (GREEDY, SAMPLED))
     section.table(
         "second_looks",
         "What a second look does to an answer",
         slips.second_look_table(looks, level),
-        "Episodes that called Review, Revise or ScEnsemble after an operator had given a candidate answer; hurt: a "
-        "right candidate ended in a wrong answer, Wilson with the design effect of questions.",
+        "Episodes of the last evaluation, greedy and sampled, that called Review, Revise or ScEnsemble after an "
+        "operator had given a candidate answer; hurt: of right candidates the share that ended wrong, Wilson with the "
+        "design effect of questions; helped: of wrong candidates the share that ended right.",
     )
     if looks.empty:
         section.text.append("No episode reviewed a candidate answer.")
@@ -143,6 +156,11 @@ def self_correction(m: Material) -> Section:
     except DegenerateInput as reason:
         section.text.append(f"Injected faults: {reason}.")
     return section
+
+
+def _operators(m: Material, level: float) -> pd.DataFrame:
+    steps = m.course.episodes["step"]
+    return operator_use(m.course.of(steps.isin([steps.min(), steps.max()])), level)
 
 
 def _faults(m: Material, section: Section) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import convergence, correction, exact_match, parsing, robustness, slips
+from analysis import convergence, correction, exact_match, operators, parsing, robustness, slips
 from analysis.compare import compare
 from analysis.design import Design, assess
 from analysis.episodes import load_episodes, read_rows
@@ -305,6 +305,20 @@ def test_transitions_count_every_turn_once(tmp_path):
     moves = slips.operator_transitions(data)
     assert moves.at["Search", "Review"] == 1
     assert moves.at["Review", "answer"] == 1
+
+
+def test_operators_are_counted_by_episode_and_never_is_told(tmp_path):
+    root = write_sweep(tmp_path / "s", made_frames({"grpo": 0.1, "gsspo": 0.2}, seeds=(0,)))
+    twice = [call(), call("Review"), call("Review"), answer()]
+    write(root, "grpo_seed0", 20, "eval", [episode(twice, "q0"), episode([call(), answer()], "q1")])
+    write(root, "gsspo_seed0", 20, "eval", [episode([malformed(), answer()], "q0"), episode([call(), answer()], "q1")])
+    table = operators.operator_use(load_episodes(load_sweep(root))).set_index(["arm", "operator"])
+    review, never = table.loc[("grpo", "Review")], table.loc[("gsspo", "Review")]
+    assert (review["episodes"], review["calls"], review["called"], review["share"]) == (2, 2, 1, 0.5)
+    assert (never["calls"], never["called"], never["share"]) == (0, 0, 0.0)
+    assert never["high"] == pytest.approx(1 - 0.05**0.5)  # no case in two questions
+    assert table.loc[("grpo", "Search"), "called"] == 2
+    assert table.loc[("gsspo", "Search"), "called"] == 1
 
 
 def test_slips_time_the_first_failure_and_the_way_back(tmp_path):

@@ -84,6 +84,7 @@ def test_every_figure_and_table_is_there(report):
         "contrasts", "contrasts_sampled", "arms", "published_ablation", "published_main",
         "em_by_hops", "parse_rates", "parse_kinds",
         "faults_arm", "faults_fault", "recovery_contrasts", "effect_contrasts",
+        "operator_use",
         "operator_transitions", "checkpoint_claims", "second_looks", "speed", "stability", "perturbations", "spreads",
     }  # fmt: skip
 
