@@ -73,8 +73,7 @@ def sentence(row: Comparison, plan: Plan, what: str = "EM", opened: bool = True)
         text = f"{what} of {names}{where} is not claimed to differ, because the primary test showed no difference"
     elif verdict in (Verdict.HIGHER, Verdict.LOWER):
         text = f"{what} of {c.treatment} is {verdict.value} than that of {c.baseline}{within}{where}"
-        if plan.margin is not None and abs(row.difference.value or 0) < plan.margin:
-            text += f", by less than the margin of {_points(plan.margin, signed=False)}"
+        text += _against_margin(row, plan)
     elif verdict is Verdict.EQUIVALENT:
         margin = _points(plan.margin, signed=False)
         p = format_p(row.equivalence.p if row.equivalence else None)
@@ -98,6 +97,20 @@ def sentence(row: Comparison, plan: Plan, what: str = "EM", opened: bool = True)
     else:
         text = what[0].upper() + text[1:]
     return f"{text} ({numbers}, {seeds})."
+
+
+def _against_margin(row: Comparison, plan: Plan) -> str:
+    """Whether a difference that was shown matters: its interval lies within the margin, across it, or beyond."""
+    interval = row.difference.interval
+    if plan.margin is None or interval is None or not interval.bounded:
+        return ""
+    margin = _points(plan.margin, signed=False)
+    least, most = sorted((abs(interval.low), abs(interval.high)))
+    if most < plan.margin:
+        return f", by less than the margin of {margin}"
+    if least > plan.margin and interval.low * interval.high > 0:
+        return f", by more than the margin of {margin}"
+    return f"; whether by more than the margin of {margin} stays open"
 
 
 def _excluded(row: Comparison) -> str:

@@ -146,6 +146,19 @@ def levels(study: Study, metrics: Sequence[str]) -> Measured:
     return Measured("Last step, mean over seeds with t interval", pd.DataFrame(rows))
 
 
+def seeds(study: Study, metric: str) -> Measured:
+    """What each seed ended at, by arm: whether a difference is of all runs or of one."""
+    frames = study.frames
+    last = final_step(frames, metric)
+    values = {arm: seed_values(frames, metric, arm, last) for arm in frames.arms}
+    names = sorted({int(s) for found in values.values() for s in found.index})
+    rows = [
+        {"arm": arm} | {f"seed {s}": f"{found[s]:.3f}" if s in found.index else "–" for s in names}
+        for arm, found in values.items()
+    ]
+    return Measured(f"{metric} at the last step, every seed", pd.DataFrame(rows))
+
+
 def traces(study: Study, metrics: Sequence[str]) -> Measured:
     """Means of training traces over all steps of each run, then over seeds."""
     frames = study.frames
@@ -215,6 +228,7 @@ MEASURES: dict[str, Callable[..., Measured]] = {
     "areas": areas,
     "speed": speed,
     "levels": levels,
+    "seeds": seeds,
     "traces": traces,
     "spread": spread,
     "table": table,

@@ -74,6 +74,14 @@ def test_a_real_difference_below_the_margin_is_called_small():
     assert "less than the margin" in text
 
 
+def test_a_difference_is_set_against_the_margin_by_its_interval():
+    assert "by more than the margin of 3.0 points" in sentence(rows_of({"s": (HIGH, LOW)})[0], PLAN)
+    row = rows_of({"s": ([v + 0.035 for v in LOW], LOW)})[0]
+    assert row.difference.interval.low < PLAN.margin < row.difference.interval.high
+    assert "is higher" in sentence(row, PLAN)
+    assert "whether by more than the margin of 3.0 points stays open" in sentence(row, PLAN)
+
+
 def test_no_suite_is_claimed_when_the_primary_test_fails():
     groups = {OVERALL: WIDE, "a": (HIGH, LOW), "b": WIDE}
     found = {f.comparison.group: f for f in findings(rows_of(groups), PLAN)}
