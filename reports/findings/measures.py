@@ -159,6 +159,17 @@ def seeds(study: Study, metric: str) -> Measured:
     return Measured(f"{metric} at the last step, every seed", pd.DataFrame(rows))
 
 
+def course(study: Study, metric: str, arm: str) -> Measured:
+    """An arm's seeds, evaluation by evaluation: a slow run and one that failed look alike at a single step."""
+    found = study.frames.values(metric)
+    found = found[found["arm"] == arm].pivot(index="seed", columns="step", values="value").sort_index()
+    rows = [
+        {"seed": int(seed)} | {f"step {step}": f"{value:.3f}" for step, value in row.items()}
+        for seed, row in found.iterrows()
+    ]
+    return Measured(f"{metric} of {arm}, every seed at every evaluation", pd.DataFrame(rows))
+
+
 def traces(study: Study, metrics: Sequence[str]) -> Measured:
     """Means of training traces over all steps of each run, then over seeds."""
     frames = study.frames
@@ -229,6 +240,7 @@ MEASURES: dict[str, Callable[..., Measured]] = {
     "speed": speed,
     "levels": levels,
     "seeds": seeds,
+    "course": course,
     "traces": traces,
     "spread": spread,
     "table": table,
