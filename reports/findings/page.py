@@ -196,7 +196,7 @@ def figures(study: Study) -> list[Figure]:
         if len({r.group for r in rows}) > 1:
             out.append(forest.draw(frames, rows, plan, what(plan.metric)))
     except DegenerateInput:
-        pass
+        pass  # too few runs to draw: the tables and the verdict above say so
     return out
 
 
