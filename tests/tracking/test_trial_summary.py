@@ -68,6 +68,7 @@ def test_measuring_costs_next_to_nothing():
     assert (time.process_time() - begun) / 20 < 0.005  # once in five seconds: a thousandth
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_stops_the_measuring_not_the_trial(tmp_path):
     (tmp_path / SYSTEM).mkdir()
     with measured(tmp_path, period_s=0.01):
