@@ -1,4 +1,4 @@
-"""Tables as HTML and as booktabs LaTeX, from one description."""
+"""Tables as HTML, as booktabs LaTeX and as GitHub markdown, from one description."""
 
 from __future__ import annotations
 
@@ -163,3 +163,13 @@ def to_latex(table: Table) -> str:
         cells = [latex_text(str(v)) for v in row]
         lines.append(" & ".join(rf"\textbf{{{c}}}" if i in table.strong else c for c in cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A GitHub table of display text."""
+
+    def line(cells: Sequence[object]) -> str:
+        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    rows = [line(list(frame.columns)), line(["---"] * len(frame.columns))]
+    return "\n".join([*rows, *(line(row) for row in frame.itertuples(index=False))])

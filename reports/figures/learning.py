@@ -19,15 +19,18 @@ METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sa
 """What learning curves are drawn of, where it was logged."""
 
 
-def curve_data(frames: Frames, metric: str, level: float = 0.95) -> pd.DataFrame:
+def curve_data(frames: Frames, metric: str, level: float = 0.95, by_suite: bool = True) -> pd.DataFrame:
     """suite, arm, step, seeds, mean, low, high: seed mean and pointwise t interval (ends absent with one seed).
 
     A step is shown for an arm only if every one of its trials logged it: a mean over fewer seeds half-way would bend.
+    Without `by_suite` only the mean over suites is given.
     """
     prefix = metric + "/"
     names = {suite: prefix + suite for suite in frames.suites(prefix)}
     if frames.metrics["metric"].eq(metric).any() and len(names) != 1:
         names[OVERALL if names else metric] = metric
+    if not by_suite:
+        names = dict(list(names.items())[-1:])
     rows = []
     for suite, name in names.items():
         table = frames.values(name)
@@ -40,12 +43,15 @@ def curve_data(frames: Frames, metric: str, level: float = 0.95) -> pd.DataFrame
     return pd.DataFrame(rows, columns=["suite", "arm", "step", "seeds", "mean", "low", "high"])
 
 
-def draw(frames: Frames, metric: str = "eval/em", label: str = "Exact Match", level: float = 0.95) -> Figure:
-    """One panel a suite: thin lines are seeds, thick lines their mean, bands the pointwise interval.
+def draw(
+    frames: Frames, metric: str = "eval/em", label: str = "Exact Match", level: float = 0.95, by_suite: bool = True
+) -> Figure:
+    """One panel a suite, or only that of their mean.
 
+    Thin lines are seeds, thick lines their mean, bands the pointwise interval.
     The vertical axis is shared, starts at 0 and ends at most at 1 for shares; raises DegenerateInput without any value.
     """
-    data = curve_data(frames, metric, level)
+    data = curve_data(frames, metric, level, by_suite)
     if data.empty:
         raise DegenerateInput(f"{metric} was never logged as a number by all seeds of an arm")
     suites = list(dict.fromkeys(data["suite"]))

@@ -1,4 +1,4 @@
-"""`python -m reports.findings`: write reports/FINDINGS.md and its pictures again from reports/results alone."""
+"""`python -m reports.findings`: FINDINGS.md, its pictures and the README's result, from reports/results alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from reports.findings.page import HERE, PAGE, regenerate
 
 def main() -> None:
     page = regenerate()
-    print(f"{(HERE / PAGE).name} and {len(page.pictures)} pictures")
+    print(f"{(HERE / PAGE).name} with {len(page.pictures)} pictures, and the README's result")
 
 
 if __name__ == "__main__":

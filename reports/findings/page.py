@@ -17,12 +17,15 @@ from harness.config import SweepSpec, load_sweep
 from reports.figures import forest, learning
 from reports.findings.claims import Claim, read_claims
 from reports.findings.measures import MEASURES, Measured, what
+from reports.findings.readme import STUDY, placed, result
 from reports.results.read import Study, committed
 from reports.style import Figure
+from reports.tables import markdown
 
 HERE = Path(__file__).resolve().parents[1]
 ABLATIONS = HERE.parent / "ablations"
 PAGE, PICTURES = "FINDINGS.md", Path("pictures/findings")
+README = HERE.parent / "README.md"
 NOT_RUN = "not run in full yet"
 
 WORDS = {
@@ -188,10 +191,8 @@ def figures(study: Study) -> list[Figure]:
     """The learning curve of the registered metric over all suites, and the forest of the registered contrast."""
     frames, plan = study.frames, study.plan
     out = []
-    means = frames.metrics[frames.metrics["metric"] == plan.metric]
     try:
-        one = type(frames)(**{**frames.__dict__, "metrics": means})
-        out.append(learning.draw(one, plan.metric, what(plan.metric)))
+        out.append(learning.draw(frames, plan.metric, what(plan.metric), by_suite=False))
         rows = [r for m in [MEASURES["primary"](study)] for r in m.rows]
         if len({r.group for r in rows}) > 1:
             out.append(forest.draw(frames, rows, plan, what(plan.metric)))
@@ -213,30 +214,27 @@ def source(study: Study) -> str:
     return f"- {place}: `{p['command']}`; {made}; {p['machine']}{seconds}; {counted}."
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    """A GitHub table of display text."""
-
-    def line(cells: Sequence[object]) -> str:
-        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
-
-    rows = [line(list(frame.columns)), line(["---"] * len(frame.columns))]
-    return "\n".join([*rows, *(line(row) for row in frame.itertuples(index=False))])
-
-
 def _anchor(title: str) -> str:
     """GitHub's anchor of a heading."""
     kept = "".join(c for c in title.lower() if c.isalnum() or c in " -_")
     return kept.replace(" ", "-")
 
 
-def regenerate(out: Path = HERE) -> Page:
-    """Write the page and its pictures under `out`; pictures of studies that are gone are removed."""
-    page = make_page(committed(), read_claims())
-    (out / PICTURES).mkdir(parents=True, exist_ok=True)
-    for old in (out / PICTURES).glob("*.svg"):
+def readme(studies: Mapping[str, Study], text: str) -> str:
+    """The README's `text` with its result made anew."""
+    return placed(text, result(studies[STUDY], (HERE / PICTURES).relative_to(README.parent).as_posix()))
+
+
+def regenerate() -> Page:
+    """Write the page, its pictures and the README's result; pictures of studies that are gone are removed."""
+    studies = committed()
+    page = make_page(studies, read_claims())
+    (HERE / PICTURES).mkdir(parents=True, exist_ok=True)
+    for old in (HERE / PICTURES).glob("*.svg"):
         if old.name not in page.pictures:
             old.unlink()
     for name, data in page.pictures.items():
-        (out / PICTURES / name).write_bytes(data)
-    (out / PAGE).write_text(page.text, encoding="utf-8")
+        (HERE / PICTURES / name).write_bytes(data)
+    (HERE / PAGE).write_text(page.text, encoding="utf-8")
+    README.write_text(readme(studies, README.read_text(encoding="utf-8")), encoding="utf-8")
     return page

@@ -13,8 +13,10 @@ from analysis.verdict import Verdict
 from harness.config import load_sweep
 from reports.findings.claims import read_claims
 from reports.findings.measures import MEASURES
-from reports.findings.page import ABLATIONS, HERE, PAGE, PICTURES, load_plan, make_page, markdown
+from reports.findings.page import ABLATIONS, HERE, PAGE, PICTURES, README, load_plan, make_page, readme
+from reports.findings.readme import BEGIN, END, placed, result
 from reports.results.read import Study, committed
+from reports.tables import markdown
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames
 
 STUDIES = sorted(p.stem for p in ABLATIONS.glob("*.yaml"))
@@ -25,6 +27,30 @@ def test_the_committed_page_is_what_the_committed_results_give():
     assert (HERE / PAGE).read_text(encoding="utf-8") == page.text, "run make findings"
     kept = {p.name: p.read_bytes() for p in (HERE / PICTURES).glob("*.svg")}
     assert kept == dict(page.pictures), "run make findings"
+
+
+def test_the_readme_result_is_what_the_committed_results_give():
+    text = README.read_text(encoding="utf-8")
+    assert text == readme(committed(), text), "run make findings"
+    named = [part.split('"')[0] for part in text.split('<img src="')[1:]]
+    assert named
+    assert all((README.parent / name).exists() for name in named)
+
+
+def test_the_readme_result_gives_levels_and_rises_of_every_arm():
+    lines = result(study({"gsspo": 0.30, "grpo": 0.10}), "p").splitlines()
+    rows = {cells[0]: cells[1:] for cells in ([c.strip() for c in x.strip("|").split("|")] for x in lines if "|" in x)}
+    gsspo, grpo = (float(rows[arm][1].split()[0]) for arm in ("gsspo", "grpo"))
+    assert gsspo - grpo == pytest.approx(0.2, abs=0.05)
+    for arm, level in (("gsspo", gsspo), ("grpo", grpo)):
+        start, rise = float(rows[arm][0].split()[0]), float(rows[arm][2].split()[0])
+        assert level - start == pytest.approx(rise, abs=0.0015)
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
+def test_a_readme_without_its_marks_is_refused(text):
+    with pytest.raises(ValueError, match=r"README.md needs one line"):
+        placed(text, "")
 
 
 def test_every_study_answers_a_claim():
