@@ -63,7 +63,7 @@ def compare(
         tests = {g: seed_permutation(a, b) for g, a, b in drafts}
         counted = [g for g in tests if g not in uncorrected]
         adjusted = dict(zip(counted, CORRECTIONS[plan.correction]([tests[g].p for g in counted]), strict=True))
-        same = {g: tost(a, b, margin) for g, a, b in drafts} if margin is not None else {}
+        same = {g: tost(a, b, margin, alpha=plan.alpha) for g, a, b in drafts} if margin is not None else {}
         same_p = CORRECTIONS[plan.correction]([same[g].p for g in counted]) if same else []
         same |= {g: replace(same[g], p=p) for g, p in zip(counted if same else [], same_p, strict=True)}
         for group, a, b in drafts:

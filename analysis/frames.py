@@ -27,8 +27,11 @@ METRIC_COLUMNS = ("trial", "arm", "seed", "step", "metric", "value")
 
 SHARE, CHANGE = (0.0, 1.0), (-1.0, 1.0)
 """What a share, and a difference of two, can be."""
-SHARES = frozenset({"em", "em_sampled", "f1", "lenient", "format_ok", "parse_ok_rate"})
-"""Metrics that are shares of episodes, or scores in [0, 1], by the part of their name after the first slash."""
+SHARES = frozenset(
+    {"em", "em_sampled", "f1", "lenient", "format_ok", "parse_ok_rate", "lazy", "no_answer"}
+    | {"clip_fraction", "recovered", "detected", "accepted"}
+)
+"""Metrics that are shares, or scores in [0, 1], by the part of their name after the first slash."""
 
 NOT_A_SETTING = frozenset({"seed", "threads"})
 """Configuration paths that never make two trials different arms."""

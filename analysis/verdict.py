@@ -12,8 +12,31 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.compare import Comparison, format_p
-from analysis.plan import Plan
+from analysis.plan import Contrast, Plan
+from analysis.stats.results import Test
 from analysis.summary import OVERALL, SweepSummary
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What sentences are about. A share is told in points (hundredths), any other quantity as it is."""
+
+    name: str = "EM"
+    share: bool = True
+
+    def amount(self, value: float | None, signed: bool = True) -> str:
+        """`value` with its unit: "+1.2 points", "-0.23"."""
+        if value is None:
+            return "not known"
+        return f"{self.digits(value, signed)}{' points' if self.share else ''}"
+
+    def digits(self, value: float, signed: bool = True) -> str:
+        shown = round(100 * value, 1) + 0.0 if self.share else float(f"{value:.3g}") + 0.0
+        sign = "+" if signed else ""
+        return f"{shown:{sign}.1f}" if self.share else f"{shown:{sign}g}"
+
+
+EM = Outcome()
 
 
 class Verdict(StrEnum):
@@ -46,7 +69,7 @@ def judge(row: Comparison, alpha: float) -> Verdict:
     return Verdict.UNDECIDED
 
 
-def findings(rows: Sequence[Comparison], plan: Plan, what: str = "EM") -> list[Finding]:
+def findings(rows: Sequence[Comparison], plan: Plan, what: Outcome = EM) -> list[Finding]:
     """One finding a row, primary rows first. A suite of a confirmatory contrast counts as confirmatory only where the
     mean over suites of that contrast, if there is one, was itself significant."""
     passed = {
@@ -61,50 +84,46 @@ def findings(rows: Sequence[Comparison], plan: Plan, what: str = "EM") -> list[F
     return sorted(out, key=lambda f: (not f.comparison.contrast.confirmatory, f.comparison.group != OVERALL))
 
 
-def sentence(row: Comparison, plan: Plan, what: str = "EM", opened: bool = True) -> str:
+def sentence(row: Comparison, plan: Plan, what: Outcome = EM, opened: bool = True) -> str:
     """English for one row. `opened` False: the primary test was not passed, so a small p claims nothing."""
     c, verdict = row.contrast, judge(row, plan.alpha)
-    where = " averaged over suites" if row.group == OVERALL else f" on {row.group}"
-    within = f" ({c.stratum})" if c.stratum else ""
-    numbers = f"difference {_points(row.difference.value)}{_interval(row)}, p {_p(row, plan)}"
+    where, within = _where(row, plan), _within(c)
+    numbers = f"difference {what.amount(row.difference.value)}{_interval(row, what)}, p {_p(row, plan)}"
     seeds = f"{row.n_seeds[0]} v {row.n_seeds[1]} seeds"
     names = f"{c.treatment} and {c.baseline}{within}"
     if verdict in (Verdict.HIGHER, Verdict.LOWER) and not opened:
-        text = f"{what} of {names}{where} is not claimed to differ, because the primary test showed no difference"
+        text = f"{what.name} of {names}{where} is not claimed to differ, because the primary test showed no difference"
     elif verdict in (Verdict.HIGHER, Verdict.LOWER):
-        text = f"{what} of {c.treatment} is {verdict.value} than that of {c.baseline}{within}{where}"
-        text += _against_margin(row, plan)
+        text = f"{what.name} of {c.treatment} is {verdict.value} than that of {c.baseline}{within}{where}"
+        text += _against_margin(row, plan, what)
     elif verdict is Verdict.EQUIVALENT:
-        margin = _points(plan.margin, signed=False)
-        p = format_p(row.equivalence.p if row.equivalence else None)
-        text = f"{what} of {names} is equivalent{where} within {margin} (TOST p {p})"
+        margin = what.amount(plan.margin, signed=False)
+        text = f"{what.name} of {names} is equivalent{where} within {margin} ({_sameness(row.equivalence, what)})"
     elif verdict is Verdict.UNREACHABLE:
         text = (
-            f"Nothing can be said of {what} of {names}{where}: with {seeds} the smallest attainable p is "
+            f"Nothing can be said of {what.name} of {names}{where}: with {seeds} the smallest attainable p is "
             f"{format_p(row.test.smallest_p)}"
         )
     else:
-        text = f"No evidence that {what} of {c.treatment} differs from that of {c.baseline}{within}{where}"
-        text += _excluded(row)
+        text = f"No evidence that {what.name} of {c.treatment} differs from that of {c.baseline}{within}{where}"
+        text += _excluded(row, what)
         if row.equivalence is not None and row.equivalence.p is not None:
-            text += "; equivalence was not shown either"
+            text += f"; equivalence was not shown either (TOST p {format_p(row.equivalence.p)})"
         else:
             text += "; that is no evidence of sameness"
     if not c.confirmatory:
         text = "Exploratory: " + (text[0].lower() + text[1:] if text.startswith("No") else text)
-    elif not text.startswith(what):
-        text = text[0].upper() + text[1:]
     else:
-        text = what[0].upper() + text[1:]
+        text = text[0].upper() + text[1:]
     return f"{text} ({numbers}, {seeds})."
 
 
-def _against_margin(row: Comparison, plan: Plan) -> str:
+def _against_margin(row: Comparison, plan: Plan, what: Outcome) -> str:
     """Whether a difference that was shown matters: its interval lies within the margin, across it, or beyond."""
     interval = row.difference.interval
     if plan.margin is None or interval is None or not interval.bounded:
         return ""
-    margin = _points(plan.margin, signed=False)
+    margin = what.amount(plan.margin, signed=False)
     least, most = sorted((abs(interval.low), abs(interval.high)))
     if most < plan.margin:
         return f", by less than the margin of {margin}"
@@ -113,20 +132,20 @@ def _against_margin(row: Comparison, plan: Plan) -> str:
     return f"; whether by more than the margin of {margin} stays open"
 
 
-def _excluded(row: Comparison) -> str:
+def _excluded(row: Comparison, what: Outcome) -> str:
     """What the interval rules out: effects in either direction beyond its ends."""
     interval = row.difference.interval
     if interval is None or not interval.bounded:
         return ""
     sides = []
     if interval.high > 0:
-        sides.append(f"above {_points(interval.high)}")
+        sides.append(f"above {what.amount(interval.high)}")
     if interval.low < 0:
-        sides.append(f"below {_points(interval.low)}")
+        sides.append(f"below {what.amount(interval.low)}")
     return f"; the interval excludes effects {' and '.join(sides)}" if sides else ""
 
 
-def digest(found: Sequence[Finding], plan: Plan, what: str = "EM") -> list[str]:
+def digest(found: Sequence[Finding], plan: Plan, what: Outcome = EM) -> list[str]:
     """The findings as a short text: each claim in full, groups on which nothing was shown in one sentence a contrast.
 
     The mean over suites is always told in full.
@@ -142,25 +161,37 @@ def digest(found: Sequence[Finding], plan: Plan, what: str = "EM") -> list[str]:
         if len(mute) > 1:
             rows = [f.comparison for f in mute]
             names, role = ", ".join(r.group for r in rows), "" if contrast.confirmatory else "Exploratory: "
-            text = f"Nothing can be said of {what} on any single one of {names} either."
+            text = f"Nothing can be said of {what.name} on any single one of {names} either."
             out.append(role + (text[0].lower() + text[1:] if role else text))
         if len(silent) > 1:
             out.append(_nowhere([f.comparison for f in silent], plan, what))
     return out
 
 
-def _nowhere(rows: Sequence[Comparison], plan: Plan, what: str) -> str:
+def _nowhere(rows: Sequence[Comparison], plan: Plan, what: Outcome) -> str:
     c = rows[0].contrast
     names = ", ".join(r.group for r in rows)
     least = min((r.p_adjusted for r in rows if r.p_adjusted is not None), default=None)
     ends = [e for r in rows if r.difference.interval for e in (r.difference.interval.low, r.difference.interval.high)]
-    reach = f"; their intervals reach from {_points(min(ends))} to {_points(max(ends))}" if ends else ""
-    within = f" ({c.stratum})" if c.stratum else ""
+    reach = f"; their intervals reach from {what.amount(min(ends))} to {what.amount(max(ends))}" if ends else ""
+    within = _within(c)
     role = "N" if c.confirmatory else "Exploratory: n"
     return (
-        f"{role}o evidence of a difference in {what} between {c.treatment} and {c.baseline}{within} on any single one "
-        f"of {names} (smallest p after {plan.correction_name} {format_p(least)}{reach})."
+        f"{role}o evidence of a difference in {what.name} between {c.treatment} and {c.baseline}{within} on any single "
+        f"one of {names} (smallest p after {plan.correction_name} {format_p(least)}{reach})."
     )
+
+
+def _where(row: Comparison, plan: Plan) -> str:
+    if row.group == OVERALL:
+        return " averaged over suites"
+    return "" if row.group in (plan.metric, plan.metric.rsplit("/", 1)[-1]) else f" on {row.group}"
+
+
+def _within(contrast: Contrast) -> str:
+    """The stratum, unless the arms' own names tell it."""
+    parts = contrast.stratum.split(", ") if contrast.stratum else []
+    return f" ({contrast.stratum})" if not all(p in contrast.treatment.split(", ") for p in parts) else ""
 
 
 def _p(row: Comparison, plan: Plan) -> str:
@@ -168,19 +199,21 @@ def _p(row: Comparison, plan: Plan) -> str:
     return raw if raw == adjusted else f"{raw}, {adjusted} after {plan.correction_name}"
 
 
-def _points(value: float | None, signed: bool = True) -> str:
-    if value is None:
-        return "not known"
-    shown = round(100 * value, 1) + 0.0
-    return f"{shown:+.1f} points" if signed else f"{shown:.1f} points"
-
-
-def _interval(row: Comparison) -> str:
+def _interval(row: Comparison, what: Outcome) -> str:
     interval = row.difference.interval
     if interval is None:
         return f" ({row.difference.note})"
     kind = "exact " if "inversion" in interval.method else ""
-    return f" [{100 * interval.low + 0.0:+.1f}, {100 * interval.high + 0.0:+.1f}] {kind}{interval.level:.0%}"
+    return f" [{what.digits(interval.low)}, {what.digits(interval.high)}] {kind}{100 * interval.level:g}%"
+
+
+def _sameness(test: Test | None, what: Outcome) -> str:
+    """The equivalence test's p, with the interval that goes with it."""
+    if test is None:
+        return "TOST p –"
+    found = test.interval
+    within = f", {100 * found.level:g}% interval [{what.digits(found.low)}, {what.digits(found.high)}]" if found else ""
+    return f"TOST p {format_p(test.p)}{within}"
 
 
 def headline(summary: SweepSummary) -> str:

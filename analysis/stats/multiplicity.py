@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from statsmodels.stats.weightstats import ttost_ind, ttost_paired
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind, ttost_paired
 
-from analysis.stats.results import DegenerateInput, Test, finite_vector
+from analysis.stats.results import DegenerateInput, Interval, Test, finite_vector
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -33,9 +33,10 @@ CORRECTIONS: dict[str, Callable[[Sequence[float | None]], list[float | None]]] =
 """Corrections a pre-registration may name."""
 
 
-def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = False) -> Test:
-    """Two one-sided t tests on seed means: a small p supports |mean(a) − mean(b)| < margin.
+def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = False, alpha: float = 0.05) -> Test:
+    """Two one-sided t tests on seed means (Welch's where not paired): a small p supports |mean(a) − mean(b)| < margin.
 
+    The interval has level 1 − 2 alpha: it lies within the margin exactly where p < alpha.
     Margin in the metric's unit, > 0. With fewer than two seeds an arm, or no spread at all, p is None with a note.
     """
     if margin <= 0:
@@ -50,5 +51,10 @@ def tost(a: ArrayLike, b: ArrayLike, margin: float, paired: bool = False) -> Tes
     flat = np.ptp(x - y) == 0 if paired else np.ptp(x) == 0 and np.ptp(y) == 0
     if flat:
         return Test(difference, None, method, note="no spread between seeds: no standard error")
-    p = ttost_paired(x, y, -margin, margin)[0] if paired else ttost_ind(x, y, -margin, margin, usevar="unequal")[0]
-    return Test(difference, float(p), method)
+    if paired:
+        p = ttost_paired(x, y, -margin, margin)[0]
+        low, high = DescrStatsW(x - y).tconfint_mean(2 * alpha)
+    else:
+        p = ttost_ind(x, y, -margin, margin, usevar="unequal")[0]
+        low, high = CompareMeans(DescrStatsW(x), DescrStatsW(y)).tconfint_diff(2 * alpha, usevar="unequal")
+    return Test(difference, float(p), method, interval=Interval(float(low), float(high), 1 - 2 * alpha, "t"))

@@ -58,7 +58,9 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """A two-sided test. `smallest_p` is the least p the design can give (None: continuous)."""
+    """A two-sided test. `smallest_p` is the least p the design can give (None: continuous).
+
+    `interval`: of the statistic, where the test is whether it lies within bounds (TOST)."""
 
     __test__ = False  # not a pytest class
 
@@ -68,6 +70,7 @@ class Test:
     claim: str = ALGORITHM
     smallest_p: float | None = None
     note: str = ""
+    interval: Interval | None = None
 
     def rejects(self, alpha: float) -> bool:
         """p ≤ α; a test that could not be made never rejects."""

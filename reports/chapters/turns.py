@@ -12,7 +12,7 @@ from analysis.compare import Comparison, compare, comparison_table
 from analysis.episodes import GREEDY, SAMPLED, Episodes
 from analysis.operators import operator_use
 from analysis.stats.results import DegenerateInput
-from analysis.verdict import Verdict, findings
+from analysis.verdict import Outcome, Verdict, findings
 from reports.figures import failures, stability, survival
 from reports.material import Material
 from reports.section import Section, fit_sentence
@@ -64,7 +64,7 @@ def parse_reliability(m: Material) -> Section:
         role="drop",
         p_equivalence="drop",
     )
-    section.text += _claims(rows, m, "the parse rate")
+    section.text += _claims(rows, m, Outcome("the parse rate"))
     _complexity(m.greedy, section, "", level)
     sampled = m.everything.split(SAMPLED)
     if not sampled.episodes.empty:
@@ -89,7 +89,7 @@ def _complexity(data: Episodes, section: Section, suffix: str, level: float) -> 
         section.text.append(fit_sentence(fit, f"{what}{suffix}"))
 
 
-def _claims(rows: Sequence[Comparison], m: Material, what: str) -> list[str]:
+def _claims(rows: Sequence[Comparison], m: Material, what: Outcome) -> list[str]:
     """Sentences on the differences that were shown; exploratory, whatever the contrast is for the primary metric."""
     other = [replace(r, contrast=replace(r.contrast, confirmatory=False)) for r in rows]
     return [f.sentence for f in findings(other, m.plan, what) if f.verdict in (Verdict.HIGHER, Verdict.LOWER)]
@@ -216,4 +216,5 @@ def _faults(m: Material, section: Section) -> None:
             role="drop",
             p_equivalence="drop",
         )
-        section.text += _claims(rows, m, "P(recover)" if name.startswith("recovery") else "the effect of a fault")
+        outcome = "P(recover)" if name.startswith("recovery") else "the effect of a fault"
+        section.text += _claims(rows, m, Outcome(outcome))

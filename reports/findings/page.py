@@ -10,14 +10,17 @@ from typing import Any
 import pandas as pd
 
 from analysis.compare import format_p
+from analysis.stats.multiplicity import holm
 from analysis.stats.permutation import smallest_p
 from analysis.stats.results import DegenerateInput
 from analysis.verdict import Verdict
 from harness.config import SweepSpec, load_sweep
 from reports.figures import forest, learning
 from reports.findings.claims import Claim, read_claims
-from reports.findings.measures import MEASURES, Measured, what
+from reports.findings.measured import Measured, what
+from reports.findings.measures import MEASURES
 from reports.findings.readme import STUDY, placed, result
+from reports.findings.replicas import replicas
 from reports.results.read import Study, committed
 from reports.style import Figure
 from reports.tables import markdown
@@ -53,16 +56,19 @@ def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: 
     """Raises KeyError for a claim about a study that has no file in `ablations`."""
     files = {p.stem: load_plan(p) for p in sorted(ablations.glob("*.yaml"))}
     pictures = {f"{name}_{f.name}.svg": f.svg for name, s in studies.items() if not s.small for f in figures(s)}
-    overview, entries, drawn = [], [], set()
+    overview, entries, registered, drawn = [], [], [], set()
     for i, claim in enumerate(claims, 1):
         study = studies.get(claim.study)
         measured = [MEASURES[name](study, **settings) for name, settings in claim.measures] if study else []
         verdict, short = told(study, measured, files[claim.study])
         overview.append((f"{i}", claim.kind, f"[{claim.title}](#{_anchor(f'{i}. {claim.title}')})", verdict, short))
+        counted = study is not None and not study.small
+        registered.append([r.test.p for m in measured for r in m.rows[: len(m.verdicts)]] if counted else [])
         shown = [] if claim.study in drawn else [n for n in pictures if n.startswith(f"{claim.study}_")]
         drawn.add(claim.study)
         entries.append(entry(i, claim, study, measured, verdict, files[claim.study], shown))
     table = pd.DataFrame(overview, columns=["", "kind", "claim or limitation", "verdict", "number"])
+    table["p over the page"] = over_the_page(registered)
     sources = "\n".join(source(s) for s in studies.values()) or "None yet."
     text = "\n".join(
         [
@@ -74,6 +80,7 @@ def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: 
             "",
             sources,
             "",
+            *same_runs(studies),
         ]
     )
     return Page(text, pictures)
@@ -94,9 +101,38 @@ def told(study: Study | None, measured: Sequence[Measured], spec: SweepSpec) -> 
     judged = [m for m in measured if m.role == "confirmatory"]
     if not judged:
         return "described", "–"
-    words = list(dict.fromkeys(WORDS[v] for m in judged for v in m.verdicts))
+    words = [_word(m, i) for m in judged for i in range(len(m.verdicts))]
     missing = absent_seeds(study)
     return ("; ".join(words) + (" (interim)" if missing else "")), judged[0].short
+
+
+def _word(measured: Measured, i: int) -> str:
+    """The i-th verdict, with its stratum where there are several."""
+    word = WORDS[measured.verdicts[i]]
+    return f"{word} ({measured.rows[i].contrast.stratum})" if len(measured.verdicts) > 1 else word
+
+
+def over_the_page(registered: Sequence[Sequence[float | None]]) -> list[str]:
+    """Of each entry the p of its registered contrasts, corrected by Holm over all of the page."""
+    adjusted = iter(holm([p for entry in registered for p in entry]))
+    return ["; ".join(format_p(next(adjusted)) for _ in entry) or "–" for entry in registered]
+
+
+def same_runs(studies: Mapping[str, Study]) -> list[str]:
+    """Which arms are no evidence beside each other."""
+    found = replicas(studies)
+    if not found:
+        return []
+    table = pd.DataFrame(
+        [(r.first, r.second, r.seeds, r.steps) for r in found], columns=["arm", "same runs as", "seeds", "steps"]
+    )
+    return [
+        "Studies that train the same arm from the same seed on the same kind of processor train the same run, to the "
+        "last digit: these arms are one piece of evidence, not two. On another processor a seed goes another way.",
+        "",
+        markdown(table),
+        "",
+    ]
 
 
 def absent_seeds(study: Study) -> int:
@@ -138,6 +174,7 @@ def _numbers(measured: Sequence[Measured], study: Study, spec: SweepSpec) -> lis
     for m in measured:
         if m.table is not None and len(m.table):
             lines += [f"{m.heading} ({m.role}):", "", markdown(m.table), ""]
+            lines += [f"{note}\n" for note in m.notes]
     return lines
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
-from analysis.stats.permutation import mean_interval
-from analysis.stats.results import Estimate
-from analysis.summary import final_step, seed_values
-from reports.findings.measures import primary, what
+from reports.findings.contrasts import primary
+from reports.findings.levels import rises
+from reports.findings.measured import what
 from reports.results.read import Study
 from reports.tables import markdown
 
@@ -18,14 +15,8 @@ END = "<!-- end of result -->"
 
 def result(study: Study, pictures: str) -> str:
     """Markdown: the study's figures (in the folder `pictures`), the registered metric by arm, and what follows."""
-    frames, metric = study.frames, study.plan.metric
-    last = final_step(frames, metric)
-    rows = []
-    for arm in frames.arms:
-        start, end = (seed_values(frames, metric, arm, step) for step in (0, last))
-        rows.append((arm, _level(mean_interval(start)), _level(mean_interval(end)), _level(mean_interval(end - start))))
-    name = what(metric)
-    columns = ["objective", f"{name} at the start", f"{name} at step {last}", "rise"]
+    frames, name = study.frames, what(study.plan.metric)
+    table = rises(study).table
     registered = primary(study)
     lines = [
         _image(f"{pictures}/{study.name}_learning_curves.svg", f"{name} by training step and objective", 38),
@@ -34,7 +25,7 @@ def result(study: Study, pictures: str) -> str:
         f"Made by `{study.provenance['command']}` (seeds: {frames.seed_text()}; held-out questions: "
         f"{frames.question_text()}); greedy answers, 95 % intervals over seeds:",
         "",
-        markdown(pd.DataFrame(rows, columns=columns)),
+        markdown(table),
         "",
         " ".join(registered.sentences[:1]),
     ]
@@ -51,10 +42,3 @@ def placed(readme: str, text: str) -> str:
 
 def _image(path: str, alt: str, percent: int) -> str:
     return f'<img src="{path}" alt="{alt}" width="{percent}%">'
-
-
-def _level(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "–"
-    found = estimate.interval
-    return f"{estimate.value:.3f}" + (f" [{found.low:.3f}, {found.high:.3f}]" if found else "")

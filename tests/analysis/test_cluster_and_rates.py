@@ -167,4 +167,6 @@ def test_equivalence_agrees_with_the_interval_at_twice_alpha(paired):
         else:
             ci = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.90)
         inside = ci.low > -0.02 and ci.high < 0.02
-        assert (tost(a, b, 0.02, paired).p < 0.05) == inside
+        found = tost(a, b, 0.02, paired)
+        assert (found.p < 0.05) == inside
+        assert (found.interval.low, found.interval.high) == pytest.approx((ci.low, ci.high))

@@ -14,7 +14,7 @@ from analysis.compare import compare
 from analysis.plan import Contrast, read_plan
 from analysis.preregistration import check, expected_hash
 from analysis.summary import OVERALL, summarise
-from analysis.verdict import Verdict, digest, findings, headline, judge, sentence
+from analysis.verdict import Outcome, Verdict, digest, findings, headline, judge, sentence
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames
 
 PLAN = read_plan(ANALYSIS)
@@ -40,12 +40,22 @@ def test_each_verdict_has_its_words():
     assert judge(lower, 0.05) is Verdict.LOWER
     assert judge(same, 0.05) is Verdict.EQUIVALENT
     assert "equivalent on s within 3.0 points" in sentence(same, PLAN)
+    assert f"90% interval [{100 * same.equivalence.interval.low:+.1f}, " in sentence(same, PLAN)
     assert judge(wide, 0.05) is Verdict.UNDECIDED
     text = sentence(wide, PLAN)
     low, high = (100 * e for e in (wide.difference.interval.low, wide.difference.interval.high))
     assert text.startswith("No evidence that EM of gsspo differs from that of grpo on s")
     assert f"excludes effects above {high:+.1f} points and below {low:+.1f} points" in text
     assert "equivalence was not shown either" in text
+
+
+def test_only_shares_are_told_in_points():
+    row = rows_of({"s": (HIGH, LOW)})[0]
+    assert " points" in sentence(row, PLAN)
+    text = sentence(row, PLAN, Outcome("the number of calls", share=False))
+    assert text.startswith("The number of calls of gsspo is higher than that of grpo on s")
+    assert " points" not in text
+    assert f"difference {float(f'{row.difference.value:.3g}'):+g} [" in text
 
 
 def test_groups_on_which_nothing_was_shown_share_one_sentence():

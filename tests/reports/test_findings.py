@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from analysis.frames import Frames
+from analysis.frames import Arm, Frames
 from analysis.preregistration import check, expected_hash
 from analysis.verdict import Verdict
 from harness.config import load_sweep
 from reports.findings.claims import read_claims
 from reports.findings.measures import MEASURES
-from reports.findings.page import ABLATIONS, HERE, PAGE, PICTURES, README, load_plan, make_page, readme
+from reports.findings.page import (
+    ABLATIONS,
+    HERE,
+    PAGE,
+    PICTURES,
+    README,
+    load_plan,
+    make_page,
+    over_the_page,
+    readme,
+    same_runs,
+    told,
+)
 from reports.findings.readme import BEGIN, END, placed, result
+from reports.findings.replicas import TRACE, replicas
 from reports.results.read import Study, committed
 from reports.tables import markdown
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames
@@ -102,11 +117,68 @@ def test_the_verdict_follows_the_numbers(effects, verdict, words):
 
 
 def test_several_strata_are_corrected_together():
-    from reports.findings.measures import jointly, overall
+    from reports.findings.contrasts import jointly, overall
 
     rows = overall(MEASURES["primary"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
     twice = jointly([rows[0], dataclasses.replace(rows[0])], "holm")
     assert [r.p_adjusted for r in twice] == [2 * rows[0].test.p] * 2
+
+
+def test_intervals_of_corrected_strata_hold_together():
+    made = committed()["parse_reliability"]
+    found = MEASURES["primary"](made)
+    assert len(found.verdicts) == 2
+    assert [r.difference.interval.level for r in found.rows[:2]] == [pytest.approx(0.975)] * 2
+    words, _ = told(made, [found], load_plan(ABLATIONS / "parse_reliability.yaml"))
+    assert all(f"({r.contrast.stratum})" in words for r in found.rows[:2])
+
+
+def test_the_page_corrects_all_registered_contrasts_together():
+    assert over_the_page([[0.01], [], [0.04, 0.03]]) == [".03", "–", ".06; .06"]
+
+
+def test_the_registered_pair_is_not_explored_again():
+    made = study({"gsspo": 0.30, "grpo": 0.10, "gspo": 0.20})
+    table = MEASURES["contrast"](made, metrics=["eval/em"], every_pair=True).table
+    assert list(table["contrast"]) == ["gspo − grpo", "gsspo − gspo"]
+
+
+def traced(other: int | None = None) -> Study:
+    """A study with rewards of ten steps, the same in every such study, but for the seeds from `other` on."""
+    made = study({"gsspo": 0.3, "grpo": 0.1})
+    rows = made.frames.trials[["trial", "arm", "seed"]].merge(pd.DataFrame({"step": range(10)}), how="cross")
+    rows["value"] = rows["arm"].eq("gsspo") + rows["seed"] / 7 + rows["step"] / 11
+    rows["metric"] = TRACE
+    if other is not None:
+        rows.loc[(rows["seed"] >= other) & (rows["step"] == 5), "value"] += 1e-12
+    frames = dataclasses.replace(made.frames, metrics=pd.concat([made.frames.metrics, rows]))
+    return dataclasses.replace(made, frames=frames)
+
+
+def test_runs_that_agree_to_the_digit_are_one_piece_of_evidence():
+    found = replicas({"a": traced(), "b": traced(), "c": traced(other=2)})
+    assert [(r.first, r.second, r.seeds, r.steps) for r in found] == [
+        ("a: gsspo", "b: gsspo", 6, 10),
+        ("a: gsspo", "c: gsspo", 2, 10),
+        ("a: grpo", "b: grpo", 6, 10),
+        ("a: grpo", "c: grpo", 2, 10),
+        ("b: gsspo", "c: gsspo", 2, 10),
+        ("b: grpo", "c: grpo", 2, 10),
+    ]
+    assert same_runs({"a": traced(), "b": traced(other=0)}) == []
+
+
+def test_an_operator_that_nobody_calls_is_said_to_be_unused():
+    made = study({"minimal": 0.3, "revise": 0.3})
+    arms = {name: Arm(name, {"environment.pool": name}, "h") for name in ("minimal", "revise")}
+    made = dataclasses.replace(made, frames=dataclasses.replace(made.frames, arms=arms))
+    rows = itertools.product(("minimal", "revise"), ("eval", "eval_sampled"), (0, 20))
+    used = pd.DataFrame(rows, columns=["arm", "split", "step"])
+    made.tables["operator_use"] = used.assign(operator="Review", episodes=50, called=7 * used["split"].ne("eval"))
+    found = MEASURES["use"](made, operators=["Review", "Revise"])
+    assert list(found.table["arm"] + " " + found.table["operator"]) == ["revise Review", "revise Revise"]
+    assert "in 0 of 100 cases, sampled ones in 7 of 100" in found.sentences[0]
+    assert "not of their use" in found.sentences[1]
 
 
 def test_small_mode_gives_no_number():

@@ -1,0 +1,163 @@
+"""Measures that test: the registered contrast, and others beside it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from analysis import convergence
+from analysis.compare import Comparison, compare, comparison_table, format_p
+from analysis.frames import CHANGE, is_share
+from analysis.plan import Contrast, Plan, contrasts
+from analysis.stats.multiplicity import CORRECTIONS
+from analysis.summary import OVERALL, final_step, seed_values, summarise
+from analysis.verdict import Outcome, Verdict, digest, findings, judge
+from reports.findings.measured import Measured, outcome, what
+from reports.results.read import Study
+from reports.tables import shown
+
+Rows = Sequence[tuple[Outcome, Comparison]]
+
+
+def primary(study: Study) -> Measured:
+    """The registered contrast, in every stratum of the other axes; several strata are corrected together, and their
+    intervals hold together (Bonferroni)."""
+    plan = study.plan
+    rows = _registered(study, plan)
+    head = f"Registered contrast: {plan.metric}"
+    if not rows:
+        told = "The registered contrast could not be made from these results."
+        return Measured(head, None, (*study.registration.sentences, told))
+    first = jointly(overall(rows), plan.correction)
+    rest = [r for r in rows if (r.group, r.contrast) not in {(f.group, f.contrast) for f in first}]
+    several, notes = len(first) > 1, []
+    if several:
+        wide = replace(plan, alpha=plan.alpha / len(first))
+        found = {(r.group, r.contrast): r.difference for r in _registered(study, wide)}
+        first = [replace(r, difference=found[r.group, r.contrast]) for r in first]
+        notes = [f"{len(first)} strata: p {plan.correction_name} over them, intervals of {100 * wide.level:g} % each."]
+    return Measured(
+        head,
+        _comparisons([*first, *rest], several),
+        digest(findings([*first, *rest], plan, outcome(plan.metric)), plan, outcome(plan.metric)),
+        [judge(r, plan.alpha) for r in first],
+        _short(first, several),
+        "confirmatory",
+        [*first, *rest],
+        notes,
+    )
+
+
+def contrast(study: Study, metrics: Sequence[str], axis: str | None = None, every_pair: bool = False) -> Measured:
+    """Pairs of arms on an axis (the plan's, unless given), but for the registered one.
+
+    Each against the baseline or, with `every_pair`, each against each; corrected over all rows. Only the registered
+    metric has a margin.
+    """
+    plan, frames = study.plan, study.frames
+    pairs = [c for c in contrasts(frames, plan) if c.axis == (axis or plan.axis)]
+    rows: list[tuple[Outcome, Comparison]] = []
+    for metric in metrics:
+        if not frames.has(metric):
+            continue
+        step = final_step(frames, metric)
+        values = {(metric, arm): seed_values(frames, metric, arm, step) for arm in frames.arms}
+        mine = [c for c in (every(pairs) if every_pair else pairs) if metric != plan.metric or not c.confirmatory]
+        margin = plan.margin if metric == plan.metric else None
+        found = compare(values, mine, plan, margin=margin, possible=CHANGE if is_share(metric) else None)
+        rows += [(outcome(metric), r) for r in found]
+    return _explored(rows, plan, f"Differences at the last step in {', '.join(metrics)}")
+
+
+def areas(study: Study, every_pair: bool = False) -> Measured:
+    """Area under the learning curve."""
+    plan = study.plan
+    pairs = contrasts(study.frames, plan)
+    values = convergence.areas(study.frames, plan.metric)
+    rows = compare(values, every(pairs) if every_pair else pairs, plan)
+    name = Outcome(f"the area under the curve of {what(plan.metric)}")
+    heading = f"Area under the curve of {plan.metric} (mean height, the start included)"
+    return _explored([(name, r) for r in rows], plan, heading)
+
+
+def every(pairs: Sequence[Contrast]) -> list[Contrast]:
+    """`pairs`, and of those that share a baseline and a stratum each treatment against each later one."""
+    more = [
+        Contrast(a.treatment, b.treatment, a.axis, a.stratum, False)
+        for a, b in itertools.combinations(pairs, 2)
+        if (a.baseline, a.stratum, a.axis) == (b.baseline, b.stratum, b.axis)
+    ]
+    return [*pairs, *more]
+
+
+def overall(rows: Sequence[Comparison]) -> list[Comparison]:
+    """One row a contrast: the mean over suites, or the only group there is."""
+    groups = {r.group for r in rows}
+    return [r for r in rows if r.group == OVERALL or len(groups) == 1]
+
+
+def jointly(rows: Sequence[Comparison], correction: str) -> list[Comparison]:
+    """Rows that are tested together, corrected over each other: their p and that of their equivalence."""
+    correct = CORRECTIONS[correction]
+    out = [replace(r, p_adjusted=p) for r, p in zip(rows, correct([r.test.p for r in rows]), strict=True)]
+    same = correct([r.equivalence.p if r.equivalence else None for r in rows])
+    return [
+        replace(r, equivalence=replace(r.equivalence, p=p)) if r.equivalence else r
+        for r, p in zip(out, same, strict=True)
+    ]
+
+
+def _registered(study: Study, plan: Plan) -> list[Comparison]:
+    return [r for r in summarise(study.frames, plan).contrasts if r.contrast.confirmatory]
+
+
+def _explored(rows: Rows, plan: Plan, heading: str) -> Measured:
+    """Rows beside the registered one, corrected over each other; what they show is said, but is no confirmation."""
+    joint = jointly([r for _, r in rows], plan.correction)
+    names = list(dict.fromkeys(o for o, _ in rows))
+    sentences = []
+    for name in names:
+        mine = [r for (o, _), r in zip(rows, joint, strict=True) if o == name]
+        differ = [r for r in mine if judge(r, plan.alpha) in (Verdict.HIGHER, Verdict.LOWER)]
+        least = min((r.p_adjusted for r in mine if r.p_adjusted is not None), default=None)
+        if differ:
+            sentences.append(f"Exploratory: {name.name} differs: {'; '.join(_told(r, name) for r in differ)}.")
+        else:
+            sentences.append(f"Exploratory: no row shows a difference in {name.name} (least p adj. {format_p(least)}).")
+    table = _comparisons(joint, any(r.contrast.stratum for r in joint)).drop(columns="suite", errors="ignore")
+    if len(names) > 1:
+        table.insert(0, "of", [o.name for o, _ in rows])
+    notes = [f"p adj.: {plan.correction_name} over the {len(joint)} rows."] if len(joint) > 1 else []
+    return Measured(heading, table, sentences, notes=notes)
+
+
+def _told(row: Comparison, name: Outcome) -> str:
+    found = row.difference.interval
+    interval = f" [{name.digits(found.low)}, {name.digits(found.high)}]" if found else ""
+    return f"{row.contrast.label} {name.amount(row.difference.value)}{interval}, p adj. {format_p(row.p_adjusted)}"
+
+
+def _comparisons(rows: Sequence[Comparison], strata: bool) -> pd.DataFrame:
+    frame = comparison_table(rows)
+    if frame.empty:
+        return frame
+    if strata:
+        frame.insert(1, "within", [r.contrast.stratum for r in rows])
+    if frame["suite"].nunique() == 1:
+        frame = frame.drop(columns="suite")
+    unused = [name for name in ("p_equivalence",) if not any(frame[name].astype(str))]
+    return shown(frame, dict.fromkeys(("interval", "test", "role", *unused), "drop"))
+
+
+def _short(rows: Sequence[Comparison], several: bool) -> str:
+    texts = [str(v) for v in shown(comparison_table(rows))["difference"]]
+    intervals = [r.difference.interval for r in rows]
+    parts = [
+        f"{text} [{i.low:+.3f}, {i.high:+.3f}]" if i is not None else text
+        for text, i in zip(texts, intervals, strict=True)
+    ]
+    ps = [str(v) for v in shown(comparison_table(rows))["p adj." if several else "p"]]
+    return "; ".join(f"{part}, p {p}" for part, p in zip(parts, ps, strict=True))

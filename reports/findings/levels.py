@@ -1,0 +1,171 @@
+"""Measures that describe: levels, courses and spreads of the arms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import convergence
+from analysis.compare import ends, number
+from analysis.outlook import outlook, pooled_sd
+from analysis.stats.permutation import mean_interval
+from analysis.stats.proportions import wilson
+from analysis.stats.results import DegenerateInput
+from analysis.summary import final_step, seed_values
+from reports.findings.measured import Measured, level, what
+from reports.published import published
+from reports.results.read import Study
+from reports.tables import shown
+
+OVER_SEEDS = "Means over seeds, t intervals."
+
+
+def levels(study: Study, metrics: Sequence[str]) -> Measured:
+    """Means over seeds of some metrics at the last step, by arm."""
+    frames = study.frames
+    rows = []
+    for arm in frames.arms:
+        row: dict[str, Any] = {"arm": arm}
+        for metric in metrics:
+            if not frames.has(metric):
+                continue
+            values = seed_values(frames, metric, arm, final_step(frames, metric))
+            row[metric] = level(mean_interval(values, study.plan.level), metric)
+        rows.append(row)
+    return Measured("At the last step", pd.DataFrame(rows), notes=[OVER_SEEDS])
+
+
+def rises(study: Study) -> Measured:
+    """The registered metric at the start and at the end, and its change, by arm."""
+    frames, metric = study.frames, study.plan.metric
+    last = final_step(frames, metric)
+    rows = []
+    for arm in frames.arms:
+        start, end = (seed_values(frames, metric, arm, step) for step in (0, last))
+        found = [mean_interval(v, study.plan.level) for v in (start, end, end - start)]
+        rows.append([arm, *(_three(e.value, e.interval) for e in found)])
+    name = what(metric)
+    columns = ["arm", f"{name} at the start", f"{name} at step {last}", "rise"]
+    return Measured("Start, end and rise", pd.DataFrame(rows, columns=columns), notes=[OVER_SEEDS])
+
+
+def _three(value: float | None, interval: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
+
+
+def seeds(study: Study, metric: str) -> Measured:
+    """What each seed ended at, by arm: whether a difference is of all runs or of one."""
+    frames = study.frames
+    last = final_step(frames, metric)
+    values = {arm: seed_values(frames, metric, arm, last) for arm in frames.arms}
+    names = sorted({int(s) for found in values.values() for s in found.index})
+    rows = [
+        {"arm": arm} | {f"seed {s}": f"{found[s]:.3f}" if s in found.index else "–" for s in names}
+        for arm, found in values.items()
+    ]
+    return Measured(f"{metric} at the last step, every seed", pd.DataFrame(rows))
+
+
+def course(study: Study, metric: str, arm: str) -> Measured:
+    """An arm's seeds, evaluation by evaluation: a slow run and one that failed look alike at a single step."""
+    found = study.frames.values(metric)
+    found = found[found["arm"] == arm].pivot(index="seed", columns="step", values="value").sort_index()
+    rows = [
+        {"seed": int(seed)} | {f"step {step}": f"{value:.3f}" for step, value in row.items()}
+        for seed, row in found.iterrows()
+    ]
+    return Measured(f"{metric} of {arm}, every seed at every evaluation", pd.DataFrame(rows))
+
+
+def traces(study: Study, metrics: Sequence[str]) -> Measured:
+    """Means of training traces over all steps of each run, then over seeds."""
+    frames = study.frames
+    rows = []
+    for arm in frames.arms:
+        row: dict[str, Any] = {"arm": arm}
+        for metric in metrics:
+            found = frames.values(metric)
+            found = found[(found["arm"] == arm) & np.isfinite(found["value"])]
+            if found.empty:
+                row[metric] = "–"
+                continue
+            row[metric] = level(mean_interval(found.groupby("seed")["value"].mean(), study.plan.level), metric)
+        rows.append(row)
+    return Measured("Training, mean over steps", pd.DataFrame(rows), notes=[OVER_SEEDS])
+
+
+def speed(study: Study, beside: Sequence[float] = ()) -> Measured:
+    """Steps to the plan's threshold, and the share of runs that never hold it; `beside`: further thresholds."""
+    plan = study.plan
+    found = convergence.times(study.frames, plan.metric, plan.threshold)
+    others = {f"{t:.3f}": convergence.times(study.frames, plan.metric, t) for t in beside}
+    rows = []
+    for arm, runs in found.reached.items():
+        missed = sum(not r.reached for r in runs.values())
+        never = wilson(missed, len(runs), plan.level)
+        steps = float(np.mean([r.time for r in runs.values()]))
+        row = {"arm": arm, "runs": len(runs), "steps": steps, "never": number(never.value), **ends(never)}
+        row |= {f"steps to {t}": float(np.mean([r.time for r in o.reached[arm].values()])) for t, o in others.items()}
+        rows.append(row)
+    origin = "fixed before the runs" if found.fixed else "set after the fact, half-way from the start to the best arm"
+    notes = [
+        f"never: share of runs that do not hold it within {found.horizon:g} steps, Wilson interval; they count as "
+        f"{found.horizon:g}. Mean steps over seeds; other thresholds are set after the fact."
+    ]
+    distinct = {(r.time, r.reached) for runs in found.reached.values() for r in runs.values()}
+    told = ["Every run of every arm holds the threshold from the same evaluation on: it does not tell them apart."]
+    return Measured(
+        f"Steps until {plan.metric} holds {found.threshold:.3f} ({origin})",
+        shown(pd.DataFrame(rows), dict.fromkeys(["steps", *(f"steps to {t}" for t in others)], "number")),
+        told if len(distinct) == 1 and len(found.reached) > 1 else [],
+        notes=notes,
+    )
+
+
+def spread(study: Study) -> Measured:
+    """The spread between seeds beside the differences that were published from one run each: means over suites with
+    means over benchmarks, single suites with single benchmarks."""
+    frames, metric = study.frames, study.plan.metric
+    try:
+        found = outlook(frames, study.plan)
+    except DegenerateInput as reason:
+        return Measured("Spread between seeds", None, [f"{str(reason)[0].upper()}{str(reason)[1:]}."])
+    blocks = [b["rows"] for b in published()["ablation"]["blocks"]]
+    single = [dict(zip(b, scores, strict=True)) for b in blocks for scores in zip(*b.values(), strict=True)]
+    mean = [{name: float(np.mean(scores)) for name, scores in b.items()} for b in blocks]
+    suites = [pooled_sd(frames, f"{metric}/{s}")[0] for s in frames.suites(metric + "/")]
+    rows = [
+        (
+            "mean over suites, over benchmarks",
+            f"{100 * found.sd:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]",
+            mean,
+        )
+    ]
+    if suites:
+        rows.append(("one suite, one benchmark", _reach(suites), single))
+    table = [
+        {
+            "points of EM": name,
+            "SD between seeds here": sd,
+            "published, best − worst": _reach([max(p.values()) - min(p.values()) for p in gaps]),
+            "published, GSsPO − GRPO": _reach([p["gsspo"] - p["grpo"] for p in gaps]),
+        }
+        for name, sd, gaps in rows
+    ]
+    step = final_step(frames, metric)
+    by_arm = [f"{arm} {100 * seed_values(frames, metric, arm, step).std(ddof=1):.1f}" for arm in frames.arms]
+    notes = [
+        f"SD by arm (mean over suites): {', '.join(by_arm)}. Held-out questions here: {frames.question_text()}. "
+        "Published: the ablation's four benchmarks, with and without Search, one run each."
+    ]
+    return Measured("Points of EM", pd.DataFrame(table), found.sentences, notes=notes)
+
+
+def _reach(values: Sequence[float]) -> str:
+    points = [100 * v for v in values]
+    return f"{min(points):.1f} to {max(points):.1f}"

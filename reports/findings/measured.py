@@ -1,0 +1,67 @@
+"""What a measure of FINDINGS.md returns, and how the page names and writes metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from analysis.compare import Comparison, ends
+from analysis.frames import SHARE, is_share
+from analysis.stats.results import Estimate
+from analysis.verdict import Outcome, Verdict
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`table` holds display text under a heading, or None; `notes` stand under it, `sentences` in the verdict.
+
+    Of the registered contrast: `verdicts`, one a stratum, whose rows come first in `rows`; `short`, the same in a few
+    characters.
+    """
+
+    heading: str
+    table: pd.DataFrame | None = None
+    sentences: Sequence[str] = ()
+    verdicts: Sequence[Verdict] = ()
+    short: str = ""
+    role: str = "exploratory"
+    rows: Sequence[Comparison] = field(default=(), repr=False)
+    notes: Sequence[str] = ()
+
+
+NAMES = {
+    "eval/em": "EM",
+    "eval/em_sampled": "EM of sampled answers",
+    "eval/calls": "the number of calls",
+    "eval/parse_ok_rate": "the share of well-formed turns",
+    "eval_sampled/parse_ok_rate": "the share of well-formed turns (sampled answers)",
+    "eval_sampled/format_ok": "the share of well-formed episodes (sampled answers)",
+    "eval_sampled/lazy": "the share of sampled answers without a call",
+    "eval_sampled/operator_diversity": "operator diversity (sampled answers)",
+    "eval_sampled/calls": "the number of calls (sampled answers)",
+    "eval_sampled/turns": "the number of turns (sampled answers)",
+    "eval_sampled/tokens": "the number of tokens (sampled answers)",
+    "eval_fault/recovered": "P(right | fault)",
+    "eval_fault/effect": "the effect of a fault on EM",
+    "eval_prompt_distractor/em": "EM under the prompt with a distractor",
+}
+"""Metrics in sentences."""
+
+
+def what(metric: str) -> str:
+    return NAMES.get(metric, metric)
+
+
+def outcome(metric: str) -> Outcome:
+    return Outcome(what(metric), is_share(metric) or metric == "eval_fault/effect")
+
+
+def level(estimate: Estimate, metric: str) -> str:
+    """A metric's mean with its interval, three digits."""
+    if estimate.value is None:
+        return "–"
+    found = ends(estimate, within=SHARE if is_share(metric) else None)
+    interval = "" if found["low"] == "" else f" [{found['low']:.3g}, {found['high']:.3g}]"
+    return f"{estimate.value:.3g}{interval}"

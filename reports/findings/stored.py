@@ -1,0 +1,88 @@
+"""Measures out of the tables that a report made from whole episodes, which are committed as they are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from harness.operators.registry import resolve_pool
+from reports.findings.measured import Measured
+from reports.results.read import Study
+from reports.tables import shown
+
+POOL = "environment.pool"
+
+SPLITS = {"eval": "greedy", "eval_sampled": "sampled"}
+
+RENAMED: Mapping[str, Mapping[str, str]] = {"faults_arm": {"hurt": "lost"}, "faults_fault": {"hurt": "lost"}}
+"""Columns that mean something else than the same name in another table."""
+
+
+@cache
+def legends() -> Mapping[str, str]:
+    """Table → what stands under it."""
+    found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("legends.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def table(
+    study: Study,
+    name: str,
+    columns: Sequence[str] = (),
+    where: dict[str, Any] | None = None,
+    most: dict[str, Any] | None = None,
+) -> Measured:
+    """A table of the report.
+
+    `most: {of: kind, by: failures, n: 5}` keeps the rows of the five kinds with the most failures, all arms together.
+    """
+    if name not in study.tables:
+        return Measured(name, None, [f"The report has no table {name}: nothing of the kind was seen."])
+    frame = study.tables[name]
+    for column, value in (where or {}).items():
+        frame = frame[frame[column] == value]
+    heading = f"`{name}` of the report"
+    if most is not None:
+        totals = frame.groupby(most["of"], sort=False)[most["by"]].sum().nlargest(most["n"])
+        frame = frame[frame[most["of"]].isin(totals.index)]
+        heading += f", by {most['of']} the {most['n']} with the most {most['by']}"
+    kept = frame[[c for c in columns if c in frame.columns]] if columns else frame
+    kept = kept.rename(columns=RENAMED.get(name, {}))
+    return Measured(heading, shown(kept.where(kept.notna(), "")), notes=[legends()[name]] if name in legends() else [])
+
+
+def use(study: Study, operators: Sequence[str]) -> Measured:
+    """Whether arms that were given some operators call them: episodes with a call, at the start and the end."""
+    frame = study.tables["operator_use"]
+    given = {label: resolve_pool(arm.settings[POOL]) for label, arm in study.frames.arms.items()}
+    last = int(frame["step"].max())
+    rows, counts = [], {"eval": [0, 0], "eval_sampled": [0, 0]}
+    for arm, operator in itertools.product(given, operators):
+        if operator not in given[arm]:
+            continue
+        cells = {}
+        for (split, name), (step, when) in itertools.product(SPLITS.items(), ((0, "start"), (last, "end"))):
+            found = frame[(frame["arm"] == arm) & (frame["split"] == split) & (frame["step"] == step)]
+            called = int(found.loc[found["operator"] == operator, "called"].sum())  # no row: no arm ever called it
+            episodes = int(found["episodes"].iloc[0])
+            cells[f"{name}, {when}"] = f"{called} of {episodes}"
+            if step == last:
+                counts[split][0] += called
+                counts[split][1] += episodes
+        rows.append({"arm": arm, "operator": operator, **cells})
+    names = " and ".join(operators)
+    (called, asked), (sampled, drawn) = counts["eval"], counts["eval_sampled"]
+    sentences = [
+        f"At the end greedy answers of arms with {names} called them in {called} of {asked} cases, sampled ones in "
+        f"{sampled} of {drawn} (a case: an episode and an operator)."
+    ]
+    if called <= asked / 100:
+        sentences.append("So these comparisons are of having the operators described in the prompt, not of their use.")
+    note = "Episodes that called the operator, of all; only arms whose pool has it."
+    return Measured(f"Calls of {names}", pd.DataFrame(rows), sentences, notes=[note])
