@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from harness.config import TrialConfig, digest
 from harness.config.model import Bm25, BuiltinEngine, SimulatedBackend
 
-KEPT = 4
-"""Evaluations remembered at a time: the arms of a sweep that start from different prompts, or pools."""
+KEPT = 12
+"""Evaluations remembered at a time: the arms of a sweep that start from different prompts, or pools. Arms take turns:
+one too few and none is ever found."""
 
 _TRAINING: dict[str, Any] = {
     "steps": True,
@@ -26,8 +27,13 @@ _TRAINING: dict[str, Any] = {
     "environment": {"faults": {"train_rate"}},
 }
 """Settings that nothing before the first step depends on. A new one counts until it is named here."""
-_START = {"update": True, "seed": True}
-"""Settings that the start policy depends on where it is drawn or warmed, and on nothing else before the first step."""
+_START: dict[str, Any] = {
+    "update": True,
+    "seed": True,
+    "environment": {"faults": {"train_rate"}, "perturbations": {"train"}},
+}
+"""Settings that the start policy depends on where it is drawn or warmed, and on nothing else before the first step
+(those of the environment stand beside what training alone depends on)."""
 
 T = TypeVar("T")
 _played: dict[str, object] = {}

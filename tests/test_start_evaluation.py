@@ -74,7 +74,7 @@ def test_a_trial_that_is_spared_its_first_evaluation_leaves_the_same_journal(tmp
 @pytest.mark.parametrize(
     "override",
     ["objective.preset=gspo", "objective.kl_weight=0.1", "update.learning_rate=1e-2", "steps=9", "save.when=none",
-     "rollout.group_size=2", "environment.faults.train_rate=0.3"],
+     "rollout.group_size=2", "environment.faults.train_rate=0.3", "environment.perturbations.train=[typos]"],
 )  # fmt: skip
 def test_what_training_alone_depends_on_does_not_count(override):
     base = "environment.faults={kinds: [wrong_entity], positions: null, train_rate: 0.1, eval_rate: 0}"
@@ -90,6 +90,22 @@ def test_what_training_alone_depends_on_does_not_count(override):
 )  # fmt: skip
 def test_what_the_first_evaluation_depends_on_counts(override):
     assert start_key(config(override)) != start_key(config())
+
+
+def test_a_warm_start_depends_on_the_prompts_it_was_shown():
+    warm = ["policy.warm_start=imitation", "policy.warm_start_episodes=10"]
+    assert start_key(config(*warm, "environment.perturbations.train=[typos]")) != start_key(config(*warm))
+
+
+def test_arms_that_take_turns_are_all_remembered(monkeypatch):
+    from harness import start
+
+    monkeypatch.setattr(start, "_played", {})
+    played = []
+    for _ in range(2):
+        for arm in "abcdefgh":
+            played_once(arm, lambda arm=arm: played.append(arm) or arm)
+    assert played == list("abcdefgh")
 
 
 @pytest.mark.parametrize("drawn", ["policy.init=random", "policy.lora={rank: 2, alpha: 4.0}"])
