@@ -45,7 +45,7 @@ NAMES = {
     "eval_sampled/tokens": "the number of tokens (sampled answers)",
     "eval_fault/recovered": "P(right | fault)",
     "eval_fault/effect": "the effect of a fault on EM",
-    "eval_prompt_distractor/em": "EM under the prompt with a distractor",
+    "eval_prompt_distractor/em": "EM (prompt with a distractor)",
 }
 """Metrics in sentences."""
 
