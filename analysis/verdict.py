@@ -72,26 +72,33 @@ def judge(row: Comparison, alpha: float) -> Verdict:
 def findings(rows: Sequence[Comparison], plan: Plan, what: Outcome = EM) -> list[Finding]:
     """One finding a row, primary rows first. A suite of a confirmatory contrast counts as confirmatory only where the
     mean over suites of that contrast, if there is one, was itself significant."""
-    passed = {
-        r.contrast.label: judge(r, plan.alpha) in (Verdict.HIGHER, Verdict.LOWER) for r in rows if r.group == OVERALL
-    }
-    out = []
-    for r in rows:
-        opened = r.group == OVERALL or passed.get(r.contrast.label, True)
-        out.append(
-            Finding(r, judge(r, plan.alpha), r.contrast.confirmatory and opened, sentence(r, plan, what, opened))
-        )
+    out = [
+        Finding(r, judge(r, plan.alpha), r.contrast.confirmatory and may, sentence(r, plan, what, may))
+        for r, may in zip(rows, opened(rows, plan.alpha), strict=True)
+    ]
     return sorted(out, key=lambda f: (not f.comparison.contrast.confirmatory, f.comparison.group != OVERALL))
 
 
-def sentence(row: Comparison, plan: Plan, what: Outcome = EM, opened: bool = True) -> str:
-    """English for one row. `opened` False: the primary test was not passed, so a small p claims nothing."""
+def opened(rows: Sequence[Comparison], alpha: float) -> list[bool]:
+    """Whether a row's small p may claim anything: a suite's only where the mean over suites of its contrast was itself
+    significant, if there is one."""
+    passed = {r.contrast.label: differs(r, alpha) for r in rows if r.group == OVERALL}
+    return [r.group == OVERALL or passed.get(r.contrast.label, True) for r in rows]
+
+
+def differs(row: Comparison, alpha: float) -> bool:
+    """Whether the numbers alone show a difference."""
+    return judge(row, alpha) in (Verdict.HIGHER, Verdict.LOWER)
+
+
+def sentence(row: Comparison, plan: Plan, what: Outcome = EM, may: bool = True) -> str:
+    """English for one row. `may` False: the primary test was not passed, so a small p claims nothing."""
     c, verdict = row.contrast, judge(row, plan.alpha)
     where, within = _where(row, plan), _within(c)
     numbers = f"difference {what.amount(row.difference.value)}{_interval(row, what)}, p {_p(row, plan)}"
     seeds = f"{row.n_seeds[0]} v {row.n_seeds[1]} seeds"
     names = f"{c.treatment} and {c.baseline}{within}"
-    if verdict in (Verdict.HIGHER, Verdict.LOWER) and not opened:
+    if verdict in (Verdict.HIGHER, Verdict.LOWER) and not may:
         text = f"{what.name} of {names}{where} is not claimed to differ, because the primary test showed no difference"
     elif verdict in (Verdict.HIGHER, Verdict.LOWER):
         text = f"{what.name} of {c.treatment} is {verdict.value} than that of {c.baseline}{within}{where}"

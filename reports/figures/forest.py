@@ -12,17 +12,23 @@ from analysis.frames import Frames
 from analysis.plan import Plan
 from analysis.stats.results import DegenerateInput
 from analysis.summary import OVERALL
+from analysis.verdict import differs, opened
 from reports.style import COLOURS, GRID, INK, Caption, Figure, house_style
 
 
 def draw(
     frames: Frames, rows: Sequence[Comparison], plan: Plan, label: str = "Exact Match", name: str = "forest"
 ) -> Figure:
-    """One panel a contrast, one line a group; filled marks survive the correction. Raises DegenerateInput if empty."""
+    """One panel a contrast, one line a group; filled marks are claimed to differ (`analysis.verdict`).
+
+    Raises DegenerateInput if empty.
+    """
     if not rows:
         raise DegenerateInput("no two arms differ in one setting: nothing to contrast")
     contrasts = list(dict.fromkeys(r.contrast for r in rows))
     groups = list(dict.fromkeys(r.group for r in rows))
+    claimed = {(r.contrast, r.group) for r, may in zip(rows, opened(rows, plan.alpha), strict=True)
+               if may and differs(r, plan.alpha)}  # fmt: skip
     reach = [abs(v) for r in rows for v in _extent(r)]
     limit = 1.15 * max([*reach, plan.margin or 0.0, 1e-3])
     with house_style():
@@ -36,7 +42,7 @@ def draw(
             axis.axvline(0, color=INK, linewidth=0.8)
             for y, group in enumerate(groups):
                 if group in mine:
-                    _line(axis, y, mine[group], plan.alpha)
+                    _line(axis, y, mine[group], (contrast, group) in claimed)
             axis.set_yticks(range(len(groups)), groups)
             axis.set_ylim(len(groups) - 0.4, -0.6)
             axis.set_xlim(-limit, limit)
@@ -46,7 +52,7 @@ def draw(
             axis.set_title(f"{contrast.label} ({role}{stratum})")
         axes[-1].set_xlabel(f"difference in {label}")
     margin = f"; grey band: margin ±{plan.margin:g}" if plan.margin is not None else ""
-    starred = f"filled marks and asterisks: p ≤ {plan.alpha:g} after the correction over suites"
+    starred = f"filled marks and asterisks: p ≤ {plan.alpha:g} after the correction over suites, and for their mean"
     caption = Caption(
         f"Difference in {label}, last evaluation; {starred}{margin}. {_primary(rows)}",
         n_seeds=frames.seed_text(),
@@ -72,8 +78,7 @@ def _extent(row: Comparison) -> list[float]:
     return values
 
 
-def _line(axis: Axes, y: int, row: Comparison, alpha: float) -> None:
-    survives = row.p_adjusted is not None and row.p_adjusted <= alpha
+def _line(axis: Axes, y: int, row: Comparison, survives: bool) -> None:
     interval = row.difference.interval
     if interval:
         axis.plot([interval.low, interval.high], [y, y], color=COLOURS[0], linewidth=1.6, solid_capstyle="butt")

@@ -1,0 +1,30 @@
+"""A forest plot marks what may be claimed, and nothing else."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from analysis.compare import compare
+from analysis.plan import Contrast, Plan
+from analysis.summary import OVERALL
+from reports.figures import forest
+from tests.analysis.synthetic_sweep import made_frames
+
+HIGH, LOW = [0.50, 0.51, 0.52, 0.53, 0.54, 0.55], [0.10, 0.11, 0.12, 0.13, 0.14, 0.15]
+SAME = [0.30, 0.31, 0.32, 0.29, 0.28, 0.33]
+PLAN = Plan(axis="objective.preset", treatment="gsspo", baseline="grpo", margin=0.03)
+PAIR = Contrast("gsspo", "grpo", "objective.preset", "", True)
+
+
+@pytest.mark.parametrize(("mean", "stars"), [((HIGH, LOW), 2), ((SAME, SAME), 0)])
+def test_a_suite_is_starred_only_where_the_mean_over_suites_differs(mean, stars):
+    groups = {"a": (HIGH, LOW), "b": (SAME, SAME), OVERALL: mean}
+    values = {
+        (g, arm): pd.Series(v) for g, pair in groups.items() for arm, v in zip(("gsspo", "grpo"), pair, strict=True)
+    }
+    rows = compare(values, [PAIR], PLAN, uncorrected={OVERALL}, margin=PLAN.margin)
+    canvas = forest.draw(made_frames(), rows, PLAN).canvas
+    texts = [t.get_text() for t in canvas.axes[0].texts]
+    assert sum(t.endswith(" *") for t in texts) == stars
+    assert len(texts) == 3
