@@ -14,7 +14,7 @@ from analysis.frames import CHANGE, is_share
 from analysis.plan import Contrast, Plan, contrasts
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.summary import OVERALL, final_step, seed_values, summarise
-from analysis.verdict import Outcome, Verdict, digest, findings, judge
+from analysis.verdict import Outcome, differs, digest, findings, judge
 from reports.findings.measured import Measured, outcome, what
 from reports.results.read import Study
 from reports.tables import shown
@@ -39,10 +39,11 @@ def primary(study: Study) -> Measured:
         found = {(r.group, r.contrast): r.difference for r in _registered(study, wide)}
         first = [replace(r, difference=found[r.group, r.contrast]) for r in first]
         notes = [f"{len(first)} strata: p {plan.correction_name} over them, intervals of {100 * wide.level:g} % each."]
+    name = outcome(plan.metric)
     return Measured(
         head,
         _comparisons([*first, *rest], several),
-        digest(findings([*first, *rest], plan, outcome(plan.metric)), plan, outcome(plan.metric)),
+        digest(findings([*first, *rest], plan, name), plan, name),
         [judge(r, plan.alpha) for r in first],
         _short(first, several),
         "confirmatory",
@@ -121,7 +122,7 @@ def _explored(rows: Rows, plan: Plan, heading: str) -> Measured:
     sentences = []
     for name in names:
         mine = [r for (o, _), r in zip(rows, joint, strict=True) if o == name]
-        differ = [r for r in mine if judge(r, plan.alpha) in (Verdict.HIGHER, Verdict.LOWER)]
+        differ = [r for r in mine if differs(r, plan.alpha)]
         least = min((r.p_adjusted for r in mine if r.p_adjusted is not None), default=None)
         if differ:
             sentences.append(f"Exploratory: {name.name} differs: {'; '.join(_told(r, name) for r in differ)}.")
@@ -148,8 +149,9 @@ def _comparisons(rows: Sequence[Comparison], strata: bool) -> pd.DataFrame:
         frame.insert(1, "within", [r.contrast.stratum for r in rows])
     if frame["suite"].nunique() == 1:
         frame = frame.drop(columns="suite")
-    unused = [name for name in ("p_equivalence",) if not any(frame[name].astype(str))]
-    return shown(frame, dict.fromkeys(("interval", "test", "role", *unused), "drop"))
+    if not any(frame["p_equivalence"].astype(str)):  # no row has a margin
+        frame = frame.drop(columns="p_equivalence")
+    return shown(frame, dict.fromkeys(("interval", "test", "role"), "drop"))
 
 
 def _short(rows: Sequence[Comparison], several: bool) -> str:

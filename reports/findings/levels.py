@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from analysis.compare import ends, number
 from analysis.outlook import outlook, pooled_sd
 from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
-from analysis.stats.results import DegenerateInput
+from analysis.stats.results import DegenerateInput, Estimate
 from analysis.summary import final_step, seed_values
 from reports.findings.measured import Measured, level, what
 from reports.published import published
@@ -26,16 +25,19 @@ OVER_SEEDS = "Means over seeds, t intervals."
 def levels(study: Study, metrics: Sequence[str]) -> Measured:
     """Means over seeds of some metrics at the last step, by arm."""
     frames = study.frames
-    rows = []
-    for arm in frames.arms:
-        row: dict[str, Any] = {"arm": arm}
-        for metric in metrics:
-            if not frames.has(metric):
-                continue
-            values = seed_values(frames, metric, arm, final_step(frames, metric))
-            row[metric] = level(mean_interval(values, study.plan.level), metric)
-        rows.append(row)
-    return Measured("At the last step", pd.DataFrame(rows), notes=[OVER_SEEDS])
+    logged = [m for m in metrics if frames.has(m)]
+    table = _by_arm(study, logged, lambda arm, metric: seed_values(frames, metric, arm, final_step(frames, metric)))
+    return Measured("At the last step", table, notes=[OVER_SEEDS])
+
+
+def _by_arm(study: Study, metrics: Sequence[str], values: Callable[[str, str], pd.Series]) -> pd.DataFrame:
+    """A row an arm, a column a metric: mean of `values(arm, metric)`, one a seed, with its interval; – for none."""
+
+    def cell(arm: str, metric: str) -> str:
+        found = values(arm, metric)
+        return "–" if found.empty else level(mean_interval(found, study.plan.level), metric)
+
+    return pd.DataFrame([{"arm": arm} | {m: cell(arm, m) for m in metrics} for arm in study.frames.arms])
 
 
 def rises(study: Study) -> Measured:
@@ -46,16 +48,15 @@ def rises(study: Study) -> Measured:
     for arm in frames.arms:
         start, end = (seed_values(frames, metric, arm, step) for step in (0, last))
         found = [mean_interval(v, study.plan.level) for v in (start, end, end - start)]
-        rows.append([arm, *(_three(e.value, e.interval) for e in found)])
+        rows.append([arm, *(_three(e) for e in found)])
     name = what(metric)
     columns = ["arm", f"{name} at the start", f"{name} at step {last}", "rise"]
     return Measured("Start, end and rise", pd.DataFrame(rows, columns=columns), notes=[OVER_SEEDS])
 
 
-def _three(value: float | None, interval: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else "")
+def _three(estimate: Estimate) -> str:
+    found = estimate.interval
+    return f"{estimate.value:.3f}" + (f" [{found.low:.3f}, {found.high:.3f}]" if found else "")
 
 
 def seeds(study: Study, metric: str) -> Measured:
@@ -84,19 +85,12 @@ def course(study: Study, metric: str, arm: str) -> Measured:
 
 def traces(study: Study, metrics: Sequence[str]) -> Measured:
     """Means of training traces over all steps of each run, then over seeds."""
-    frames = study.frames
-    rows = []
-    for arm in frames.arms:
-        row: dict[str, Any] = {"arm": arm}
-        for metric in metrics:
-            found = frames.values(metric)
-            found = found[(found["arm"] == arm) & np.isfinite(found["value"])]
-            if found.empty:
-                row[metric] = "–"
-                continue
-            row[metric] = level(mean_interval(found.groupby("seed")["value"].mean(), study.plan.level), metric)
-        rows.append(row)
-    return Measured("Training, mean over steps", pd.DataFrame(rows), notes=[OVER_SEEDS])
+
+    def means(arm: str, metric: str) -> pd.Series:
+        found = study.frames.values(metric)
+        return found[(found["arm"] == arm) & np.isfinite(found["value"])].groupby("seed")["value"].mean()
+
+    return Measured("Training, mean over steps", _by_arm(study, metrics, means), notes=[OVER_SEEDS])
 
 
 def speed(study: Study, beside: Sequence[float] = ()) -> Measured:
