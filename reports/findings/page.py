@@ -17,6 +17,7 @@ from analysis.verdict import Verdict
 from harness.config import SweepSpec, load_sweep
 from reports.figures import forest, learning
 from reports.findings.claims import Claim, read_claims
+from reports.findings.contrasts import primary
 from reports.findings.measured import Measured, what
 from reports.findings.measures import MEASURES
 from reports.findings.readme import STUDY, placed, result
@@ -230,7 +231,7 @@ def figures(study: Study) -> list[Figure]:
     out = []
     try:
         out.append(learning.draw(frames, plan.metric, what(plan.metric), by_suite=False))
-        rows = [r for m in [MEASURES["primary"](study)] for r in m.rows]
+        rows = primary(study).rows
         if len({r.group for r in rows}) > 1:
             out.append(forest.draw(frames, rows, plan, what(plan.metric)))
     except DegenerateInput:
