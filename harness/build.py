@@ -37,6 +37,7 @@ from harness.operators.base import LLMBackend, Retriever
 from harness.operators.bm25 import BM25Retriever
 from harness.operators.bm25_file import file_retriever
 from harness.operators.http import HttpSettings
+from harness.operators.registry import OPERATORS, resolve_pool
 from harness.operators.world_knowledge import WorldKnowledge
 from harness.policy.export import export_policy
 from harness.policy.folders import bases_for
@@ -109,8 +110,10 @@ def world_expert(rates: Mapping[str, float] = MappingProxyType({})) -> Simulated
     return SimulatedLLM(world_knowledge(), SimulatedRates.from_mapping(rates))
 
 
-def operator_llm(config: TrialConfig) -> LLMBackend:
-    """The model behind the operators."""
+def operator_llm(config: TrialConfig) -> LLMBackend | None:
+    """The model behind the operators; None where the pool has none that would ask it."""
+    if not any(OPERATORS[name].needs_llm for name in resolve_pool(config.environment.pool)):
+        return None
     backend = config.environment.backend
     match backend:
         case SimulatedBackend():

@@ -1,7 +1,7 @@
 """Door: run a sweep.
 
     python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--plan [--gpus 1x80GB]]
-                            [--small] [--only GLOB] [--limit N] [--rerun] [--address HOST:PORT]
+                            [--small] [--only GLOB] [--limit N] [--rerun] [--prepare] [--address HOST:PORT]
                             [--out runs] [--reports reports]
 
 The same command again goes on where the last one stopped; when the code has changed since, it says so and asks what to
@@ -45,6 +45,11 @@ def _sweep(arguments: list[str] | None) -> int:
     parser.add_argument("--rerun", action="store_true",
                         help="where trials were begun by another version of the code: set them aside and run them"
                         " anew, instead of refusing to go on")  # fmt: skip
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="make the trials' folders and run none: harness.run_trials runs them, without Ray",
+    )
     parser.add_argument("--address", metavar="HOST:PORT", default=os.environ.get("RAY_ADDRESS"),
                         help="run on this Ray cluster, or on the one this machine is part of: auto"
                         " (default: $RAY_ADDRESS, else this machine alone)")  # fmt: skip
@@ -62,7 +67,7 @@ def _sweep(arguments: list[str] | None) -> int:
         return 2
     if options.plan:
         return _plan(spec, options.gpus)
-    if not options.dry_run and (missing := _missing(spec)):
+    if not (options.dry_run or options.prepare) and (missing := _missing(spec)):
         print(f"{spec.path}: {missing}", file=sys.stderr)
         return 2
     from harness.driver.run import Options, run_sweep  # heavy: after the configuration is known to be good
@@ -77,6 +82,7 @@ def _sweep(arguments: list[str] | None) -> int:
             limit=options.limit,
             address=options.address or None,
             rerun=options.rerun,
+            prepare=options.prepare,
         ),
         Console(),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from harness.lines import read_lines
 from harness.trial import run_trial
 from tests.memory_sink import Memory
 
+ROOT = Path(__file__).parents[1]
 SMALL = (
     "steps=2",
     "eval_every=2",
@@ -90,3 +93,12 @@ def test_an_evaluation_plays_as_many_episodes_at_once_as_it_is_set_to(
     monkeypatch.setattr(evaluation, "rollout", lambda *a: (sizes.append(len(a[2])), play(*a))[1])
     run(tmp_path, 0, "steps=0", "data.eval_suites=[world_single]", "data.eval_samples=0", "data.eval_at_once=2")
     assert sizes == [2, 1]
+
+
+def test_a_trial_on_questions_of_a_folder_needs_no_ray_no_mlflow_and_nothing_of_the_offline_world(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.file_trial", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
+    assert done.stdout.splitlines()[-1:] == ["[0, 1, 2] 3"], done.stderr[-2000:]

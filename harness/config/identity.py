@@ -3,7 +3,7 @@
 The code version covers every module of `harness/` that can change a trial's numbers, compared as parsed syntax
 without docstrings (so comments, docstrings and layout do not make finished trials stale), and the bytes of their
 assets. Doors, driver, tracking and this package only start trials or look at them, and are left out; profiles are in
-the resolved configuration already. It depends on the Python minor version, whose parser it uses.
+the resolved configuration already.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _OUTSIDE = frozenset(
         "evaluating",
         "baselines",
         "sweep.py",
+        "run_trials.py",
         "evaluate.py",
         "ask.py",
     }
@@ -96,7 +97,17 @@ def _syntax(source: str) -> str:
         if isinstance(body, list):
             # a string that stands alone is documentation: of a module, class, function or attribute
             node.body = [s for s in body if not (isinstance(s, ast.Expr) and _is_text(s.value))]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+    return _written(tree)
+
+
+def _written(node: Any) -> str:
+    """The tree as text, as `ast.dump` but for fields that are empty: newer versions of Python have more of them."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_written, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [f"{name}={_written(value)}" for name, value in ast.iter_fields(node) if value is not None and value != []]
+    return f"{type(node).__name__}({','.join(fields)})"
 
 
 def _is_text(node: ast.expr) -> bool:

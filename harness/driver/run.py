@@ -35,10 +35,10 @@ from harness.driver.screen import Screen, say, screen_for
 from harness.driver.versions import SUPERSEDED, of_earlier_code, revision, supersede
 from harness.driver.watch import Figures, Watch
 from harness.driver.words import python, where_mlflow_is
+from harness.driver.worker import TRIAL
 from harness.journal import Journal
 from harness.tracking import default_uri
 
-TRIAL = "harness.trial:run_trial"
 OUT, REPORTS = Path("runs"), Path("reports")
 LOOK_S = 1.0
 FULL_BYTES = 1 << 20
@@ -61,6 +61,8 @@ class Options:
     """Of a running Ray cluster; None: this machine."""
     rerun: bool = False
     """Run trials anew that another version of the code began."""
+    prepare: bool = False
+    """Make the trials' folders and run none, see `harness.run_trials`."""
 
 
 def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
@@ -135,6 +137,14 @@ def _run(
     for trial in trials:
         prepare_trial(folder.trial(trial), trial, code, spec.labels, spec.preregistration, revision())
     finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
+    if options.prepare:
+        say(
+            console,
+            f"{len(chosen)} trials prepared, {len(finished)} finished; run them where you like, with this code:",
+        )
+        say(console, f"  {python()} -m harness.run_trials {folder.trials}/*")
+        say(console, f"then, for MLflow and the report: {_command(spec, options)}")
+        return FINISHED
     todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
     say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")
     feeder = Feeder(folder, *_store(spec, options), trial_views)

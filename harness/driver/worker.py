@@ -29,6 +29,7 @@ from harness.driver.layout import (
     read_info,
     state_of,
 )
+from harness.driver.machine import machine_kind, packages
 from harness.driver.several import Discard
 from harness.driver.usage import measured
 from harness.journal import EVENTS, METRICS, RESULT, Journal, mend, read_result
@@ -38,6 +39,8 @@ from harness.types import Question
 
 TrialFunction = Callable[..., dict[str, float]]
 """Takes a configuration, a sink, and its workers if there are several."""
+
+TRIAL = "harness.trial:run_trial"
 
 PATIENCE_S = 60.0
 """How long to wait for a killed driver's worker to let go of the folder."""
@@ -61,7 +64,8 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
         if state_of(folder, info.key) is State.FINISHED:  # by a killed driver's worker, after this driver had looked
             return
         checkpoint, begun = _go_back(folder, info.key, log)
-        log.append({"event": START, "pid": os.getpid(), "code": code_version(), **begun})
+        place = {"machine": machine_kind(), "packages": packages()}
+        log.append({"event": START, "pid": os.getpid(), "code": code_version(), **place, **begun})
         log.sync()
 
         def differs(why: str) -> None:
@@ -80,6 +84,8 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
                 final = load_function(function)(info.config, journal, *_several(workers))
             journal.finish(info.key, final)
             remove_checkpoints(folder)
+        except KeyboardInterrupt:  # stopped by the user: not finished, and not failed
+            raise
         except BaseException as error:
             traceback.print_exc()
             with contextlib.suppress(OSError):  # a full disk: the missing result says unfinished

@@ -1,4 +1,4 @@
-"""The built-in engine: batched multi-turn generation on CPU with one KV row a sequence.
+"""The built-in engine: batched multi-turn generation with one KV row a sequence, on the device of the policy.
 
 Rows of sequences still generating are kept at the front of the cache (a finished row trades places with the last
 active one), so a decoding step never gathers or copies keys. Sequences that start with the same prompt share its
@@ -57,11 +57,14 @@ class BuiltinEngine:
         self.load_weights(model)
 
     def load_weights(self, model: nn.Module) -> None:
-        self._decoder.load({name: weight.cpu() for name, weight in plain_state_dict(model).items()})
+        self._decoder.load(plain_state_dict(model))
         self.release(list(self._order))
 
     def sleep(self) -> None:
-        """Nothing to free: `release` has emptied the cache, and the weights are small."""
+        """Free the keys and values on a GPU. In main memory they stay, for the next rollouts; the weights are small."""
+        if self._decoder.device.type == "cuda":
+            self.release(list(self._order))
+            self._cache = None
 
     def release(self, sequence_ids: Sequence[int]) -> None:
         for sid in sequence_ids:
@@ -97,7 +100,7 @@ class BuiltinEngine:
         if old is None or old.rows < rows or old.capacity < positions:
             if old is not None:
                 rows, positions = max(rows, old.rows), max(positions, old.capacity)
-            self._cache = KVCache(self._decoder.shape, rows, positions, self._dtype)
+            self._cache = KVCache(self._decoder.shape, rows, positions, self._dtype, self._decoder.device)
             if old is not None:
                 self._cache.keys[:, : old.rows, :, : old.capacity] = old.keys
                 self._cache.values[:, : old.rows, :, : old.capacity] = old.values
@@ -116,7 +119,7 @@ class BuiltinEngine:
     def _prefill(self, requests: Sequence[GenerationRequest]) -> Tensor:
         """Bring every context into the cache; the hidden state after its last token, [n, hidden]."""
         assert self._cache is not None
-        hidden = torch.empty(len(requests), self._decoder.shape.hidden, dtype=self._dtype)
+        hidden = torch.empty(len(requests), self._decoder.shape.hidden, dtype=self._dtype, device=self._decoder.device)
         # A fresh sequence with the same context as an earlier one of this call copies its keys and values.
         leader_of: dict[tuple[int, ...], int] = {}
         followers: dict[int, list[int]] = {}
@@ -172,7 +175,8 @@ class BuiltinEngine:
         draws = torch.stack([noise[sid] for sid in self._order[:n]])
         step = 0
         while True:
-            drawn, logp = sample(self._decoder.logits(hidden), draws[:n, step], params.temperature)
+            uniform = draws[:n, step].to(self._decoder.device)
+            drawn, logp = (t.cpu() for t in sample(self._decoder.logits(hidden), uniform, params.temperature))
             step += 1
             done: list[int] = []
             for row, (sid, t, lp) in enumerate(zip(self._order[:n], drawn.tolist(), logp.tolist(), strict=False)):

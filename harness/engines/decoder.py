@@ -64,9 +64,9 @@ class KVCache:
     Two tensors of shape [layers, rows, kv_heads, capacity, head_dim].
     """
 
-    def __init__(self, shape: DecoderShape, rows: int, capacity: int, dtype: torch.dtype) -> None:
+    def __init__(self, shape: DecoderShape, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
         size = (shape.layers, rows, shape.kv_heads, capacity, shape.head_dim)
-        self.keys, self.values = torch.zeros(size, dtype=dtype), torch.zeros(size, dtype=dtype)
+        self.keys, self.values = (torch.zeros(size, dtype=dtype, device=device) for _ in range(2))
         self.rows, self.capacity = rows, capacity
 
     def copy_row(self, source: int, target: Tensor, length: int) -> None:
@@ -123,10 +123,13 @@ class _Layer:
 
 
 class Decoder:
-    """Weights fused for inference (one matrix for q, k, v; one for gate and up), and the forward over them."""
+    """Weights fused for inference (one matrix for q, k, v; one for gate and up), and the forward over them.
+
+    It runs on the `device` of the weights it was given last.
+    """
 
     def __init__(self, config: object, dtype: torch.dtype, max_positions: int) -> None:
-        self.shape, self.dtype = DecoderShape.of(config), dtype
+        self.shape, self.dtype, self.device = DecoderShape.of(config), dtype, torch.device("cpu")
         s = self.shape
         inverse = 1.0 / (s.rope_theta ** (torch.arange(0, s.head_dim, 2, dtype=torch.float64) / s.head_dim))
         angles = torch.outer(torch.arange(max_positions, dtype=torch.float64), inverse)
@@ -145,6 +148,8 @@ class Decoder:
             return w[name].to(self.dtype)
 
         self.embedding, self.norm = get("model.embed_tokens.weight").clone(), get("model.norm.weight").clone()
+        self.device = self.embedding.device
+        self.cos, self.sin = self.cos.to(self.device), self.sin.to(self.device)
         packed = sum(t.numel() for t in w.values()) * self.dtype.itemsize > CACHE_BYTES
         tied = "lm_head.weight" not in w or w["lm_head.weight"].data_ptr() == w["model.embed_tokens.weight"].data_ptr()
         self.head = Linear(self.embedding if tied else get("lm_head.weight").clone(), None, packed)
@@ -181,18 +186,21 @@ class Decoder:
 
         tokens int64 [n, m], right-padded; cached int64 [n], tokens already in the cache; n_new int64 [n], how many of
         the m are real; rows: the cache rows of the n sequences (a slice when they are contiguous: no copy is made).
+        They come in main memory, where their largest is known without waiting for a GPU.
         """
-        s, (n, m) = self.shape, tokens.shape
-        positions = (cached[:, None] + torch.arange(m)).clamp_(max=cache.capacity - 1)
-        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
+        s, (n, m), device = self.shape, tokens.shape, self.device
         span = int((cached + n_new).max())
+        tokens, cached, n_new = (t.to(device) for t in (tokens, cached, n_new))
+        rows = rows if isinstance(rows, slice) else rows.to(device)
+        positions = (cached[:, None] + torch.arange(m, device=device)).clamp_(max=cache.capacity - 1)
+        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
         # additive, as the kernel wants it: a boolean mask would be converted in every layer
         mask = (
-            torch.zeros(1, dtype=self.dtype)
+            torch.zeros(1, dtype=self.dtype, device=device)
             .expand(n, m, span)
-            .masked_fill(torch.arange(span) > positions[..., None], -torch.inf)
+            .masked_fill(torch.arange(span, device=device) > positions[..., None], -torch.inf)
         )
-        every, last = torch.arange(n), n_new - 1
+        every, last = torch.arange(n, device=device), n_new - 1
         # query heads that share a key head ride on the query axis, so keys are never repeated
         group = s.heads // s.kv_heads
         mask, last_mask = (t.repeat(1, group, 1)[:, None] for t in (mask, mask[every, last][:, None]))
@@ -217,7 +225,7 @@ class Decoder:
         n, heads, m, d = q.shape
         folded = q.reshape(n, keys.shape[1], -1, d)
         a = F.scaled_dot_product_attention(folded, keys, values, attn_mask=mask)
-        return a.view(n, heads, m, d).transpose(1, 2).reshape(n, m, heads * d)
+        return a.reshape(n, heads, m, d).transpose(1, 2).reshape(n, m, heads * d)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:

@@ -14,12 +14,11 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-import bm25s  # type: ignore[import-untyped]
 import numpy as np
 import Stemmer  # type: ignore[import-not-found]
-from bm25s.stopwords import STOPWORDS_EN  # type: ignore[import-untyped]
 
 from harness.operators.base import Hit, Retrieval
+from harness.operators.bm25_library import STOPWORDS_EN, bm25s
 from harness.operators.stored import stored
 from harness.types import Passage
 

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import bm25s  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.operators.bm25_library import bm25s
 
 CHUNK = 1 << 22
 """Postings (a word of a document) that are worked on at a time."""

@@ -16,14 +16,13 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import bm25s  # type: ignore[import-untyped]
-
 from harness.data.errors import DataError
 from harness.data.load import iter_corpus
 from harness.data.manifest import read_manifest
 from harness.data.passages import PassageStore, write_passages
 from harness.operators.bm25 import FORMAT, BM25Retriever, Tokenizer, indexed_text
 from harness.operators.bm25_build import build_index
+from harness.operators.bm25_library import bm25s
 from harness.operators.stored import stored
 from harness.types import Passage
 

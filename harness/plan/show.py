@@ -93,7 +93,7 @@ def on_gpus(w: Workload, gpus: Gpus) -> list[Component]:
     """
     found = components(w)
     size = int(RESERVED * max(sum(c.size for c in found if phase in c.phases) for phase in UPDATE))
-    reserved = Component("reserved", size, UPDATE, f"freed and kept by torch: {RESERVED:.0%} of the update, assumed")
+    reserved = Component("reserved", size, UPDATE, f"freed and kept by torch: {RESERVED:.0%} of the update")
     return [*found, *engine_components(w, gpus), reserved]
 
 

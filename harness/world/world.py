@@ -8,7 +8,6 @@ from functools import cache, cached_property
 from types import MappingProxyType
 
 from harness.types import Passage, Question
-from harness.world.build import build_entities
 from harness.world.candidates import all_candidates
 from harness.world.entities import Entity
 from harness.world.facts import Facts
@@ -72,6 +71,8 @@ def load_world(n_cities: int = 3000) -> World:
     """
     if n_cities < 0:
         raise ValueError(f"n_cities is {n_cities}: needs to be 0 or more")
+    from harness.world.build import build_entities  # needs packages that trials on other questions do without
+
     entities = build_entities(n_cities)
     held_out = held_out_titles(entities)
     questions = split_questions(all_candidates(entities), held_out, entities)

@@ -17,9 +17,11 @@ from analysis.episodes import Episodes
 from analysis.frames import Frames
 from analysis.load import load_sweep
 from harness.config.identity import code_version
+from harness.driver.layout import attempts
+from harness.driver.machine import machine_kind, packages
 from reports.build import page
 from reports.material import Material, gather
-from reports.results.machine import machine_kind, packages, revision
+from reports.results.revision import revision
 from reports.section import Section
 from reports.sections import SECTIONS
 
@@ -115,6 +117,7 @@ def question_rows(greedy: Episodes) -> pd.DataFrame:
 
 def provenance(frames: Frames, material: Material, code_revision: str | None) -> dict[str, Any]:
     """Where the numbers come from. Without a given revision that of the working tree stands, if its code ran them."""
+    machines, versions = ran_on(frames)
     same = frames.codes == {code_version()}
     used = frames.trials[frames.trials["included"]]
     overrides = [_scrubbed(str(o)) for o in frames.config.get("overrides") or ()]
@@ -129,8 +132,8 @@ def provenance(frames: Frames, material: Material, code_revision: str | None) ->
         "plan_kept": material.registration.kept,
         "codes": sorted(frames.codes),
         "revision": code_revision or (revision() if same else None),
-        "machine": machine_kind(),
-        "packages": packages(),
+        "machine": machines,
+        "packages": versions,
         "trials": {"declared": len(frames.trials), "counted": len(used)},
         "seconds_per_trial": _seconds(frames),
         "questions": dict(frames.questions),
@@ -139,6 +142,21 @@ def provenance(frames: Frames, material: Material, code_revision: str | None) ->
             for a in frames.arms.values()
         ],
     }
+
+
+def ran_on(frames: Frames) -> tuple[str, dict[str, str]]:
+    """The kinds of machine that ran the trials, and the versions of their packages, as the trials noted them.
+
+    Trials of earlier versions of the code noted nothing: for them this machine stands.
+    """
+    assert frames.path is not None
+    used = frames.trials.loc[frames.trials["included"], "trial"]
+    last = [started[-1] for name in used if (started := attempts(frames.path / "trials" / name))]
+    kinds = sorted({s["machine"] for s in last if "machine" in s}) or [machine_kind()]
+    noted = [s["packages"] for s in last if "packages" in s] or [packages()]
+    names = dict.fromkeys(name for found in noted for name in found)
+    versions = {name: " and ".join(sorted({f[name] for f in noted if name in f})) for name in names}
+    return "; ".join(kinds), versions
 
 
 def _seconds(frames: Frames) -> float | None:

@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from harness.engines.base import GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine, sample, uniforms
 from harness.policy.tiny import new_model
+from tests.devices import DEVICES, NEEDS_GPU
 
 VOCAB, STOP = 97, 3
 
@@ -35,9 +36,9 @@ def model(kind: str = "qwen2") -> torch.nn.Module:
 
 
 def logprobs_of(policy: torch.nn.Module, context: list[int], tokens: tuple[int, ...]) -> np.ndarray:
-    ids = torch.tensor([[*context, *tokens]])
+    ids = torch.tensor([[*context, *tokens]], device=next(policy.parameters()).device)
     with torch.no_grad():
-        logp = torch.log_softmax(policy(ids).logits[0].double(), -1)
+        logp = torch.log_softmax(policy(ids).logits[0].double().cpu(), -1)
     at = len(context) - 1
     return np.array([float(logp[at + i, t]) for i, t in enumerate(tokens)])
 
@@ -49,11 +50,12 @@ def prompts(n: int, seed: int = 0) -> list[list[int]]:
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("kind", ["qwen2", "llama"])
+@pytest.mark.parametrize("device", DEVICES)
 def test_logprobs_over_several_turns_with_rows_ending_at_different_times_equal_transformers(
-    kind: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+    kind: str, packed: bool, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.engines.decoder.CACHE_BYTES", 0 if packed else 1 << 40)
-    policy = model(kind)
+    policy = model(kind).to(device)
     engine = BuiltinEngine(policy, capacity=200)
     contexts = dict(enumerate(prompts(9)))
     contexts[5] = list(contexts[2])  # same prompt: shares the prefill
@@ -169,3 +171,30 @@ def test_lora_deltas_are_folded_in() -> None:
     np.testing.assert_allclose(out.logprobs, logprobs_of(policy, prompts(1)[0], out.tokens), atol=2e-5)
     with policy.disable_adapter():
         assert not np.allclose(out.logprobs, logprobs_of(policy, prompts(1)[0], out.tokens), atol=1e-2)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_after_a_sleep_and_new_weights_sequences_go_on_from_their_whole_context(device: str) -> None:
+    policy, (prompt, *_) = model().to(device), prompts(1)
+    engine, params = BuiltinEngine(policy, capacity=100), SamplingParams(1.0, 10, STOP)
+    (before,) = engine.generate([GenerationRequest(0, prompt, 1, 10)], params)
+    engine.sleep()
+    with torch.no_grad():
+        for p in policy.parameters():
+            p.mul_(1.1)
+    engine.load_weights(policy)
+    longer = [*prompt, *before.tokens]
+    (after,) = engine.generate([GenerationRequest(0, longer, 2, 10)], params)
+    np.testing.assert_allclose(after.logprobs, logprobs_of(policy, longer, after.tokens), atol=2e-5)
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=NEEDS_GPU)])
+def test_a_sleeping_engine_holds_no_keys_and_values_on_the_gpu(device: str) -> None:
+    policy = model().to(device)
+    engine, contexts = BuiltinEngine(policy, capacity=4096), prompts(20)
+    awake = torch.cuda.memory_allocated()
+    requests = [GenerationRequest(i, c, i, 2000) for i, c in enumerate(contexts)]
+    engine.generate(requests, SamplingParams(1.0, 2000, STOP))
+    assert torch.cuda.memory_allocated() > awake + 1_000_000
+    engine.sleep()
+    assert torch.cuda.memory_allocated() == awake

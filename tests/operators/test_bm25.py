@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from harness.operators.bm25 import BM25Retriever, Tokenizer, corpus_checksum
 from harness.types import Passage
 from harness.world import load_world
 
+ROOT = Path(__file__).parents[2]
 PASSAGES = [
     Passage("1", "Chad", "Chad is a country. Capital: N'Djamena."),
     Passage("2", "Niger", "Niger is a country. Capital: Niamey."),
@@ -134,3 +138,19 @@ def test_search_finds_the_passages_of_the_world() -> None:
         questions = world.split("test", suite)
         found = [any(h.passage.id == q.plan[0].passage_id for h in index.search(q.text, 3)) for q in questions]
         assert np.mean(found) > least, suite
+
+
+def test_jax_is_not_run_where_it_is_installed_and_stays_importable(tmp_path: Path) -> None:
+    """bm25s runs it on being imported, and it takes most of a GPU."""
+    library = tmp_path / "jax"
+    library.mkdir()
+    (library / "__init__.py").write_text("")
+    (library / "lax.py").write_text("def top_k(scores, k):\n    raise SystemExit('JAX was run')\n")
+    program = (
+        "import asyncio; from tests.operators.test_bm25 import PASSAGES, BM25Retriever\n"
+        "print(asyncio.run(BM25Retriever(PASSAGES).retrieve(['capital of Chad'], 1))[0].hits[0].passage.id)\n"
+        "import jax.lax; print(jax.lax.top_k.__name__)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["1", "top_k"], done.stderr

@@ -86,21 +86,21 @@ def kept_bytes(size: str, w: Workload) -> int:
     return sum(s.nbytes() for s in kept.values())
 
 
-def groups_of(vocab: int) -> list[Group]:
+def groups_of(vocab: int, episodes: int = EPISODES, length: int = LENGTH) -> list[Group]:
     """Full-length episodes in two groups, of rewards that differ."""
     parsed = parse_turn("<think>a</think><answer>b</answer>", ())
     rng = torch.Generator().manual_seed(0)
     groups = []
     for g in range(2):
         asked = Question(f"q{g}", "?", ("b",), "suite")
-        episodes = []
-        for i in range(EPISODES // 2):
-            tokens = tuple(torch.randint(0, vocab, (LENGTH - 1,), generator=rng).tolist())
+        played = []
+        for i in range(episodes // 2):
+            tokens = tuple(torch.randint(0, vocab, (length - 1,), generator=rng).tolist())
             turn = Turn(tokens, (-7.0,) * len(tokens), parsed, 0)
-            episodes.append(
+            played.append(
                 Trajectory(asked, (1,), (turn,), StopReason.ANSWERED, Reward(float(i), i, 0, 1, 1, 1, "b"), (), i)
             )
-        groups.append(Group(asked, tuple(episodes)))
+        groups.append(Group(asked, tuple(played)))
     return groups
 
 

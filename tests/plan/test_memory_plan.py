@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.config import load_sweep, load_trial
 from harness.config.sweepfile import Resources
 from harness.plan.engine import engine_components, share_of
-from harness.plan.gpus import Gpus, parse_gpus
+from harness.plan.gpus import RESERVED, Gpus, parse_gpus
 from harness.plan.memory import UPDATE, Phase, Workload, activations, components, layer_activations, peak
 from harness.plan.shapes import PUBLISHED, SMOLLM2, PlanError, shape_of, shape_of_config
 from harness.plan.show import judge, on_gpus, show_plan, workload
@@ -155,7 +155,7 @@ def test_what_torch_reserves_beyond_its_tensors_is_counted_while_it_updates() ->
     w, gpus = qwen({"workers": 8}), parse_gpus("8x80GB")
     reserved = {c.name: c for c in on_gpus(w, gpus)}["reserved"]
     assert reserved.phases == UPDATE
-    assert reserved.size == pytest.approx(0.05 * max(size_in(w, phase) for phase in UPDATE), rel=1e-6)
+    assert reserved.size == pytest.approx(RESERVED * max(size_in(w, phase) for phase in UPDATE), rel=1e-6)
 
 
 def size_in(w: Workload, phase: Phase) -> int:
