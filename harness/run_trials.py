@@ -26,7 +26,6 @@ def main(arguments: list[str] | None = None, function: str = TRIAL) -> int:
     parser = argparse.ArgumentParser(prog="python -m harness.run_trials", description="Run prepared trials, in turn.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="such as runs/granularity/trials/*")
     folders = parser.parse_args(arguments).folders
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a batch system ends a job
     infos, troubles = [], []
     for folder in folders:
         try:
@@ -78,4 +77,5 @@ def _told(line: str, end: bool) -> bool:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a batch system ends a job
     sys.exit(main())

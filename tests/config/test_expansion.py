@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import itertools
 import re
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.config import ConfigError, canonical_json, code_version, expand, load_sweep, load_trial, trial_key
+from harness.config.identity import _written
 from harness.config.located import Source, read_text
 from harness.config.model import PRESETS, RatioUnit, Reduction, Section, TrialConfig
 from harness.config.tree import KINDS, merge, plain
@@ -274,6 +276,17 @@ def test_the_code_version_ignores_comments_and_sees_code_and_assets(tmp_path):
         code_version.cache_clear()
         seen.append(code_version(tmp_path))
     assert seen[0] == seen[1] != seen[2] != seen[3] == seen[4]
+
+
+def test_fields_that_only_newer_versions_of_python_have_do_not_count_while_they_are_empty():
+    class FunctionDef(ast.FunctionDef):
+        _fields = (*(f for f in ast.FunctionDef._fields if f != "type_params"), "type_params")
+
+    (known,) = ast.parse("def f(x: int = 1) -> int:\n    return x\n").body
+    newer = FunctionDef(**{**dict(ast.iter_fields(known)), "type_params": []})
+    assert _written(newer) == _written(known)
+    newer.type_params = [ast.Name("T")]
+    assert _written(newer) != _written(known)
 
 
 def test_the_preregistration_hash_covers_hypothesis_analysis_and_seeds(sweep_file):
