@@ -1,0 +1,38 @@
+"""The Ray session that a sweep starts for itself on one machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HELPERS = """
+import json, psutil, time
+from harness.config.sweepfile import Resources
+from harness.driver.execute import start_ray
+assert start_ray(Resources())
+gone = lambda p: not p.is_running() or p.status() == psutil.STATUS_ZOMBIE
+end = time.monotonic() + 60
+while time.monotonic() < end:
+    left = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True) if not gone(p)]
+    if not any("monitor.py" in line for line in left):
+        break
+    time.sleep(0.2)
+import ray
+assert ray.get(ray.remote(lambda: 7).remote()) == 7
+ray.shutdown()
+print(json.dumps(left))
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_session_of_its_own_keeps_no_process_that_follows_logs_or_scales_clusters():
+    done = subprocess.run([sys.executable, "-c", HELPERS], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    left = json.loads(done.stdout.strip().splitlines()[-1])
+    assert any("raylet" in line for line in left)
+    assert not [line for line in left if "monitor.py" in line]
