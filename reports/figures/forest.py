@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -9,11 +10,14 @@ from matplotlib.figure import Figure as Canvas
 
 from analysis.compare import Comparison, comparison_table, format_p
 from analysis.frames import Frames
-from analysis.plan import Plan
+from analysis.plan import Contrast, Plan
 from analysis.stats.results import DegenerateInput
 from analysis.summary import OVERALL
 from analysis.verdict import differs, opened
 from reports.style import COLOURS, GRID, INK, Caption, Figure, house_style
+
+TITLE_CHARS = 64
+"""A line of a panel's title."""
 
 
 def draw(
@@ -32,10 +36,11 @@ def draw(
     reach = [abs(v) for r in rows for v in _extent(r)]
     limit = 1.15 * max([*reach, plan.margin or 0.0, 1e-3])
     with house_style():
-        height = 0.6 + len(contrasts) * (0.55 + 0.24 * len(groups))
+        titles = [_title(contrast) for contrast in contrasts]
+        height = 0.6 + len(contrasts) * (0.55 + 0.24 * len(groups)) + 0.17 * sum(title.count("\n") for title in titles)
         canvas = Canvas(figsize=(6.4, height), layout="constrained")
         axes = canvas.subplots(len(contrasts), 1, sharex=True, squeeze=False)[:, 0]
-        for axis, contrast in zip(axes, contrasts, strict=True):
+        for axis, contrast, title in zip(axes, contrasts, titles, strict=True):
             mine = {r.group: r for r in rows if r.contrast == contrast}
             if plan.margin is not None:
                 axis.axvspan(-plan.margin, plan.margin, color=GRID, alpha=0.6, linewidth=0, zorder=0)
@@ -47,9 +52,7 @@ def draw(
             axis.set_ylim(len(groups) - 0.4, -0.6)
             axis.set_xlim(-limit, limit)
             axis.grid(False, axis="y")
-            role = "confirmatory" if contrast.confirmatory else "exploratory"
-            stratum = f"; {contrast.stratum}" if contrast.stratum else ""
-            axis.set_title(f"{contrast.label} ({role}{stratum})")
+            axis.set_title(title)
         axes[-1].set_xlabel(f"difference in {label}")
     margin = f"; grey band: margin ±{plan.margin:g}" if plan.margin is not None else ""
     starred = f"filled marks and asterisks: p ≤ {plan.alpha:g} after the correction over suites, and for their mean"
@@ -63,6 +66,12 @@ def draw(
         config_hash=frames.config_hash,
     )
     return Figure(name, f"Differences in {label} by suite", caption, canvas, comparison_table(rows))
+
+
+def _title(contrast: Contrast) -> str:
+    role = "confirmatory" if contrast.confirmatory else "exploratory"
+    stratum = f"; {contrast.stratum}" if contrast.stratum else ""
+    return textwrap.fill(f"{contrast.label} ({role}{stratum})", TITLE_CHARS)
 
 
 def _primary(rows: Sequence[Comparison]) -> str:

@@ -50,7 +50,7 @@ def _runs(study: Study, arm: str) -> dict[int, pd.Series]:
 
 
 def _agree(a: pd.Series, b: pd.Series) -> list[int]:
-    """The common steps if both are alike at all of them, else none."""
+    """The common steps if both are alike at all of them, else none. Rewards that never change say nothing."""
     steps = a.index.intersection(b.index)
-    alike = len(steps) >= AT_LEAST and (a[steps] == b[steps]).all()
+    alike = len(steps) >= AT_LEAST and a[steps].nunique() > 1 and (a[steps] == b[steps]).all()
     return [int(s) for s in steps] if alike else []

@@ -168,6 +168,13 @@ def test_runs_that_agree_to_the_digit_are_one_piece_of_evidence():
     assert same_runs({"a": traced(), "b": traced(other=0)}) == []
 
 
+def test_runs_whose_rewards_never_change_are_not_the_same_for_that():
+    made = traced()
+    stuck = made.frames.metrics.assign(value=-1.5)
+    made = dataclasses.replace(made, frames=dataclasses.replace(made.frames, metrics=stuck))
+    assert replicas({"a": made, "b": made}) == []
+
+
 def test_an_operator_that_nobody_calls_is_said_to_be_unused():
     made = study({"minimal": 0.3, "revise": 0.3})
     arms = {name: Arm(name, {"environment.pool": name}, "h") for name in ("minimal", "revise")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from analysis.compare import compare
 from analysis.plan import Contrast, Plan
@@ -28,3 +29,15 @@ def test_a_suite_is_starred_only_where_the_mean_over_suites_differs(mean, stars)
     texts = [t.get_text() for t in canvas.axes[0].texts]
     assert sum(t.endswith(" *") for t in texts) == stars
     assert len(texts) == 3
+
+
+def test_a_title_of_two_long_arms_stays_on_the_canvas():
+    arms = [f"interface={name}, policy=random" for name in ("natural language", "code")]
+    values = {("a", arm): pd.Series(v) for arm, v in zip(arms, (HIGH, LOW), strict=True)}
+    pair = Contrast(*arms, "environment.interface", "policy=random", True)
+    canvas = forest.draw(made_frames(), compare(values, [pair], PLAN), PLAN).canvas
+    canvas.draw_without_rendering()
+    wanted = f"{arms[0]} − {arms[1]} (confirmatory; policy=random)"
+    (title,) = [t for t in canvas.axes[0].findobj(Text) if t.get_text().replace("\n", " ") == wanted]
+    assert title.get_window_extent().x1 <= canvas.bbox.x1
+    assert title.get_window_extent().y1 <= canvas.bbox.y1
