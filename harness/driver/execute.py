@@ -39,7 +39,6 @@ _TUNE = {
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray's word for a session that no other machine joins, on every system: otherwise it listens on all interfaces."""
 
-
 _NOTHING_TO_DO = ("ray/_private/log_monitor.py", "ray/autoscaler/_private/monitor.py")
 """Processes of a local session that serve output we do not ask for and a cluster there is not: 1.1 % of a core."""
 

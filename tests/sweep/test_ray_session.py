@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.driver import execute
+
 ROOT = Path(__file__).parents[2]
 HELPERS = """
 import json, psutil, time
@@ -36,3 +38,17 @@ def test_a_session_of_its_own_keeps_no_process_that_follows_logs_or_scales_clust
     left = json.loads(done.stdout.strip().splitlines()[-1])
     assert any("raylet" in line for line in left)
     assert not [line for line in left if "monitor.py" in line]
+
+
+def test_tune_looks_less_often_only_while_nothing_happens(monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr(execute.time, "sleep", slept.append)
+    calm = execute._calm()
+    calm.on_step_end()
+    assert slept == []
+    calm.news -= execute.BUSY_S + 1
+    calm.on_step_end()
+    assert slept == [execute.LOOK_S]
+    calm.on_trial_complete()
+    calm.on_step_end()
+    assert slept == [execute.LOOK_S]
