@@ -25,6 +25,9 @@ START_ATTEMPTS = 3
 PATIENCE_S = 20.0
 """Tune gives its workers five seconds to end, then kills them."""
 
+REAP_S = 5.0
+"""How long the end of a killed process of Ray is waited for."""
+
 BUSY_S, LOOK_S = 5.0, 0.4
 """While nothing has begun or ended for so long, Tune waits this much longer between its looks."""
 
@@ -232,21 +235,27 @@ def start_ray(resources: Resources, preload: Sequence[str] = ()) -> bool:
                     logging_level=logging.CRITICAL,
                     object_store_memory=100 * 2**20,
                 )
-                _end_helpers()
-                return True
+                break
             except Exception:  # Ray raises a bare Exception when a busy machine makes it wait for half a minute
                 ray.shutdown()
                 if attempt == START_ATTEMPTS - 1:
                     raise
-    raise AssertionError("unreachable")
+    _end_helpers()
+    return True
 
 
 def _end_helpers() -> None:
-    """End the processes of the session that have nothing to do in it; Ray's own options cannot leave them out."""
+    """End the processes of the session that have nothing to do in it; Ray's own options cannot leave them out.
+
+    Killed, not terminated: the monitor would report that as a failure of the session, on the user's screen.
+    """
+    ended = []
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             if any(word.endswith(_NOTHING_TO_DO) for word in process.cmdline()):
-                process.terminate()
+                process.kill()
+                ended.append(process)
+    psutil.wait_procs(ended, timeout=REAP_S)  # else they stay in the list of processes until Ray shuts down
 
 
 @contextlib.contextmanager

@@ -62,11 +62,19 @@ def shown(tmp_path_factory) -> Shown:
     return Shown(tracker, client, client.get_experiment_by_name("pages").experiment_id)
 
 
+def command(process: psutil.Process) -> str:
+    """Empty for a process that has just ended, as the browser's do all the time."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 @pytest.fixture(scope="module")
 def pages(shown, tmp_path_factory) -> Iterator[Pages]:
     log = tmp_path_factory.mktemp("server") / "server.log"
     with server(shown.tracker.uri, log) as address, browser() as page:
-        started = [p for p in psutil.Process().children(recursive=True) if "mlflow" in " ".join(p.cmdline())]
+        started = [p for p in psutil.Process().children(recursive=True) if "mlflow" in command(p)]
         listening = {c.laddr.ip for p in started for c in p.net_connections("inet") if c.status == "LISTEN"}
         assert listening == {"127.0.0.1"}
         yield Pages(page, address, shown.tracker.address)
