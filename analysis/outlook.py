@@ -6,6 +6,7 @@ The sweep's own result is not reinterpreted by it: power after the fact says not
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,7 +14,7 @@ from scipy import stats
 
 from analysis.compare import format_p, number, smallest_adjusted_p
 from analysis.frames import Frames
-from analysis.plan import Plan
+from analysis.plan import Plan, contrasts
 from analysis.stats.permutation import smallest_p
 from analysis.stats.power import detectable_effect, seed_power, seeds_needed
 from analysis.stats.results import DegenerateInput
@@ -34,11 +35,17 @@ class Outlook:
     sentences: tuple[str, ...]
 
 
-def pooled_sd(frames: Frames, metric: str) -> tuple[float, int]:
-    """(SD over seeds around the arms' means at the last step, degrees of freedom). Raises DegenerateInput."""
+def compared(frames: Frames, plan: Plan) -> list[str]:
+    """The arms whose spread decides what the plan can find: those of its registered contrast, or else all."""
+    named = {arm for c in contrasts(frames, plan) if c.confirmatory for arm in (c.treatment, c.baseline)}
+    return [arm for arm in frames.arms if arm in named or not named]
+
+
+def pooled_sd(frames: Frames, metric: str, arms: Sequence[str]) -> tuple[float, int]:
+    """(SD over seeds around the means of `arms` at the last step, degrees of freedom). Raises DegenerateInput."""
     step = final_step(frames, metric)
     squares, df = 0.0, 0
-    for arm in frames.arms:
+    for arm in arms:
         values = seed_values(frames, metric, arm, step).to_numpy(dtype=float)
         if values.size > 1:
             squares += float(((values - values.mean()) ** 2).sum())
@@ -58,7 +65,7 @@ def outlook(frames: Frames, plan: Plan) -> Outlook:
     names = frames.metrics["metric"]
     if not names.eq(metric).any():
         metric = metric + "/" + next(iter(frames.suites(metric + "/")), "")
-    sd, df = pooled_sd(frames, metric)
+    sd, df = pooled_sd(frames, metric, compared(frames, plan))
     low, high = (sd * math.sqrt(df / stats.chi2.ppf(q, df)) for q in (0.975, 0.025))
     tests = max(1, len(frames.suites(plan.metric + "/")))
     rows = []

@@ -15,13 +15,13 @@ _FILE = Path(__file__).with_name("claims.yaml")
 @dataclass(frozen=True, slots=True)
 class Claim:
     """`says`: what the paper says or leaves out. `measures`: (name, settings) in order, see `measures.MEASURES`; a
-    measure `primary` gives the verdict, else there is none: the entry describes."""
+    measure `primary` gives the verdict, else there is none: the entry describes. `study` None: nothing tests it."""
 
     title: str
     kind: str
     says: str
     question: str
-    study: str
+    study: str | None
     design: str
     measures: tuple[tuple[str, Mapping[str, Any]], ...]
     changes: str

@@ -34,10 +34,11 @@ def primary(study: Study) -> Measured:
     first = jointly(overall(rows), plan.correction)
     rest = [r for r in rows if (r.group, r.contrast) not in {(f.group, f.contrast) for f in first}]
     several, notes = len(first) > 1, []
+    same = [r.equivalence.p if r.equivalence else None for r in overall(rows)]
     if several:
         wide = replace(plan, alpha=plan.alpha / len(first))
-        found = {(r.group, r.contrast): r.difference for r in _registered(study, wide)}
-        first = [replace(r, difference=found[r.group, r.contrast]) for r in first]
+        found = {(r.group, r.contrast): r for r in _registered(study, wide)}
+        first = [_widened(r, found[r.group, r.contrast]) for r in first]
         notes = [f"{len(first)} strata: p {plan.correction_name} over them, intervals of {100 * wide.level:g} % each."]
     name = outcome(plan.metric)
     return Measured(
@@ -49,14 +50,25 @@ def primary(study: Study) -> Measured:
         "confirmatory",
         [*first, *rest],
         notes,
+        same=same,
     )
 
 
-def contrast(study: Study, metrics: Sequence[str], axis: str | None = None, every_pair: bool = False) -> Measured:
+def _widened(row: Comparison, wide: Comparison) -> Comparison:
+    """`row` with the intervals of `wide`: of the difference, and of the equivalence that is tested beside it."""
+    same = row.equivalence
+    if same is not None and wide.equivalence is not None:
+        same = replace(same, interval=wide.equivalence.interval)
+    return replace(row, difference=wide.difference, equivalence=same)
+
+
+def contrast(
+    study: Study, metrics: Sequence[str], axis: str | None = None, every_pair: bool = False, headline: str = ""
+) -> Measured:
     """Pairs of arms on an axis (the plan's, unless given), but for the registered one.
 
     Each against the baseline or, with `every_pair`, each against each; corrected over all rows. Only the registered
-    metric has a margin.
+    metric has a margin. `headline`: the contrast (its label) that the overview shows, of the metric it differs most in.
     """
     plan, frames = study.plan, study.frames
     pairs = [c for c in contrasts(frames, plan) if c.axis == (axis or plan.axis)]
@@ -70,18 +82,18 @@ def contrast(study: Study, metrics: Sequence[str], axis: str | None = None, ever
         margin = plan.margin if metric == plan.metric else None
         found = compare(values, mine, plan, margin=margin, possible=CHANGE if is_share(metric) else None)
         rows += [(outcome(metric), r) for r in found]
-    return _explored(rows, plan, f"Differences at the last step in {', '.join(metrics)}")
+    return _explored(rows, plan, f"Differences at the last step in {', '.join(metrics)}", headline)
 
 
-def areas(study: Study, every_pair: bool = False) -> Measured:
-    """Area under the learning curve."""
+def areas(study: Study, every_pair: bool = False, headline: str = "") -> Measured:
+    """Area under the learning curve; `headline` as of `contrast`."""
     plan = study.plan
     pairs = contrasts(study.frames, plan)
     values = convergence.areas(study.frames, plan.metric)
     rows = compare(values, every(pairs) if every_pair else pairs, plan)
     name = Outcome(f"the area under the curve of {what(plan.metric)}")
     heading = f"Area under the curve of {plan.metric} (mean height, the start included)"
-    return _explored([(name, r) for r in rows], plan, heading)
+    return _explored([(name, r) for r in rows], plan, heading, headline)
 
 
 def every(pairs: Sequence[Contrast]) -> list[Contrast]:
@@ -115,7 +127,7 @@ def _registered(study: Study, plan: Plan) -> list[Comparison]:
     return [r for r in summarise(study.frames, plan).contrasts if r.contrast.confirmatory]
 
 
-def _explored(rows: Rows, plan: Plan, heading: str) -> Measured:
+def _explored(rows: Rows, plan: Plan, heading: str, headline: str = "") -> Measured:
     """Rows beside the registered one, corrected over each other; what they show is said, but is no confirmation."""
     joint = jointly([r for _, r in rows], plan.correction)
     names = list(dict.fromkeys(o for o, _ in rows))
@@ -132,7 +144,10 @@ def _explored(rows: Rows, plan: Plan, heading: str) -> Measured:
     if len(names) > 1:
         table.insert(0, "of", [o.name for o, _ in rows])
     notes = [f"p adj.: {plan.correction_name} over the {len(joint)} rows."] if len(joint) > 1 else []
-    return Measured(heading, table, sentences, notes=notes)
+    shows = [(o, r) for (o, _), r in zip(rows, joint, strict=True) if r.contrast.label == headline]
+    most = min(shows, key=lambda x: 1.0 if x[1].p_adjusted is None else x[1].p_adjusted, default=None)
+    short = f"{most[0].name}: {_told(most[1], most[0])}" if most else ""
+    return Measured(heading, table, sentences, short=short, notes=notes)
 
 
 def _told(row: Comparison, name: Outcome) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from analysis import convergence
-from analysis.compare import ends, number
-from analysis.outlook import outlook, pooled_sd
+from analysis.compare import ends, format_p, number
+from analysis.outlook import compared, outlook, pooled_sd
+from analysis.plan import contrasts
+from analysis.stats.curves import Reached
+from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
 from analysis.stats.results import DegenerateInput, Estimate
@@ -18,6 +21,8 @@ from reports.findings.measured import Measured, level, what
 from reports.published import published
 from reports.results.read import Study
 from reports.tables import shown
+
+REWARD_SPREAD = "train/reward_std"
 
 OVER_SEEDS = "Means over seeds, t intervals."
 
@@ -90,7 +95,22 @@ def traces(study: Study, metrics: Sequence[str]) -> Measured:
         found = study.frames.values(metric)
         return found[(found["arm"] == arm) & np.isfinite(found["value"])].groupby("seed")["value"].mean()
 
-    return Measured("Training, mean over steps", _by_arm(study, metrics, means), notes=[OVER_SEEDS])
+    frames = study.frames
+    table = _by_arm(study, [m for m in metrics if frames.has(m)], means)
+    sentences = [_from_to(m, {arm: float(means(arm, m).mean()) for arm in frames.arms}) for m in table.columns[1:]]
+    spreads = frames.values(REWARD_SPREAD)
+    idle = [a for a in frames.arms if (rows := spreads[spreads["arm"] == a]["value"]).size and not rows.any()]
+    if idle and REWARD_SPREAD in metrics:
+        sentences.append(
+            f"In every step of every run of {' and '.join(idle)} all rewards were alike, so nothing was learnt: "
+            "contrasts with it are of a trained policy with the start policy."
+        )
+    return Measured("Training, mean over steps", table, sentences, short=sentences[0], notes=[OVER_SEEDS])
+
+
+def _from_to(metric: str, values: Mapping[str, float]) -> str:
+    low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+    return f"{metric} runs from {values[low]:.3g} ({low}) to {values[high]:.3g} ({high})."
 
 
 def speed(study: Study, beside: Sequence[float] = ()) -> Measured:
@@ -104,21 +124,44 @@ def speed(study: Study, beside: Sequence[float] = ()) -> Measured:
         never = wilson(missed, len(runs), plan.level)
         steps = float(np.mean([r.time for r in runs.values()]))
         row = {"arm": arm, "runs": len(runs), "steps": steps, "never": number(never.value), **ends(never)}
-        row |= {f"steps to {t}": float(np.mean([r.time for r in o.reached[arm].values()])) for t, o in others.items()}
+        row |= {f"steps to {t}": _steps(o.reached[arm].values()) for t, o in others.items()}
         rows.append(row)
     origin = "fixed before the runs" if found.fixed else "set after the fact, half-way from the start to the best arm"
     notes = [
         f"never: share of runs that do not hold it within {found.horizon:g} steps, Wilson interval; they count as "
-        f"{found.horizon:g}. Mean steps over seeds; other thresholds are set after the fact."
+        f"{found.horizon:g}. Mean steps over seeds, in brackets the runs that never hold it; other thresholds are set "
+        "after the fact."
     ]
     distinct = {(r.time, r.reached) for runs in found.reached.values() for r in runs.values()}
     told = ["Every run of every arm holds the threshold from the same evaluation on: it does not tell them apart."]
     return Measured(
         f"Steps until {plan.metric} holds {found.threshold:.3f} ({origin})",
-        shown(pd.DataFrame(rows), dict.fromkeys(["steps", *(f"steps to {t}" for t in others)], "number")),
-        told if len(distinct) == 1 and len(found.reached) > 1 else [],
+        shown(pd.DataFrame(rows), {"steps": "number"}),
+        [*(told if len(distinct) == 1 and len(found.reached) > 1 else []), *_ranks(study, [found, *others.values()])],
         notes=notes,
     )
+
+
+def _steps(runs: Iterable[Reached]) -> str:
+    runs = list(runs)
+    missed = sum(not r.reached for r in runs)
+    return f"{np.mean([r.time for r in runs]):.3g}" + (f" ({missed})" if missed else "")
+
+
+def _ranks(study: Study, found: Sequence[convergence.Times]) -> list[str]:
+    """The registered pair's log-rank tests at all thresholds, corrected over them."""
+    plan = study.plan
+    pairs = [c for c in contrasts(study.frames, plan) if c.confirmatory]
+    tests = [
+        (row["contrast"], times.threshold, None if row["p_logrank"] == "" else float(row["p_logrank"]))
+        for times in found
+        for row in convergence.speed_table(times, pairs, plan.level).to_dict("records")
+    ]
+    if not tests:
+        return []
+    adjusted = CORRECTIONS[plan.correction]([p for _, _, p in tests])
+    told = (f"{name} at {at:.3f} {format_p(p)}" for (name, at, _), p in zip(tests, adjusted, strict=True))
+    return [f"Exploratory: time to a threshold, log-rank, p adj. of {'; '.join(told)}."]
 
 
 def spread(study: Study) -> Measured:
@@ -132,7 +175,8 @@ def spread(study: Study) -> Measured:
     blocks = [b["rows"] for b in published()["ablation"]["blocks"]]
     single = [dict(zip(b, scores, strict=True)) for b in blocks for scores in zip(*b.values(), strict=True)]
     mean = [{name: float(np.mean(scores)) for name, scores in b.items()} for b in blocks]
-    suites = [pooled_sd(frames, f"{metric}/{s}")[0] for s in frames.suites(metric + "/")]
+    arms = compared(frames, study.plan)
+    suites = [pooled_sd(frames, f"{metric}/{s}", arms)[0] for s in frames.suites(metric + "/")]
     rows = [
         (
             "mean over suites, over benchmarks",
@@ -154,10 +198,12 @@ def spread(study: Study) -> Measured:
     step = final_step(frames, metric)
     by_arm = [f"{arm} {100 * seed_values(frames, metric, arm, step).std(ddof=1):.1f}" for arm in frames.arms]
     notes = [
-        f"SD by arm (mean over suites): {', '.join(by_arm)}. Held-out questions here: {frames.question_text()}. "
+        f"SD pooled over {' and '.join(arms)}; by arm (mean over suites): {', '.join(by_arm)}. "
+        f"Held-out questions here: {frames.question_text()}. "
         "Published: the ablation's four benchmarks, with and without Search, one run each."
     ]
-    return Measured("Points of EM", pd.DataFrame(table), found.sentences, notes=notes)
+    short = f"SD between seeds {100 * found.sd:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}] points"
+    return Measured("Points of EM", pd.DataFrame(table), found.sentences, short=short, notes=notes)
 
 
 def _reach(values: Sequence[float]) -> str:

@@ -17,8 +17,9 @@ from analysis.verdict import Outcome, Verdict
 class Measured:
     """`table` holds display text under a heading, or None; `notes` stand under it, `sentences` in the verdict.
 
-    Of the registered contrast: `verdicts`, one a stratum, whose rows come first in `rows`; `short`, the same in a few
-    characters.
+    `short`: what the overview shows of it, where nothing is registered or this is; `aside`: what it shows beside a
+    registered number. Of the registered contrast: `verdicts`, one a stratum, whose rows come first in `rows`; `same`,
+    their TOST p before they are corrected over strata.
     """
 
     heading: str
@@ -29,6 +30,8 @@ class Measured:
     role: str = "exploratory"
     rows: Sequence[Comparison] = field(default=(), repr=False)
     notes: Sequence[str] = ()
+    aside: str = ""
+    same: Sequence[float | None] = ()
 
 
 NAMES = {
@@ -36,6 +39,7 @@ NAMES = {
     "eval/em_sampled": "EM of sampled answers",
     "eval/calls": "the number of calls",
     "eval/parse_ok_rate": "the share of well-formed turns",
+    "eval/format_ok": "the share of well-formed episodes",
     "eval_sampled/parse_ok_rate": "the share of well-formed turns (sampled answers)",
     "eval_sampled/format_ok": "the share of well-formed episodes (sampled answers)",
     "eval_sampled/lazy": "the share of sampled answers without a call",

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.findings import contrasts, levels, stored
+from reports.findings import contrasts, levels, scrutiny, stored
 from reports.findings.measured import Measured
 
 MEASURES: dict[str, Callable[..., Measured]] = {
     "primary": contrasts.primary,
     "contrast": contrasts.contrast,
     "areas": contrasts.areas,
+    "part": scrutiny.part,
+    "by_step": scrutiny.by_step,
+    "questions": scrutiny.questions,
+    "published": scrutiny.published_gap,
     "speed": levels.speed,
     "levels": levels.levels,
     "rises": levels.rises,

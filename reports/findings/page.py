@@ -31,10 +31,11 @@ ABLATIONS = HERE.parent / "ablations"
 PAGE, PICTURES = "FINDINGS.md", Path("pictures/findings")
 README = HERE.parent / "README.md"
 NOT_RUN = "not run in full yet"
+NOT_TESTED = "not tested by these studies"
 
 WORDS = {
-    Verdict.HIGHER: "shown",
-    Verdict.LOWER: "the opposite was shown",
+    Verdict.HIGHER: "higher, as claimed",
+    Verdict.LOWER: "lower instead",
     Verdict.EQUIVALENT: "equivalent within the margin",
     Verdict.UNDECIDED: "not shown",
     Verdict.UNREACHABLE: "cannot be said with these seeds",
@@ -57,19 +58,22 @@ def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: 
     """Raises KeyError for a claim about a study that has no file in `ablations`."""
     files = {p.stem: load_plan(p) for p in sorted(ablations.glob("*.yaml"))}
     pictures = {f"{name}_{f.name}.svg": f.svg for name, s in studies.items() if not s.small for f in figures(s)}
-    overview, entries, registered, drawn = [], [], [], set()
+    overview, entries, registered, same, drawn = [], [], [], [], set()
     for i, claim in enumerate(claims, 1):
-        study = studies.get(claim.study)
+        study = studies.get(claim.study) if claim.study else None
+        plan = files[claim.study] if claim.study else None
         measured = [MEASURES[name](study, **settings) for name, settings in claim.measures] if study else []
-        verdict, short = told(study, measured, files[claim.study])
+        verdict, short = told(study, measured) if claim.study else (NOT_TESTED, "–")
         overview.append((f"{i}", claim.kind, f"[{claim.title}](#{_anchor(f'{i}. {claim.title}')})", verdict, short))
         counted = study is not None and not study.small
         registered.append([r.test.p for m in measured for r in m.rows[: len(m.verdicts)]] if counted else [])
+        same.append([p for m in measured for p in m.same] if counted else [])
         shown = [] if claim.study in drawn else [n for n in pictures if n.startswith(f"{claim.study}_")]
         drawn.add(claim.study)
-        entries.append(entry(i, claim, study, measured, verdict, files[claim.study], shown))
+        entries.append(entry(i, claim, study, measured, verdict, plan, shown))
     table = pd.DataFrame(overview, columns=["", "kind", "claim or limitation", "verdict", "number"])
     table["p over the page"] = over_the_page(registered)
+    table["TOST over the page"] = over_the_page(same)
     sources = "\n".join(source(s) for s in studies.values()) or "None yet."
     text = "\n".join(
         [
@@ -93,18 +97,20 @@ def load_plan(path: Path) -> SweepSpec:
     return load_sweep(path, ["data.path=FOLDER"] if real else [], checks=())
 
 
-def told(study: Study | None, measured: Sequence[Measured], spec: SweepSpec) -> tuple[str, str]:
-    """Verdict and number for the overview."""
+def told(study: Study | None, measured: Sequence[Measured]) -> tuple[str, str]:
+    """Verdict and number for the overview: the registered one, or else one that an entry names, marked exploratory."""
     if study is None:
         return NOT_RUN, "–"
     if study.small:
         return f"{NOT_RUN}: small-mode data only", "–"
     judged = [m for m in measured if m.role == "confirmatory"]
+    asides = [m.aside for m in measured if m.aside]
     if not judged:
-        return "described", "–"
+        number = next((f"exploratory: {m.short}" for m in measured if m.short), "–")
+        return "described", "; ".join([number, *asides])
     words = [_word(m, i) for m in judged for i in range(len(m.verdicts))]
     missing = absent_seeds(study)
-    return ("; ".join(words) + (" (interim)" if missing else "")), judged[0].short
+    return ("; ".join(words) + (" (interim)" if missing else "")), "; ".join([judged[0].short, *asides])
 
 
 def _word(measured: Measured, i: int) -> str:
@@ -147,12 +153,16 @@ def entry(
     study: Study | None,
     measured: Sequence[Measured],
     verdict: str,
-    spec: SweepSpec,
+    spec: SweepSpec | None,
     pictures: Sequence[str],
 ) -> str:
+    """The section of a claim. `spec`: the plan of its study, if there is one."""
     lines = [f"## {number}. {claim.title}", "", f"*{claim.kind.capitalize()}.* {claim.says.strip()}", ""]
-    lines += [f"**Question.** {claim.question.strip()}", "", f"**Design.** {claim.design.strip()} {design(spec)}", ""]
-    if study is None:
+    plan = f" {design(spec, study)}" if spec else ""
+    lines += [f"**Question.** {claim.question.strip()}", "", f"**Design.** {claim.design.strip()}{plan}", ""]
+    if spec is None:
+        lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}.", ""]
+    elif study is None:
         lines += [f"**Not run in full yet.** `python -m harness.sweep ablations/{claim.study}.yaml` runs it.", ""]
     elif study.small:
         lines += ["**Not run in full yet: small-mode data only.** They show that the study runs, and nothing else.", ""]
@@ -160,14 +170,13 @@ def entry(
         lines += _numbers(measured, study, spec)
         for name in pictures:
             lines += [f"![{name}]({PICTURES.as_posix()}/{name})", ""]
-        lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}." + _sentences(measured), ""]
+        lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}.", "", *_sentences(measured), ""]
     lines += [f"**What would change it.** {claim.changes.strip()}", ""]
     return "\n".join(lines)
 
 
-def _sentences(measured: Sequence[Measured]) -> str:
-    found = [s for m in measured for s in m.sentences]
-    return "".join(f" {s}" for s in found)
+def _sentences(measured: Sequence[Measured]) -> list[str]:
+    return [f"- {s}" for m in measured for s in m.sentences]
 
 
 def _numbers(measured: Sequence[Measured], study: Study, spec: SweepSpec) -> list[str]:
@@ -210,11 +219,14 @@ def _given(tree: Any) -> Any:
     return {k: _given(v) for k, v in tree.items() if v is not None} if isinstance(tree, Mapping) else tree
 
 
-def design(spec: SweepSpec) -> str:
-    """The registered plan in a sentence, from the sweep file."""
+def design(spec: SweepSpec, study: Study | None = None) -> str:
+    """The registered plan in a sentence, from the sweep file; of a study with results how many questions it asks."""
     plan = spec.file.analysis
     arms = len(spec.cells) // max(1, len(spec.file.seeds))
-    text = f"{arms} arms × {len(spec.file.seeds)} seeds"
+    steps = sorted({config.steps for _, config in spec.cells})
+    text = f"{arms} arms × {len(spec.file.seeds)} seeds, {', '.join(map(str, steps))} steps"
+    if study is not None and study.frames.questions:
+        text += f", {sum(study.frames.questions.values())} questions ({study.frames.question_text()})"
     if plan is None:
         return f"{text}; nothing is registered."
     a, b = plan.primary.contrast

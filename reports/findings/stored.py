@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from analysis.compare import format_p
 from harness.operators.registry import resolve_pool
 from reports.findings.measured import Measured
 from reports.results.read import Study
@@ -37,8 +38,13 @@ def table(
     columns: Sequence[str] = (),
     where: dict[str, Any] | None = None,
     most: dict[str, Any] | None = None,
+    reach: str | None = None,
+    total: str | None = None,
 ) -> Measured:
     """A table of the report.
+
+    Columns that the verdict speaks of: `reach`, its least and its greatest value; `total`, its sum. So it does of the
+    least corrected p, where there is one.
 
     `most: {of: kind, by: failures, n: 5}` keeps the rows of the five kinds with the most failures, all arms together.
     """
@@ -52,9 +58,35 @@ def table(
         totals = frame.groupby(most["of"], sort=False)[most["by"]].sum().nlargest(most["n"])
         frame = frame[frame[most["of"]].isin(totals.index)]
         heading += f", by {most['of']} the {most['n']} with the most {most['by']}"
+    sentences = [*_reach(name, frame, reach), *_total(name, frame, total), *_least(name, frame)]
     kept = frame[[c for c in columns if c in frame.columns]] if columns else frame
     kept = kept.rename(columns=RENAMED.get(name, {}))
-    return Measured(heading, shown(kept.where(kept.notna(), "")), notes=[legends()[name]] if name in legends() else [])
+    return Measured(
+        heading, shown(kept.where(kept.notna(), "")), sentences, notes=[legends()[name]] if name in legends() else []
+    )
+
+
+def _reach(name: str, frame: pd.DataFrame, column: str | None) -> list[str]:
+    """Least and greatest value, each with the text columns of its row."""
+    if column is None or frame.empty:
+        return []
+    words = [c for c in frame.columns if c == "hops" or not pd.api.types.is_numeric_dtype(frame[c])]
+
+    def told(row: pd.Series) -> str:
+        return f"{row[column]:.3f} ({', '.join(f'{c} {row[c]}' if c == 'hops' else str(row[c]) for c in words)})"
+
+    low, high = frame.loc[frame[column].idxmin()], frame.loc[frame[column].idxmax()]
+    return [f"`{name}`: {column} from {told(low)} to {told(high)}."]
+
+
+def _total(name: str, frame: pd.DataFrame, column: str | None) -> list[str]:
+    return [f"`{name}`: {int(frame[column].sum())} {column} in all."] if column else []
+
+
+def _least(name: str, frame: pd.DataFrame) -> list[str]:
+    if "p_adjusted" not in frame or frame.empty:
+        return []
+    return [f"`{name}`: least p adj. of {len(frame)} rows {format_p(float(frame['p_adjusted'].min()))}."]
 
 
 def use(study: Study, operators: Sequence[str]) -> Measured:
@@ -85,4 +117,5 @@ def use(study: Study, operators: Sequence[str]) -> Measured:
     if called <= asked / 100:
         sentences.append("So these comparisons are of having the operators described in the prompt, not of their use.")
     note = "Episodes that called the operator, of all; only arms whose pool has it."
-    return Measured(f"Calls of {names}", pd.DataFrame(rows), sentences, notes=[note])
+    aside = f"{names} called in {called} of {asked} greedy cases"
+    return Measured(f"Calls of {names}", pd.DataFrame(rows), sentences, notes=[note], aside=aside)
