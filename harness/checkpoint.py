@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,9 @@ from typing import Any
 
 import torch
 
-from harness.journal import EVENTS, METRICS
+from harness.journal import CHECKPOINTS, EVENTS, METRICS
 from harness.lines import read_lines, remove_unfinished, seal, sync_directory, unseal, write_atomically
 
-CHECKPOINTS = "checkpoints"
 KEPT = 2
 
 
@@ -86,10 +84,6 @@ def newest_checkpoint(trial: Path, key: str) -> tuple[Checkpoint | None, list[st
             return Checkpoint(manifest.with_suffix(".pt"), record["step"], record["lines"]), troubles
         troubles.append(f"{manifest.stem}: {trouble}")
     return None, troubles
-
-
-def remove_checkpoints(trial: Path) -> None:
-    shutil.rmtree(trial / CHECKPOINTS, ignore_errors=True)
 
 
 class Checkpoints:

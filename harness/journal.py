@@ -28,6 +28,7 @@ from typing import Any, Protocol, Self
 
 from harness.episodes import write_episodes
 from harness.lines import (
+    Damage,
     LineLog,
     cut_off,
     now_ms,
@@ -47,6 +48,8 @@ RESULT = "result.json"
 SYSTEM = "system.jsonl"
 EPISODES = "episodes"
 POLICIES = "policies"
+CHECKPOINTS = "checkpoints"
+"""Of a trial under way, see `harness.checkpoint`."""
 
 
 class CheckpointStore(Protocol):
@@ -173,15 +176,25 @@ def restart(directory: str | Path) -> None:
         path.unlink()
 
 
-def mend(directory: str | Path) -> list[str]:
-    """Cut an unfinished trial's files before what is damaged in them; what that was. A torn end is none."""
-    troubles = []
-    for name in (METRICS, EVENTS, SYSTEM):
-        damage = [d for d in read_lines(Path(directory) / name).damage if not d.torn]
-        if damage:
-            troubles.append(f"{name}:{damage[0].line}: {damage[0].reason}")
-            cut_off(damage[0].path, damage[0].line - 1)
-    return troubles
+def remove_checkpoints(directory: str | Path) -> None:
+    """A trial that has finished, or begins anew, has no use for them."""
+    shutil.rmtree(Path(directory) / CHECKPOINTS, ignore_errors=True)
+
+
+def damaged(directory: str | Path) -> list[str]:
+    """The first damage of each of a trial's files, in words. A torn end is none."""
+    return [f"{d.path.name}:{d.line}: {d.reason}" for d in _damage(directory)]
+
+
+def mend(directory: str | Path) -> None:
+    """Cut an unfinished trial's files before what is damaged in them."""
+    for damage in _damage(directory):
+        cut_off(damage.path, damage.line - 1)
+
+
+def _damage(directory: str | Path) -> list[Damage]:
+    found = (read_lines(Path(directory) / name).damage for name in (METRICS, EVENTS, SYSTEM))
+    return [serious[0] for damage in found if (serious := [d for d in damage if not d.torn])]
 
 
 def read_metrics(directory: str | Path) -> Iterator[tuple[int, dict[str, float], int]]:

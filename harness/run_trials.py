@@ -19,7 +19,7 @@ from pathlib import Path
 from harness.config import code_version
 from harness.driver.layout import BusyError, State, TrialInfo, first_error, locked, read_info, state_of
 from harness.driver.worker import TRIAL, TrialFailed, run_one
-from harness.journal import read_result
+from harness.journal import read_result, remove_checkpoints
 
 
 def main(arguments: list[str] | None = None, function: str = TRIAL) -> int:
@@ -57,6 +57,7 @@ def _usable(folder: Path) -> TrialInfo:
 def _run(folder: Path, info: TrialInfo, function: str) -> bool:
     """Whether the trial has finished, now or before; tells what happened."""
     if state_of(folder, info.key) is State.FINISHED:
+        remove_checkpoints(folder)  # of a process that was killed just after it had finished
         return _told(f"{info.name}: finished before", True)
     try:
         with locked(folder / ".lock"):
@@ -65,8 +66,11 @@ def _run(folder: Path, info: TrialInfo, function: str) -> bool:
         run_one(folder, function)
     except BusyError:
         return _told(f"{info.name}: another process is at work on it", False)
-    except TrialFailed:
-        return _told(f"{info.name}: failed: {first_error(folder)}", False)
+    except TrialFailed as error:
+        told = first_error(folder) if state_of(folder, info.key) is State.FAILED else str(error)
+        return _told(f"{info.name}: failed: {told}", False)
+    except (OSError, ValueError) as error:  # a disk that refuses, or a damaged list of attempts: the others go on
+        return _told(f"{info.name}: cannot be run: {error}", False)
     em = (read_result(folder) or {}).get("final", {}).get("eval/em")
     return _told(f"{info.name}: finished" + (f", EM {em:.3f}" if isinstance(em, float) else ""), True)
 

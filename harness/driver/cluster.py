@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import TrialConfig, code_version
+from harness.config.model import EndpointBackend, LocalBackend
 from harness.config.sweepfile import Resources
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
@@ -154,8 +155,14 @@ def check_nodes(folder: Path) -> None:
 def paths_are_absolute(configs: Iterable[TrialConfig]) -> None:
     """Nodes work in folders of their own: a relative path would mean another place there. Raises ResourceError."""
     for config in configs:
-        for name, path in (("data.path", config.data.path), ("policy.path", config.policy.path)):
-            if path is not None and not Path(path).is_absolute() and Path(path).exists():
+        backend = config.environment.backend
+        model = backend.model if isinstance(backend, LocalBackend) else None
+        read = {"data.path": config.data.path, "policy.path": config.policy.path, "environment.backend.model": model}
+        cache = backend.cache if isinstance(backend, EndpointBackend) else None
+        written = {"environment.backend.cache": cache}
+        for name, path in (read | written).items():
+            # a name that is no path here is one of a hub; a cache need not exist yet
+            if path is not None and not Path(path).is_absolute() and (name in written or Path(path).exists()):
                 raise ResourceError(f"{name} is {path!r}: on a cluster write it in full, {Path(path).resolve()}")
 
 

@@ -42,6 +42,8 @@ _TUNE = {
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray's word for a session that no other machine joins, on every system: otherwise it listens on all interfaces."""
 
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+
 _NOTHING_TO_DO = ("ray/_private/log_monitor.py", "ray/autoscaler/_private/monitor.py")
 """Processes of a local session that serve output we do not ask for and a cluster there is not: 1.1 % of a core."""
 
@@ -113,7 +115,10 @@ class TuneRun:
         os.environ |= _TUNE
         import ray
         from ray import tune
+        from ray.tune.execution import class_cache
 
+        # Tune would hand these on in what Ray writes to its logs; workers have this machine's, or their node's, anyway
+        class_cache.ENV_VARS_TO_PROPAGATE.difference_update(_SECRETS)
         r, gpus = self.resources, ray.cluster_resources().get("GPU", 0)
         if r.workers * r.gpus + r.engine_gpus > gpus:
             place = "this machine" if self.nodes is None else "the cluster"

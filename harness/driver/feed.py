@@ -24,6 +24,8 @@ LONGEST_TROUBLE_S = 20.0
 """Time that trials which cannot be written may take of a pass: a server that is silent takes ten seconds for each."""
 LAST_PASSES = 2
 """Passes at the end while there is trouble: nobody comes after them."""
+LAST_PAUSE_S = 3.0
+"""Between them: what failed a moment ago fails again."""
 
 
 class Feeder:
@@ -82,7 +84,10 @@ class Feeder:
             self.trouble = trouble
             if last and not (trouble and left):
                 return
-            self._closing.wait(pause)
+            if last:
+                time.sleep(LAST_PAUSE_S)
+            else:
+                self._closing.wait(pause)
 
     def _write(self) -> str:
         """Bring every trial up to its journal. Returns what kept one from it, "" if nothing did."""

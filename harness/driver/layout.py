@@ -29,7 +29,7 @@ from harness.journal import METRICS, RESULT, read_metrics, read_result
 from harness.lines import read_lines, sync_directory, write_atomically
 
 ATTEMPTS = "attempts.jsonl"
-START, DIFFERS = "start", "differs"
+START, DIFFERS, ENDED, DAMAGED = "start", "differs", "ended before", "journal damaged"
 """Kinds of its records."""
 INFO = "trial.json"
 CONFIG = "config.yaml"
@@ -111,19 +111,22 @@ def attempts(folder: Path) -> tuple[dict[str, Any], ...]:
     return tuple(record for record in read_lines(folder / ATTEMPTS).records if record["event"] == START)
 
 
+def goes_on(folder: Path) -> bool:
+    """Whether the next attempt continues the journal of the last: it had begun, and was killed."""
+    events = [record["event"] for record in read_lines(folder / ATTEMPTS).records]
+    while events and events[-1] not in (START, ENDED, DAMAGED):
+        events.pop()
+    return bool(events) and events[-1] == START
+
+
 def origin(folder: Path) -> int:
     """When the trial began to write its present journal (ms): kills do not change it.
 
     A trial that failed and is started again, or that came to other numbers on its way back, begins anew.
     """
     records = read_lines(folder / ATTEMPTS).records
-    return max(int(r["ts"]) for r in records if r["event"] in (START, DIFFERS) and not r.get("continues"))
-
-
-def ran_other_code(folder: Path) -> bool:
-    """Whether the sources were edited between the driver's start and the trial's."""
-    started = attempts(folder)
-    return bool(started) and started[-1]["code"] != read_info(folder).code
+    began = [int(r["ts"]) for r in records if r["event"] in (START, DIFFERS) and not r.get("continues")]
+    return began[-1]  # not the greatest: attempts may be of machines whose clocks differ
 
 
 def stamp(folder: Path) -> int:

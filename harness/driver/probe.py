@@ -24,7 +24,7 @@ from harness.config.model import Bm25, LocalBackend, SimulatedBackend
 from harness.config.sweepfile import Resources, Tracking
 from harness.driver.cluster import worker_environment
 from harness.episodes import episode_files, read_episodes
-from harness.journal import EPISODES, Journal, policy_path, read_metrics
+from harness.journal import CHECKPOINTS, EPISODES, Journal, policy_path, read_metrics
 from harness.tracking.sampling import AGAIN_AFTER, Sampler, troubles
 
 LONGEST_S = 600.0
@@ -173,7 +173,7 @@ class _FirstCheckpoint:
 
 def _play(config: TrialConfig, function: str, folder: Path) -> Timing:
     """Run a trial in `folder` as far as its first step; what it took."""
-    from harness.checkpoint import CHECKPOINTS, KEPT
+    from harness.checkpoint import KEPT
     from harness.driver.worker import load_function
 
     checkpoint = _FirstCheckpoint(folder)

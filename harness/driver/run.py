@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from harness.driver.layout import (
     changes,
     locked,
     prepare_trial,
-    ran_other_code,
     write_manifest,
 )  # fmt: skip
 from harness.driver.reporting import import_reports, report, trial_views
@@ -36,7 +34,7 @@ from harness.driver.versions import SUPERSEDED, of_earlier_code, revision, super
 from harness.driver.watch import Figures, Watch
 from harness.driver.words import python, where_mlflow_is
 from harness.driver.worker import TRIAL
-from harness.journal import Journal
+from harness.journal import Journal, remove_checkpoints
 from harness.tracking import default_uri
 
 OUT, REPORTS = Path("runs"), Path("reports")
@@ -85,14 +83,13 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
         if not chosen:
             say(console, f"no trial matches {options.only!r}; there are: {', '.join(t.name for t in trials[:20])}")
             return REFUSED
-        since = time.time_ns() // 1_000_000
         if options.dry_run:
             from harness.driver.preview import preview  # heavy
 
-            preview(console, spec, chosen, Watch(chosen, since).look(), parallel, options.trial, options.limit)
+            preview(console, spec, chosen, Watch(chosen).look(), parallel, options.trial, options.limit)
             return FINISHED
         with locked(folder.root / ".lock"):
-            return _run(spec, code, options, console, folder, trials, chosen, since, nodes)
+            return _run(spec, code, options, console, folder, trials, chosen, nodes)
     except (BusyError, ResourceError) as error:
         say(console, f"{spec.path}: {error}")
         return REFUSED
@@ -127,7 +124,6 @@ def _run(
     folder: RunFolder,
     trials: list[TrialSpec],
     chosen: list[tuple[TrialSpec, Path]],
-    since: int,
     nodes: list[Node] | None,
 ) -> int:
     write_manifest(folder, spec)
@@ -136,7 +132,9 @@ def _run(
         say(console, f"the code has changed: {moved} earlier trials are now in {folder.root / SUPERSEDED}")
     for trial in trials:
         prepare_trial(folder.trial(trial), trial, code, spec.labels, spec.preregistration, revision())
-    finished = [path for trial, path in chosen if Watch([(trial, path)], since).look()[0].state is State.FINISHED]
+    finished = [path for trial, path in chosen if Watch([(trial, path)]).look()[0].state is State.FINISHED]
+    for path in finished:
+        remove_checkpoints(path)  # of a trial whose process was killed just after it had finished
     if options.prepare:
         say(
             console,
@@ -149,7 +147,7 @@ def _run(
     say(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} finished before, in {folder.root}")
     feeder = Feeder(folder, *_store(spec, options), trial_views)
     feeder.start()
-    watch, whole = Watch(todo, since), Watch([(t, folder.trial(t)) for t in trials], since)
+    watch, whole = Watch(todo), Watch([(t, folder.trial(t)) for t in trials])
     interrupted, tune = False, None
     reports: list[Path] = []
     try:
@@ -205,14 +203,18 @@ def _follow(tune: TuneRun, watch: Watch, feeder: Feeder, screen: Screen) -> None
 
 
 def _bury(todo: Sequence[tuple[TrialSpec, Path]], watch: Watch, tune: TuneRun) -> None:
-    """A trial that Ray gave up without a result (its worker was killed each time) gets one that says so."""
+    """A trial that Ray gave up without a result (its worker was killed each time) gets one that says so.
+
+    Not one that a process of somebody else is at work on, as in a batch system's job.
+    """
     silence = "the worker process died without a word" if tune.error is None else _short(tune.error)
     for (trial, path), now in zip(todo, watch.look(), strict=True):
         if not now.ended and (now.attempt > 0 or tune.error is None):  # after a crash of Ray others had no chance yet
             error = tune.reasons.get(path.name, silence)
             if shutil.disk_usage(path).free < FULL_BYTES:  # Ray's own files are there too, and it says odd things then
                 error = f"no space left on the disk that holds {path.parent} ({error})"
-            with Journal(path) as journal:
+            # a full disk: the missing result says unfinished
+            with contextlib.suppress(BusyError, OSError), locked(path / ".lock"), Journal(path) as journal:
                 journal.fail(trial.key, f"WorkerDied: {error}")
 
 
@@ -248,9 +250,6 @@ def _end(
     left = len(everything) - count[State.FINISHED] - len(failed)
     say(console, f"{count[State.FINISHED]} of {len(everything)} trials finished, {len(failed)} failed, "
                  f"{retried} started again, {left} not run")  # fmt: skip
-    changed = [t.name for t, path in chosen if ran_other_code(path)]
-    if changed:
-        say(console, f"the code was changed while the sweep ran; not of one version: {', '.join(changed)}")
     uri, _ = _store(spec, options)
     folder = options.out / spec.name
     if trouble:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import TrialSpec
-from harness.driver.layout import INFO, RunFolder, State, TrialInfo, attempts, read_info, state_of
+from harness.driver.layout import INFO, RunFolder, State, TrialInfo, attempts, locked, read_info, state_of
 from harness.tracking.store import code_tags
 
 SUPERSEDED = "superseded"
@@ -56,7 +56,7 @@ def of_earlier_code(folder: RunFolder, trials: Sequence[TrialSpec]) -> Earlier |
 
 
 def supersede(folder: RunFolder, trials: Sequence[TrialSpec]) -> int:
-    """Move trials that are not of the present sweep and code aside; how many had begun."""
+    """Move trials that are not of the present sweep and code aside; how many had begun. Raises BusyError."""
     moved = 0
     for path in _others(folder, trials):
         moved += bool(attempts(path))
@@ -64,7 +64,8 @@ def supersede(folder: RunFolder, trials: Sequence[TrialSpec]) -> int:
         target.parent.mkdir(exist_ok=True)
         if target.exists():
             target = target.with_name(f"{target.name}.{time.time_ns()}")
-        path.rename(target)
+        with locked(path / ".lock"):
+            path.rename(target)
     return moved
 
 

@@ -40,10 +40,14 @@ class Figures:
 
 
 class Watch:
-    """Figures of every trial, read again only where files have changed. `since`: when the driver began (ms)."""
+    """Figures of every trial, read again only where files have changed.
 
-    def __init__(self, trials: Sequence[tuple[TrialSpec, Path]], since: int) -> None:
-        self._trials, self._since = list(trials), since
+    What was tried before the watch began is counted and left out: a time would be that of another machine's clock.
+    """
+
+    def __init__(self, trials: Sequence[tuple[TrialSpec, Path]]) -> None:
+        self._trials = list(trials)
+        self._before = {folder: len(attempts(folder)) for _, folder in self._trials}
         self._seen: dict[Path, tuple[int, Figures]] = {}
 
     def look(self) -> list[Figures]:
@@ -56,15 +60,18 @@ class Watch:
             return known[1]
         mark = stamp(folder)
         if known is None or known[0] != mark:
-            known = (mark, read_figures(spec, folder, self._since))
+            known = (mark, read_figures(spec, folder, self._before[folder]))
             self._seen[folder] = known
         return known[1]
 
 
-def read_figures(spec: TrialSpec, folder: Path, since: int) -> Figures:
-    """Read a trial's figures from its folder. What an earlier driver left unfinished is waiting again."""
+def read_figures(spec: TrialSpec, folder: Path, before: int) -> Figures:
+    """Read a trial's figures from its folder, without its first `before` attempts.
+
+    What an earlier driver left unfinished is waiting again.
+    """
     state = state_of(folder, spec.key)
-    recent = [a for a in attempts(folder) if a["ts"] >= since]
+    recent = attempts(folder)[before:]
     if state is not State.FINISHED and not recent:
         return Figures(spec.name, State.NEW, spec.config.steps)
     records = read_lines(folder / METRICS).records

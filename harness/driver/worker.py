@@ -14,17 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from harness.checkpoint import Checkpoint, Checkpoints, newest_checkpoint, remove_checkpoints
+from harness.checkpoint import Checkpoint, Checkpoints, newest_checkpoint
 from harness.config import code_version
 from harness.distributed.collective import ALONE, Collective
 from harness.driver.layout import (
     ATTEMPTS,
+    DAMAGED,
     DIFFERS,
+    ENDED,
     OUTPUT,
     START,
     State,
     TrialInfo,
-    attempts,
+    goes_on,
     locked,
     read_info,
     state_of,
@@ -32,7 +34,7 @@ from harness.driver.layout import (
 from harness.driver.machine import machine_kind, packages
 from harness.driver.several import Discard
 from harness.driver.usage import measured
-from harness.journal import EVENTS, METRICS, RESULT, Journal, mend, read_result
+from harness.journal import EVENTS, METRICS, RESULT, Journal, damaged, mend, read_result, remove_checkpoints
 from harness.lines import LineLog, write_atomically
 from harness.redact import RedactedStream, redact, variables_in
 from harness.types import Question
@@ -55,13 +57,15 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
 
     `function` is `module:name`.
 
-    Raises TrialFailed with what the trial raised, in words. The first of several `workers` does this, the others
-    `run_share`.
+    Raises TrialFailed with what the trial raised, in words, or where this process has another version of the code than
+    the trial is of. The first of several `workers` does this, the others `run_share`.
     """
     info = read_info(folder)
+    _check_code(info)
     clean = partial(redact, variables=variables_in(info.settings))
     with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT, clean), LineLog(folder / ATTEMPTS) as log:
         if state_of(folder, info.key) is State.FINISHED:  # by a killed driver's worker, after this driver had looked
+            remove_checkpoints(folder)  # it may have been killed amid that
             return
         checkpoint, begun = _go_back(folder, info.key, log)
         place = {"machine": machine_kind(), "packages": packages()}
@@ -87,8 +91,9 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
         except KeyboardInterrupt:  # stopped by the user: not finished, and not failed
             raise
         except BaseException as error:
-            traceback.print_exc()
             with contextlib.suppress(OSError):  # a full disk: the missing result says unfinished
+                traceback.print_exc()
+            with contextlib.suppress(OSError):
                 journal.fail(info.key, clean(account(error)))
             if isinstance(error, Exception):  # what is raised reaches Ray's own files and logs
                 raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
@@ -96,6 +101,15 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
         finally:
             journal.close()
             release_memory()
+
+
+def _check_code(info: TrialInfo) -> None:
+    """A worker that is started amid a sweep imports the sources as they are by then."""
+    if info.code != code_version():
+        raise TrialFailed(
+            f"the code was changed after the sweep began ({info.code[:12]} → {code_version()[:12]}): undo that and "
+            "give the same command again"
+        )
 
 
 def account(error: BaseException) -> str:
@@ -124,6 +138,7 @@ def release_memory() -> None:
 def run_share(folder: Path, function: str, workers: Collective) -> None:
     """What the other workers of a trial do: the same work, but nothing goes to disk except what they print."""
     info = read_info(folder)
+    _check_code(info)
     clean = partial(redact, variables=variables_in(info.settings))
     with _output_to(folder / f"{Path(OUTPUT).stem}-{workers.rank}.log", clean):
         try:
@@ -139,10 +154,12 @@ def _go_back(folder: Path, key: str, log: LineLog) -> tuple[Checkpoint | None, d
     After a kill the trial continues its journal; one that had ended writes it anew.
     """
     begun: dict[str, Any] = {}
-    ended = read_result(folder) is not None
-    damage = mend(folder)
-    for trouble in damage:
-        log.append({"event": "journal damaged", "why": trouble})
+    if (result := read_result(folder)) is not None:
+        log.append({"event": ENDED, "why": result["status"]})
+    for trouble in damaged(folder):
+        log.append({"event": DAMAGED, "why": trouble})
+    log.sync()  # before the journal is touched: whoever is killed in between leaves this to the next attempt
+    mend(folder)
     checkpoint, troubles = newest_checkpoint(folder, key)
     for trouble in troubles:
         log.append({"event": "checkpoint not used", "why": trouble})
@@ -150,7 +167,7 @@ def _go_back(folder: Path, key: str, log: LineLog) -> tuple[Checkpoint | None, d
         remove_checkpoints(folder)
     else:
         begun["resumed_from"] = checkpoint.step
-    if attempts(folder) and not ended and not damage:
+    if goes_on(folder):
         begun["continues"] = True
     (folder / RESULT).unlink(missing_ok=True)
     return checkpoint, begun

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.driver.layout import BusyError
 from harness.redact import redact
-from harness.tracking.rebuild import replay
+from harness.tracking.rebuild import NoSweepError, replay
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,9 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     except BusyError as error:
         print(f"not replayed: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
-        print(f"{options.run_dir} is not a sweep's folder: {error}", file=sys.stderr)
+    except NoSweepError as error:
+        print(f"{options.run_dir} is not a sweep's folder: {redact(str(error))}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    except Exception as error:  # whatever the store raises
+        told = redact(" ".join(str(error).split())[:300]) or type(error).__name__
+        print(f"MLflow cannot be written ({told}); nothing is lost: give the same command again", file=sys.stderr)
+        return 1
     print(f"{options.run_dir}: rebuilt in {redact(tracker.uri)}, run {tracker.address}")
     return 0
 

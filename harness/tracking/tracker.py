@@ -11,7 +11,7 @@ journal anew: its old run is deleted (recoverably) and a new one made, so that n
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from harness.driver.layout import (
 from harness.episodes import episode_files
 from harness.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_result
 from harness.lines import read_lines
+from harness.redact import redact, variables_in
 from harness.tracking import facts, summary, traces
 from harness.tracking.registry import register
 from harness.tracking.sampling import Sampler, starts_anew
@@ -53,6 +54,8 @@ from harness.tracking.view import TAG as VIEW
 from harness.tracking.view import encode, view
 
 VIEWS = "view"
+DESCRIBED = "described"
+"""Tag of a run that has everything it is made with: a store may fail, or a kill come, between two requests for that."""
 TRACED = "traced_lines"
 """Tag of a run: how many of its journal's lines have their traces."""
 _STATUS = {"finished": "FINISHED", "failed": "FAILED"}
@@ -134,7 +137,7 @@ class Tracker:
                 delete_run(self._client, self._experiment, run.info.run_id)
 
     def finish(self, status: str, reports: list[Path] | None = None) -> None:
-        """End the sweep's run: FINISHED, FAILED or KILLED; trials that are still open were killed."""
+        """End the sweep's run: FINISHED, FAILED or KILLED; trials still open were killed, or could not be written."""
         trials = self._trials()
         self._parent = self._find_parent(trials)  # it may have been deleted by hand, or have got a double
         for run in trials:
@@ -163,6 +166,7 @@ class Tracker:
         """
         m = self.manifest
         key = digest({k: v for k, v in m.items() if k not in ("tracking", "resources", "overrides")})
+        tags = facts.sweep_tags(m, key, self._identity)
         above = {run.data.tags.get(PARENT) for run in trials}
         found = self._search(f"tags.sweep_key = '{key}'")
         found.sort(key=lambda run: (run.info.run_id not in above, run.info.start_time))
@@ -170,8 +174,10 @@ class Tracker:
             parent = str(found[0].info.run_id)
             self._client.update_run(parent, status="RUNNING")
         else:
-            parent = self._create(facts.sweep_tags(m, key, self._identity), None)
+            parent = self._create(tags, None)
+        if not found or DESCRIBED not in found[0].data.tags:
             self._client.log_artifact(parent, str(self.folder.manifest))
+            self._describe(parent, tags)
         for run in trials:
             if run.data.tags.get(PARENT) != parent:
                 self._client.set_tag(run.info.run_id, PARENT, parent)
@@ -195,36 +201,42 @@ class Tracker:
             if run.data.tags.get("attempt") == str(attempt) and known is None:
                 known = str(run.info.run_id)
                 self._traced[known] = int(run.data.tags.get(TRACED, 0))
+                if DESCRIBED not in run.data.tags:
+                    self._describe_trial(known, info, trial, attempt)
                 if run.info.status not in _STATUS.values():
                     self._client.update_run(known, status="RUNNING")
             else:
                 delete_run(self._client, self._experiment, run.info.run_id)
         if known is None:
-            known = self._create_trial(info, trial, attempt, begun)
+            known = self._create(self._trial_tags(info, attempt), begun)
+            self._describe_trial(known, info, trial, attempt)
         self._known[info.key, attempt] = known
         return known
 
-    def _create_trial(self, info: TrialInfo, trial: Path, attempt: int, begun: int) -> str:
+    def _trial_tags(self, info: TrialInfo, attempt: int) -> dict[str, Any]:
+        return facts.trial_tags(info, self.manifest, self._identity) | {PARENT: self._parent, "attempt": attempt}
+
+    def _describe_trial(self, run: str, info: TrialInfo, trial: Path, attempt: int) -> None:
         from mlflow.entities import Param
 
-        tags = facts.trial_tags(info, self.manifest, self._identity) | {PARENT: self._parent, "attempt": attempt}
-        run = self._create(tags, begun)
         axes = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
         params = [Param(name, text(value)[:PARAM_CHARS]) for name, value in axes.items()]
-        self._client.log_batch(run, params=params)
         self._client.log_inputs(run, datasets=facts.datasets(info))
         self._client.log_artifact(run, str(trial / CONFIG))
-        return run
+        self._describe(run, self._trial_tags(info, attempt), params)
 
     def _create(self, tags: dict[str, Any], start: int | None) -> str:
+        """A run with as many of its tags as go into a request; `_describe` is to follow."""
+        first = dict(_shown(tags)[:TAGS_A_BATCH])
+        return str(self._client.create_run(self._experiment, start_time=start, tags=first).info.run_id)
+
+    def _describe(self, run: str, tags: dict[str, Any], params: Sequence[Any] = ()) -> None:
+        """The rest of what a run is made with, and the word that this was all. May be said twice."""
         from mlflow.entities import RunTag
 
-        shown = [(name, text(value)[:TAG_CHARS]) for name, value in tags.items()]
-        first, rest = dict(shown[:TAGS_A_BATCH]), shown[TAGS_A_BATCH:]
-        run = self._client.create_run(self._experiment, start_time=start, tags=first).info.run_id
+        rest = [RunTag(name, value) for name, value in [*_shown(tags)[TAGS_A_BATCH:], (DESCRIBED, "yes")]]
         for i in range(0, len(rest), TAGS_A_BATCH):
-            self._client.log_batch(run, tags=[RunTag(n, v) for n, v in rest[i : i + TAGS_A_BATCH]])
-        return str(run)
+            self._client.log_batch(run, params=params if i == 0 else (), tags=rest[i : i + TAGS_A_BATCH])
 
     def _forget(self, run: str) -> None:
         """Take it that nothing of a run is written."""
@@ -268,9 +280,11 @@ class Tracker:
             self._client.set_tag(run, "error", result["error"][-TAG_CHARS:])
         best = summary.best(lines)
         log_metrics(self._client, run, [(summary.ONCE, told, ts), *([best] if best else [])])
-        for name in (OUTPUT, ATTEMPTS):
-            if (trial / name).exists():
-                self._client.log_artifact(run, str(trial / name))
+        if (trial / ATTEMPTS).exists():
+            self._client.log_artifact(run, str(trial / ATTEMPTS))
+        if (trial / OUTPUT).exists():  # cleaned by the trial's process at its very end, which a kill keeps it from
+            written = (trial / OUTPUT).read_text(encoding="utf-8", errors="replace")
+            self._client.log_text(run, redact(written, variables_in(read_info(trial).settings)), OUTPUT)
         if (trial / EPISODES).is_dir():
             self._client.log_artifacts(run, str(trial / EPISODES), EPISODES)
         if self._views is not None:
@@ -294,3 +308,7 @@ class Tracker:
         """Runs of this folder that fit."""
         own = f"tags.{facts.SWEEP} = '{self._identity}'"
         return search_runs(self._client, self._experiment, f"{query} AND {own}")
+
+
+def _shown(tags: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, text(value)[:TAG_CHARS]) for name, value in tags.items()]

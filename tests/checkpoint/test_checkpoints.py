@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.checkpoint import CHECKPOINTS, Checkpoints, newest_checkpoint, write_checkpoint
+from harness.checkpoint import Checkpoints, newest_checkpoint, write_checkpoint
 from harness.config import code_version, expand, load_sweep
 from harness.driver.layout import ATTEMPTS, prepare_trial
 from harness.driver.worker import run_one
-from harness.journal import EVENTS, METRICS, Journal, content, read_metrics, read_result
+from harness.journal import CHECKPOINTS, EVENTS, METRICS, Journal, content, read_metrics, read_result
 from harness.lines import read_lines
 from tests.checkpoint.stopped_trials import STOP_AFTER, Stopped
 
@@ -74,7 +74,9 @@ def test_a_trial_stopped_twice_and_a_flipped_bit_end_as_if_nothing_had_been(tmp_
     run(stopped)  # from 2 again
     assert log(stopped) == [
         {"event": "start"},
+        {"event": "ended before", "why": "failed"},
         {"event": "start", "resumed_from": 2},
+        {"event": "ended before", "why": "failed"},
         {"event": "checkpoint not used", "why": "step-000004: its checksum does not match"},
         {"event": "start", "resumed_from": 2},
     ]

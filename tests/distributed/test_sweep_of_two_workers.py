@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoint import CHECKPOINTS
 from harness.config import code_version, expand, load_sweep
 from harness.driver.layout import ATTEMPTS, RunFolder, prepare_trial
 from harness.driver.run import TRIAL
 from harness.driver.worker import run_one
 from harness.episodes import read_episodes
-from harness.journal import EPISODES, read_lines, read_metrics, read_result
+from harness.journal import CHECKPOINTS, EPISODES, read_lines, read_metrics, read_result
 from harness.tracking import default_uri
 
 ROOT = Path(__file__).parents[2]

@@ -7,11 +7,10 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from harness.checkpoint import CHECKPOINTS
 from harness.config import expand, load_sweep
 from harness.driver.layout import ATTEMPTS, prepare_trial
 from harness.driver.worker import run_one
-from harness.journal import content, read_result
+from harness.journal import CHECKPOINTS, content, read_result
 from harness.lines import read_lines
 from tests.faults.sweep_process import SWEEP
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.config import SweepSpec, load_sweep
+from harness.config import SweepSpec, TrialSpec, code_version, expand, load_sweep
 from harness.config.sweepfile import Resources
 from harness.driver import execute
-from harness.driver.layout import RunFolder
+from harness.driver.layout import RunFolder, prepare_trial, write_manifest
 from harness.driver.run import Options, run_sweep
 
 SWEEP = """\
@@ -53,6 +53,15 @@ class Runner:
         path = self.home / "demo.yaml"
         path.write_text(SWEEP)
         return load_sweep(path, overrides, small=small)
+
+    def prepared(self, code: str | None = None) -> tuple[TrialSpec, Path]:
+        """A sweep of one trial, which has not begun; `code`: the version it is of, if not the present one."""
+        spec = self.spec("objective.preset=grpo", "seeds=[0]")
+        [trial] = expand(spec)
+        folder = self.folder.trial(trial)
+        write_manifest(self.folder, spec)
+        prepare_trial(folder, trial, code or code_version(), spec.labels)
+        return trial, folder
 
     def __call__(self, trial: str, *overrides: str, small: bool = False, **options: object) -> int:
         console = Console(file=io.StringIO(), width=200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,10 +19,11 @@ from mlflow.tracking import MlflowClient
 
 from harness.config import code_version
 from harness.driver import run as driver
-from harness.driver.layout import OUTPUT, attempts, locked, read_info, state_of
+from harness.driver.layout import INFO, OUTPUT, attempts, locked, read_info, state_of
 from harness.driver.run import FAILED, FINISHED, INTERRUPTED, REFUSED
 from harness.episodes import read_episodes
-from harness.journal import content, read_metrics, read_result
+from harness.journal import RESULT, content, read_metrics, read_result
+from harness.lines import seal
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -202,23 +204,38 @@ def test_other_code_is_refused_and_what_was_finished_stays(failing_sweep, tmp_pa
     assert {path: path.read_bytes() for path in runner.folder.root.rglob("*") if path.is_file()} == before
 
 
-def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_anew(ray_session, runner, monkeypatch):
+def as_of_other_code(runner) -> set[str]:
+    """Make the trials that are there those of an earlier version of the code; their folders' names."""
+    names = set()
+    for folder in list(runner.folder.trials.iterdir()):
+        info = json.loads((folder / INFO).read_text())
+        key = info["key"][::-1]
+        (folder / INFO).write_text(json.dumps(info | {"key": key, "code": "f" * 64}))
+        result = {k: v for k, v in json.loads((folder / RESULT).read_text()).items() if k != "crc"}
+        (folder / RESULT).write_text(seal(result | {"key": key}) + "\n")
+        names.add(folder.rename(folder.with_name(f"{info['name']}-{key[:8]}")).name)
+    return names
+
+
+def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_anew(ray_session, runner):
     assert runner("learns", "objective.preset=grpo") == FINISHED
-    earlier = {path.name for path in runner.folder.trials.iterdir()}
-    monkeypatch.setattr(driver, "code_version", lambda: "f" * 64)
+    earlier = as_of_other_code(runner)
+    with locked(runner.folder.trials / min(earlier) / ".lock"):
+        assert runner("learns", "objective.preset=grpo", rerun=True) == REFUSED
+        assert "another process is at work in" in runner.printed
     assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
     assert "the code has changed: 2 earlier trials are now in" in runner.printed
     assert "2 trials to run, 0 finished before" in runner.printed
     assert {path.name for path in (runner.folder.root / "superseded").iterdir()} == earlier
-    assert {read_info(path).code for path in runner.folder.trials.iterdir()} == {"f" * 64}
-    assert {r.data.tags["code_version"] for r in trial_runs(runner.store)} == {"f" * 64}
+    assert {read_info(path).code for path in runner.folder.trials.iterdir()} == {code_version()}
+    assert len(trial_runs(runner.store)) == 2
     assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
     assert "0 trials to run, 2 finished before" in runner.printed
 
 
-def test_other_code_goes_on_where_nothing_was_finished_or_under_way(ray_session, runner, monkeypatch):
+def test_other_code_goes_on_where_nothing_was_finished_or_under_way(ray_session, runner):
     assert runner("gspo_fails", "objective.preset=gspo", "seeds=[0]") == FAILED
-    monkeypatch.setattr(driver, "code_version", lambda: "f" * 64)
+    as_of_other_code(runner)
     assert runner("learns", "objective.preset=gspo", "seeds=[0]") == FINISHED
     assert "the code has changed: 1 earlier trials are now in" in runner.printed
 

@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.load import load_sweep
-from harness.config import expand
 from harness.driver import run
-from harness.driver.layout import first_error, prepare_trial, write_manifest
+from harness.driver.layout import first_error
 from harness.driver.worker import TrialFailed, account, run_one
 from harness.journal import Journal, read_result
 
@@ -22,11 +21,7 @@ def caught(error: BaseException) -> str:
 
 
 def test_the_line_shown_of_a_long_message_is_its_first(runner):
-    spec = runner.spec("objective.preset=grpo", "seeds=[0]")
-    [trial] = expand(spec, "code")
-    folder = runner.folder.trial(trial)
-    write_manifest(runner.folder, spec)
-    prepare_trial(folder, trial, "code", spec.labels)
+    _, folder = runner.prepared()
     with pytest.raises(TrialFailed):
         run_one(folder, "tests.sweep.cheap_trials:fails_at_length")
     told = "RuntimeError: CUDA error: device-side assert triggered"
@@ -56,11 +51,7 @@ def test_of_an_error_that_was_kept_as_a_bare_traceback_the_last_line_is_shown(tm
     [(1 << 30, "WorkerDied: Ran out of input"), (1000, "WorkerDied: no space left on the disk that holds ")],
 )
 def test_a_trial_that_ray_gave_up_on_a_full_disk_says_so(runner, monkeypatch, free, told):
-    spec = runner.spec("objective.preset=grpo", "seeds=[0]")
-    [trial] = expand(spec, "code")
-    folder = runner.folder.trial(trial)
-    write_manifest(runner.folder, spec)
-    prepare_trial(folder, trial, "code", spec.labels)
+    trial, folder = runner.prepared()
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     watch = SimpleNamespace(look=lambda: [SimpleNamespace(ended=False, attempt=1)])
     run._bury([(trial, folder)], watch, SimpleNamespace(error=None, reasons={folder.name: "Ran out of input"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import run_trials
+from harness.driver import worker
 from harness.driver.layout import ATTEMPTS, INFO, State, locked, read_info, state_of
 from harness.driver.run import FINISHED
 from harness.journal import content
@@ -79,6 +81,28 @@ def test_a_trial_at_work_elsewhere_is_left_to_it(prepared, capsys):
         assert run_trials.main([str(f) for f in prepared[:2]], LEARNS) == 1
     assert "another process is at work on it" in capsys.readouterr().out
     assert [state_of(f, read_info(f).key).value for f in prepared[:2]] == ["waiting", "finished"]
+
+
+def test_a_disk_that_refuses_a_trial_leaves_the_others(prepared, capsys, monkeypatch):
+    def run_one(folder: Path, function: str) -> None:
+        if folder == prepared[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return worker.run_one(folder, function)
+
+    monkeypatch.setattr(run_trials, "run_one", run_one)
+    assert run_trials.main([str(f) for f in prepared[:2]], LEARNS) == 1
+    printed = capsys.readouterr().out
+    assert f"{read_info(prepared[0]).name}: cannot be run: [Errno 28] No space left on device" in printed
+    assert state_of(prepared[1], read_info(prepared[1]).key) is State.FINISHED
+
+
+def test_what_a_trial_raised_is_told_where_it_could_not_be_written(prepared, capsys, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(worker.Journal, "fail", full)
+    assert run_trials.main([str(f) for f in prepared if read_info(f).name == "gspo_seed0"], FAILS) == 1
+    assert "gspo_seed0: failed: ArithmeticError: the loss is not finite at step 1" in capsys.readouterr().out
 
 
 def test_what_this_code_cannot_run_is_refused_before_anything_runs(prepared, tmp_path, capsys):

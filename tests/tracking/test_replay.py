@@ -424,22 +424,3 @@ def test_configurations_are_kept_whole_and_constants_can_be_searched(folder):
     constant = {name.removeprefix("c.") for name in sweep.data.tags if name.startswith("c.objective.")}
     assert "objective.reduction" in constant
     assert constant & {"objective.preset", "objective.ratio_unit"} == set()  # the preset settles the unit
-
-
-def test_a_store_that_fails_while_a_run_is_made_has_one_run_of_the_trial_in_the_end(folder, monkeypatch):
-    uri = f"sqlite:///{folder.root.parent / 'mlflow.db'}"
-    tracker = Tracker(folder, uri, "demo")
-    trial = sorted(folder.trials.iterdir())[0]
-
-    def fails(*arguments: object, **named: object) -> None:
-        raise ConnectionError("gone")
-
-    with monkeypatch.context() as during:
-        during.setattr(type(tracker._client), "log_inputs", fails)
-        with pytest.raises(ConnectionError):
-            tracker.sync(trial)
-    tracker.sync(trial)
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("demo").experiment_id
-    runs = client.search_runs([experiment], f"tags.trial_key = '{read_info(trial).key}'")
-    assert len(runs) == 1
