@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.compare import format_p
+from analysis.outlook import compared
 from analysis.stats.multiplicity import holm
 from analysis.stats.permutation import smallest_p
 from analysis.stats.results import DegenerateInput
@@ -30,6 +31,8 @@ HERE = Path(__file__).resolve().parents[1]
 ABLATIONS = HERE.parent / "ablations"
 PAGE, PICTURES = "FINDINGS.md", Path("pictures/findings")
 README = HERE.parent / "README.md"
+MOST_CURVES = 7
+"""Arms in a picture: more cannot be told apart by their colours."""
 NOT_RUN = "not run in full yet"
 NOT_TESTED = "not tested by these studies"
 
@@ -134,8 +137,9 @@ def same_runs(studies: Mapping[str, Study]) -> list[str]:
         [(r.first, r.second, r.seeds, r.steps) for r in found], columns=["arm", "same runs as", "seeds", "steps"]
     )
     return [
-        "Studies that train the same arm from the same seed on the same kind of processor train the same run, to the "
-        "last digit: these arms are one piece of evidence, not two. On another processor a seed goes another way.",
+        "The same arm from the same seed on the same kind of processor is the same run, to the last digit, in whatever "
+        "study, and so are two arms of one study that name the same objective in two ways: these are one piece of "
+        "evidence, not two. On another processor a seed goes another way.",
         "",
         markdown(table),
         "",
@@ -168,6 +172,8 @@ def entry(
         lines += ["**Not run in full yet: small-mode data only.** They show that the study runs, and nothing else.", ""]
     else:
         lines += _numbers(measured, study, spec)
+        if pictures and len(study.frames.arms) > MOST_CURVES:
+            lines += ["Curves of the registered pair alone; those of all arms are in the study's report.", ""]
         for name in pictures:
             lines += [f"![{name}]({PICTURES.as_posix()}/{name})", ""]
         lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}.", "", *_sentences(measured), ""]
@@ -240,6 +246,8 @@ def design(spec: SweepSpec, study: Study | None = None) -> str:
 def figures(study: Study) -> list[Figure]:
     """The learning curve of the registered metric over all suites, and the forest of the registered contrast."""
     frames, plan = study.frames, study.plan
+    if len(frames.arms) > MOST_CURVES:
+        frames = replace(frames, arms={arm: frames.arms[arm] for arm in compared(frames, plan)})
     out = []
     try:
         out.append(learning.draw(frames, plan.metric, what(plan.metric), by_suite=False))

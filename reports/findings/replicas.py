@@ -26,7 +26,7 @@ class Replica:
 
 
 def replicas(studies: Mapping[str, Study]) -> list[Replica]:
-    """Pairs of arms of different studies in which some seed gave the same rewards at every step that both have."""
+    """Pairs of arms, of one study or two, in which some seed gave the same rewards at every step that both have."""
     runs = {
         f"{name}: {arm}": _runs(study, arm)
         for name, study in studies.items()
@@ -35,8 +35,6 @@ def replicas(studies: Mapping[str, Study]) -> list[Replica]:
     }
     found = []
     for (first, a), (second, b) in itertools.combinations(runs.items(), 2):
-        if first.split(":")[0] == second.split(":")[0]:
-            continue
         lengths = [len(steps) for seed in a.keys() & b.keys() if (steps := _agree(a[seed], b[seed]))]
         if lengths:
             found.append(Replica(first, second, len(lengths), min(lengths)))
