@@ -43,6 +43,7 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """Ray's word for a session that no other machine joins, on every system: otherwise it listens on all interfaces."""
 
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
+"""Variables that Tune sets for every worker."""
 
 _NOTHING_TO_DO = ("ray/_private/log_monitor.py", "ray/autoscaler/_private/monitor.py")
 """Processes of a local session that serve output we do not ask for and a cluster there is not: 1.1 % of a core."""

@@ -113,10 +113,8 @@ def attempts(folder: Path) -> tuple[dict[str, Any], ...]:
 
 def goes_on(folder: Path) -> bool:
     """Whether the next attempt continues the journal of the last: it had begun, and was killed."""
-    events = [record["event"] for record in read_lines(folder / ATTEMPTS).records]
-    while events and events[-1] not in (START, ENDED, DAMAGED):
-        events.pop()
-    return bool(events) and events[-1] == START
+    events = (record["event"] for record in reversed(read_lines(folder / ATTEMPTS).records))
+    return next((event for event in events if event in (START, ENDED, DAMAGED)), None) == START
 
 
 def origin(folder: Path) -> int:

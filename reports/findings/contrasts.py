@@ -31,10 +31,11 @@ def primary(study: Study) -> Measured:
     if not rows:
         told = "The registered contrast could not be made from these results."
         return Measured(head, None, (*study.registration.sentences, told))
-    first = jointly(overall(rows), plan.correction)
+    single = overall(rows)
+    first = jointly(single, plan.correction)
     rest = [r for r in rows if (r.group, r.contrast) not in {(f.group, f.contrast) for f in first}]
     several, notes = len(first) > 1, []
-    same = [r.equivalence.p if r.equivalence else None for r in overall(rows)]
+    same = [r.equivalence.p if r.equivalence else None for r in single]
     if several:
         wide = replace(plan, alpha=plan.alpha / len(first))
         found = {(r.group, r.contrast): r for r in _registered(study, wide)}

@@ -105,7 +105,7 @@ def traces(study: Study, metrics: Sequence[str]) -> Measured:
             f"In every step of every run of {' and '.join(idle)} all rewards were alike, so nothing was learnt: "
             "contrasts with it are of a trained policy with the start policy."
         )
-    return Measured("Training, mean over steps", table, sentences, short=sentences[0], notes=[OVER_SEEDS])
+    return Measured("Training, mean over steps", table, sentences, short=next(iter(sentences), ""), notes=[OVER_SEEDS])
 
 
 def _from_to(metric: str, values: Mapping[str, float]) -> str:

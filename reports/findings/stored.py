@@ -38,13 +38,13 @@ def table(
     columns: Sequence[str] = (),
     where: dict[str, Any] | None = None,
     most: dict[str, Any] | None = None,
-    reach: str | None = None,
+    reach: dict[str, Any] | None = None,
     total: str | None = None,
 ) -> Measured:
     """A table of the report.
 
-    Columns that the verdict speaks of: `reach`, its least and its greatest value; `total`, its sum. So it does of the
-    least corrected p, where there is one.
+    What the verdict says of it: `reach: {of: rate, by: [arm, hops]}`, a column's least and greatest value and what they
+    are of; `total`, a column's sum; and the least corrected p, where there is one.
 
     `most: {of: kind, by: failures, n: 5}` keeps the rows of the five kinds with the most failures, all arms together.
     """
@@ -58,7 +58,11 @@ def table(
         totals = frame.groupby(most["of"], sort=False)[most["by"]].sum().nlargest(most["n"])
         frame = frame[frame[most["of"]].isin(totals.index)]
         heading += f", by {most['of']} the {most['n']} with the most {most['by']}"
-    sentences = [*_reach(name, frame, reach), *_total(name, frame, total), *_least(name, frame)]
+    sentences = [
+        *(_reach(name, frame, reach["of"], reach["by"]) if reach else []),
+        *_total(name, frame, total),
+        *_least(name, frame),
+    ]
     kept = frame[[c for c in columns if c in frame.columns]] if columns else frame
     kept = kept.rename(columns=RENAMED.get(name, {}))
     return Measured(
@@ -66,14 +70,14 @@ def table(
     )
 
 
-def _reach(name: str, frame: pd.DataFrame, column: str | None) -> list[str]:
-    """Least and greatest value, each with the text columns of its row."""
-    if column is None or frame.empty:
+def _reach(name: str, frame: pd.DataFrame, column: str, by: Sequence[str]) -> list[str]:
+    """Least and greatest value of a column, each with what its row is of: text alone, a number with its name."""
+    if frame.empty:
         return []
-    words = [c for c in frame.columns if c == "hops" or not pd.api.types.is_numeric_dtype(frame[c])]
 
     def told(row: pd.Series) -> str:
-        return f"{row[column]:.3f} ({', '.join(f'{c} {row[c]}' if c == 'hops' else str(row[c]) for c in words)})"
+        parts = (row[c] if isinstance(row[c], str) else f"{c} {row[c]}" for c in by)
+        return f"{row[column]:.3f} ({', '.join(parts)})"
 
     low, high = frame.loc[frame[column].idxmin()], frame.loc[frame[column].idxmax()]
     return [f"`{name}`: {column} from {told(low)} to {told(high)}."]

@@ -115,7 +115,9 @@ def test_a_stored_table_tells_its_reach_its_total_and_its_least_p():
     made = study({"gsspo": 0.2, "grpo": 0.2})
     rows = {"arm": ["a", "b"], "hops": [1, 3], "rate": [0.25, 0.5], "events": [2, 3], "p_adjusted": [0.5, 0.04]}
     made.tables["made"] = pd.DataFrame(rows)
-    assert table(made, "made", columns=["arm", "rate"], reach="rate", total="events").sentences == [
+    assert table(
+        made, "made", columns=["arm", "rate"], reach={"of": "rate", "by": ["arm", "hops"]}, total="events"
+    ).sentences == [
         "`made`: rate from 0.250 (a, hops 1) to 0.500 (b, hops 3).",
         "`made`: 5 events in all.",
         "`made`: least p adj. of 2 rows .04.",
