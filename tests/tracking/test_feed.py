@@ -102,6 +102,24 @@ def test_a_trial_that_is_refused_keeps_neither_the_others_nor_the_end_from_being
     assert Sulking.done[:3] == ["a", "z", "FINISHED"]
 
 
+def test_the_last_pass_comes_a_while_after_the_one_that_failed(folder, monkeypatch):
+    passes: list[float] = []
+
+    class Failing(SlowTracker):
+        def sync(self, trial: Path) -> bool:
+            passes.append(time.monotonic())
+            raise ValueError("not yet")
+
+    monkeypatch.setattr(feed, "Tracker", Failing)
+    monkeypatch.setattr(feed, "LAST_PAUSE_S", 0.5)
+    begin(folder, "a")
+    feeder = feed.Feeder(folder, "", "")
+    feeder._closing.set()
+    feeder._run()
+    assert len(passes) == feed.LAST_PASSES
+    assert passes[1] - passes[0] >= 0.5
+
+
 def test_a_store_that_takes_long_to_refuse_is_left_for_the_next_pass(folder, monkeypatch):
     monkeypatch.setattr(feed, "Tracker", Sulking)
     monkeypatch.setattr(feed, "LONGEST_TROUBLE_S", 0.0)
