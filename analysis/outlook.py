@@ -42,7 +42,10 @@ def compared(frames: Frames, plan: Plan) -> list[str]:
 
 
 def pooled_sd(frames: Frames, metric: str, arms: Sequence[str]) -> tuple[float, int]:
-    """(SD over seeds around the means of `arms` at the last step, degrees of freedom). Raises DegenerateInput."""
+    """(SD over seeds around the means of `arms` at the last step, degrees of freedom).
+
+    Raises DegenerateInput where no arm has two seeds.
+    """
     step = final_step(frames, metric)
     squares, df = 0.0, 0
     for arm in arms:
@@ -54,8 +57,6 @@ def pooled_sd(frames: Frames, metric: str, arms: Sequence[str]) -> tuple[float, 
         raise DegenerateInput(
             "with one seed an arm the spread between seeds is not known: nothing can be planned from it"
         )
-    if squares <= 0:
-        raise DegenerateInput("all seeds of each arm gave the same value: no spread to plan from")
     return math.sqrt(squares / df), df
 
 
@@ -66,6 +67,8 @@ def outlook(frames: Frames, plan: Plan) -> Outlook:
     if not names.eq(metric).any():
         metric = metric + "/" + next(iter(frames.suites(metric + "/")), "")
     sd, df = pooled_sd(frames, metric, compared(frames, plan))
+    if sd == 0:
+        raise DegenerateInput("all seeds of each arm gave the same value: no spread to plan from")
     low, high = (sd * math.sqrt(df / stats.chi2.ppf(q, df)) for q in (0.975, 0.025))
     tests = max(1, len(frames.suites(plan.metric + "/")))
     rows = []
