@@ -11,7 +11,7 @@ from rich.table import Table
 from analysis.design import Design, assess
 from harness.config import SweepSpec, TrialSpec
 from harness.driver.layout import State
-from harness.driver.probe import ProbeError, estimate, evaluated, evaluation_count, probe
+from harness.driver.probe import ProbeError, estimate, evaluated, evaluation_count, probe, timed_part, trained
 from harness.driver.screen import say
 from harness.driver.watch import Figures, duration
 
@@ -65,20 +65,28 @@ def preview(
 def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], parallel: int, function: str) -> None:
     """Time and disk, going by a step of the first trial, which is run for that."""
     first = todo[0]
-    say(console, f"timing one step of {first.name} …")
+    timed = timed_part(first.config)
+    whole = timed == first.config
+    say(console, f"timing one step of {first.name} …" if whole else
+                 f"timing a step of {trained(timed)} episodes and an evaluation of {evaluated(timed)} of {first.name};"
+                 " a warm start that is not there yet is made first, which can take long, and kept …")  # fmt: skip
     try:
-        timing = probe(first.config, function, spec.file.resources)
+        timing = probe(timed, function, spec.file.resources)
     except ProbeError as error:
         say(console, f"time and disk: not known ({error}) before a trial has finished")
         return
-    found = estimate(timing, first.config, [t.config for t in todo], parallel, spec.file.tracking)
+    found = estimate(timing, timed, [t.config for t in todo], parallel, spec.file.tracking)
     total = found.bytes + found.copied + found.database
     say(console, f"about {duration(found.seconds)} and {_mb(total)}: {_mb(found.bytes)} of trials,"
                  f" {_mb(found.copied)} of copies in MLflow, {_mb(found.database)} of its database")  # fmt: skip
     if found.checkpoints:
         say(console, f"while trials run, up to {_mb(found.checkpoints)} of checkpoints beside these")
+    part = "" if whole else f" (of {trained(first.config)} and {evaluated(first.config)} in the study)"
     say(console, f"timed here, alone: set-up {timing.setup_s:.1f} s, step 1 {timing.step_s:.1f} s,"
-                 f" an evaluation {timing.eval_s:.1f} s; later steps are shorter where answers are")  # fmt: skip
+                 f" an evaluation {timing.eval_s:.1f} s{part}; later steps are shorter where answers are")  # fmt: skip
+    if timing.made_s:
+        say(console, f"what trials share, such as the warm start, took {duration(timing.made_s)} more and is kept;"
+                     " arms that start otherwise make their own")  # fmt: skip
 
 
 def _design(console: Console, spec: SweepSpec) -> None:

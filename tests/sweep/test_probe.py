@@ -9,7 +9,8 @@ import pytest
 from harness.checkpoint import KEPT
 from harness.config import TrialConfig, load_trial
 from harness.config.sweepfile import Resources, Tracking
-from harness.driver.probe import METRIC_BYTES, TRACE_BYTES, ProbeError, Timing, estimate, probe
+from harness.driver import probe as probing
+from harness.driver.probe import METRIC_BYTES, TRACE_BYTES, ProbeError, Timing, estimate, probe, timed_part
 
 TIMING = Timing(setup_s=5.0, eval_s=2.0, step_s=3.0, eval_bytes=1000, step_bytes=100, policy_bytes=10**6)
 UNTRACED = Tracking(traces_per_step=0)
@@ -63,6 +64,28 @@ def test_a_step_is_played_with_its_checkpoint_and_no_further():
     without = probe(config("steps=10", "checkpoint_every=0", "save.when=none"), "tests.sweep.cheap_trials:keeps",
                     Resources())  # fmt: skip
     assert (without.checkpoint_bytes, without.policy_bytes) == (0, 0)
+
+
+def test_what_trials_share_is_made_once_and_no_part_of_a_trials_set_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(probing, "SHARED_S", 0.9)
+    monkeypatch.setenv("SHARED_FILE", str(tmp_path / "made"))
+    trial = config("steps=10", "checkpoint_every=0", "save.when=none")  # `learns` makes neither
+    first = probe(trial, "tests.sweep.cheap_trials:shares", Resources())
+    assert first.made_s > 0.5
+    later = probe(trial, "tests.sweep.cheap_trials:shares", Resources())
+    assert later.made_s == 0
+    assert max(first.setup_s, later.setup_s) < 0.9
+
+
+def test_a_language_models_step_is_timed_in_part_and_told_in_whole():
+    trial = load_trial("smollm2", ["data.path=FOLDER", "steps=10", "eval_every=10", "rollout.prompts_per_step=8",
+                                   "rollout.group_size=8", "data.eval_questions=60"])  # fmt: skip
+    part = timed_part(trial)
+    assert (part.rollout.prompts_per_step, part.rollout.group_size, part.data.eval_questions) == (2, 8, 3)
+    assert TrialConfig.model_validate(part.model_dump()) == part
+    assert part.model_copy(update={"rollout": trial.rollout, "data": trial.data}) == trial
+    assert estimate(TIMING, part, [trial], 1).seconds == 5 + 4 * 10 * 3 + 20 * 2 * 2
+    assert timed_part(config("steps=10")) == config("steps=10")
 
 
 def test_trials_that_play_more_episodes_take_longer():
