@@ -1,8 +1,9 @@
 """How much of the machine a sweep gives to its trials.
 
-    python -m tests.benchmarks.sweep_efficiency [--steps N] [--seeds N]
+    python -m tests.benchmarks.sweep_efficiency [--steps N] [--seeds N] [--file ablations/NAME.yaml]
 
-The default sweep runs through the real driver, from the start of its process to its end: Ray, MLflow, report and all.
+The default sweep, or another, runs through the real driver, from the start of its process to its end: Ray, MLflow,
+report and all.
 
     efficiency = Σ over trials of the CPU time inside `run_trial` / (slots × wall time of the driver's process)
 
@@ -88,14 +89,14 @@ def timed_trial(config: Any, journal: Any) -> dict[str, float]:
     return final
 
 
-def drive(out: Path, overrides: list[str]) -> int:
+def drive(file: str, out: Path, overrides: list[str]) -> int:
     """The driver's process: as `python -m harness.sweep`, with marks of when what was done."""
     marks = {"python": time.time()}
     from rich.console import Console
 
     from harness.config import load_sweep
 
-    spec = load_sweep(SWEEP, overrides)
+    spec = load_sweep(file, overrides)
     marks["configuration"] = time.time()
     from harness.driver import execute
     from harness.driver.run import Options, run_sweep
@@ -170,23 +171,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Share of the slots that a sweep's trials compute in.")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int)
+    parser.add_argument("--file", default=SWEEP, help="sweep file (default: %(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for the sweep (default: a temporary one)")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     overrides = [f"{name}={getattr(options, name)}" for name in ("steps", "seeds") if getattr(options, name)]
     if options.drive:
-        sys.exit(drive(options.drive, overrides))
+        sys.exit(drive(options.file, options.drive, overrides))
     slots = len(os.sched_getaffinity(0))
     print(f"load before: {os.getloadavg()[0]:.2f} on {slots} processors", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         out = options.keep or Path(temporary)
         out.mkdir(parents=True, exist_ok=True)
-        again = [f"--{name}={getattr(options, name)}" for name in ("steps", "seeds") if getattr(options, name)]
+        again = [f"--{name}={getattr(options, name)}" for name in ("file", "steps", "seeds") if getattr(options, name)]
         command = [sys.executable, "-m", "tests.benchmarks.sweep_efficiency", "--drive", str(out), *again]
         begun = time.time()
         subprocess.run(command, check=True)
         efficiency = report(out, begun, time.time(), slots)
-    what = f" with {' '.join(overrides)}" if overrides else ""
+    other = [] if options.file == SWEEP else [options.file]
+    what = f" with {' '.join([*other, *overrides])}" if other or overrides else ""
     print(f"sweep_efficiency: {efficiency:.3f} (goal ≥ {GOAL}){what}")
 
 

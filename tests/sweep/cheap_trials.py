@@ -70,15 +70,6 @@ def keeps(config: TrialConfig, journal: Journal) -> dict[str, float]:
     return {}
 
 
-def shares(config: TrialConfig, journal: Journal) -> dict[str, float]:
-    """Makes, in a second, what later trials find: the file that the environment names."""
-    made = Path(os.environ["SHARED_FILE"])
-    if not made.exists():
-        time.sleep(1)
-        made.touch()
-    return learns(config, journal)
-
-
 def fails_at_length(config: TrialConfig, journal: Journal) -> dict[str, float]:
     """Stops with a message of many lines, the first of which says what went wrong."""
     raise RuntimeError("\nCUDA error: device-side assert triggered\nFor debugging pass CUDA_LAUNCH_BLOCKING=1\n"

@@ -66,15 +66,15 @@ def test_a_step_is_played_with_its_checkpoint_and_no_further():
     assert (without.checkpoint_bytes, without.policy_bytes) == (0, 0)
 
 
-def test_what_trials_share_is_made_once_and_no_part_of_a_trials_set_up(monkeypatch, tmp_path):
-    monkeypatch.setattr(probing, "SHARED_S", 0.9)
-    monkeypatch.setenv("SHARED_FILE", str(tmp_path / "made"))
-    trial = config("steps=10", "checkpoint_every=0", "save.when=none")  # `learns` makes neither
-    first = probe(trial, "tests.sweep.cheap_trials:shares", Resources())
-    assert first.made_s > 0.5
-    later = probe(trial, "tests.sweep.cheap_trials:shares", Resources())
-    assert later.made_s == 0
-    assert max(first.setup_s, later.setup_s) < 0.9
+@pytest.mark.parametrize(
+    ("set_ups", "setup_s", "made_s"),
+    [((20.0,), 20.0, 0.0), ((900.0, 30.0), 30.0, 870.0), ((200.0, 210.0), 210.0, 0.0)],
+)
+def test_what_trials_share_is_made_once_and_no_part_of_a_trials_set_up(monkeypatch, set_ups, setup_s, made_s):
+    runs = [replace(TIMING, setup_s=s) for s in set_ups]
+    monkeypatch.setattr(probing, "_timed", lambda *_: runs.pop(0))
+    timing = probe(config(), "tests.sweep.cheap_trials:learns", Resources())
+    assert (timing, runs) == (replace(TIMING, setup_s=setup_s, made_s=made_s), [])
 
 
 def test_a_language_models_step_is_timed_in_part_and_told_in_whole():
