@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,13 +77,12 @@ def read_figures(spec: TrialSpec, folder: Path, before: int) -> Figures:
     records = read_lines(folder / METRICS).records
     latest: dict[str, float] = {}
     evaluated = None
-    for record in records:
-        values = decode(record["values"])
+    told = [decode(record["values"]) for record in records]
+    for record, values in zip(records, told, strict=True):
         latest |= values
         if "eval/em" in values:
             evaluated = record["step"]
     step = records[-1]["step"] if records else None
-    pace = (records[-1]["ts"] - records[0]["ts"]) / 1000 / step if step else None
     return Figures(
         name=spec.name,
         state=state,
@@ -94,9 +93,17 @@ def read_figures(spec: TrialSpec, folder: Path, before: int) -> Figures:
         evaluated=evaluated,
         reward=latest.get("train/reward_mean"),
         parse_ok=latest.get("train/parse_ok_rate"),
-        seconds_per_step=pace,
+        seconds_per_step=_pace(told),
         error=first_error(folder) if state is State.FAILED else "",
     )
+
+
+def _pace(steps: Sequence[Mapping[str, float]]) -> float | None:
+    """Seconds a training step with its share of evaluations, as the trial itself took them: between the lines of a
+    journal there may be a pause of days."""
+    trained = [values for values in steps[1:] if "time/step_s" in values]
+    spent = sum(values["time/step_s"] + values.get("time/eval_s", 0.0) for values in trained)
+    return spent / len(trained) if trained else None
 
 
 def time_left(figures: Sequence[Figures], parallel: int) -> float | None:

@@ -12,9 +12,9 @@ from harness import run_trials
 from harness.distributed.collective import ALONE
 from harness.driver import run, worker
 from harness.driver.layout import ATTEMPTS, DAMAGED, ENDED, START, State, attempts, goes_on, locked, origin
-from harness.driver.watch import Watch
+from harness.driver.watch import Watch, read_figures
 from harness.driver.worker import TrialFailed, run_one, run_share
-from harness.journal import CHECKPOINTS, Journal, read_result
+from harness.journal import CHECKPOINTS, METRICS, Journal, read_result
 from harness.lines import LineLog
 
 
@@ -63,6 +63,18 @@ def test_attempts_are_counted_whatever_the_clocks_of_their_machines_say(runner):
     [figures] = watch.look()
     assert (figures.state, figures.attempt, figures.error) == (State.FAILED, 1, "ValueError: no")
     assert origin(folder) == 1_000  # of the attempt that wrote what is there
+
+
+def test_a_pause_between_two_attempts_is_no_part_of_a_trials_pace(runner):
+    trial, folder = runner.prepared()
+    with LineLog(folder / ATTEMPTS) as log:
+        log.append({"event": START})
+    Journal(folder).metrics(0, {"time/step_s": 0.0, "time/eval_s": 30.0})
+    moments = iter([0, 2_000, 5_000_000, 5_006_000])  # of steps 1 to 4; the driver was away after the second
+    with LineLog(folder / METRICS, clock=lambda: next(moments)) as log:
+        for step in range(1, 5):
+            log.append({"step": step, "values": {"time/step_s": 2.0} | ({"time/eval_s": 4.0} if step == 4 else {})})
+    assert read_figures(trial, folder, 0).seconds_per_step == 3.0
 
 
 def test_what_ends_a_journal_is_known_after_a_kill_before_the_next_start(tmp_path):
