@@ -5,22 +5,23 @@ Unlike a sweep's report this concludes nothing; it is drawn while other trials r
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from harness.driver.layout import TrialInfo, read_info
-from harness.episodes import read_episodes
+from harness.episodes import open_episodes
 from harness.journal import EPISODES, METRICS, decode
 from harness.lines import read_lines
-from harness.tracking.sampling import evenly, troubles
+from harness.tracking.sampling import MARKS, evenly, troubles
 from reports.gallery import Specimen, to_html
 from reports.style import house_style, looks
 
@@ -78,28 +79,31 @@ def curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canvas:
 def episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
     """Of every split the first episode of each kind of trouble, from the newest step back; then the last evaluation."""
     arm = info.name.rpartition("seed")[0].rstrip("_") or "all"
-    found: dict[tuple[str, str], Specimen] = {}
+    found: set[tuple[str, str]] = set()
+    troubled: list[Specimen] = []
     last: list[Specimen] = []
-    for step, split, rows in _files(trial / EPISODES):
-        kinds = [troubles(row) for row in rows]
-        for row, trouble in zip(rows, kinds, strict=True):
-            for kind in trouble:
-                found.setdefault((split, kind), Specimen(kind.replace("_", " "), arm, info.seed, step, split, row))
-        if split == "eval" and not last:
-            for i in evenly(range(len(rows)), LAST_EVALUATION):
-                last.append(Specimen("last evaluation", arm, info.seed, step, split, rows[i]))
-    troubled = {id(s.row): s for s in found.values()}  # an episode with two kinds of trouble is shown once
-    return [*troubled.values(), *(s for s in last if id(s.row) not in troubled)]
+    for step, split, file in _files(trial / EPISODES):
+        why: dict[int, str] = {}  # an episode with two kinds of trouble is shown once
+        marks = file.read(columns=MARKS).to_pylist()
+        for i, mark in enumerate(marks):
+            for kind in troubles(mark):
+                if (split, kind) not in found:
+                    found.add((split, kind))
+                    why.setdefault(i, kind.replace("_", " "))
+        ends = evenly(range(len(marks)), LAST_EVALUATION) if split == "eval" and not last else []
+        shown = sorted({*why, *ends})
+        for i, row in zip(shown, file.read().take(shown).to_pylist() if shown else [], strict=True):
+            specimen = Specimen(why.get(i, "last evaluation"), arm, info.seed, step, split, row)
+            (troubled if i in why else last).append(specimen)
+    return [*troubled, *last]
 
 
-def _files(folder: Path) -> Iterator[tuple[int, str, list[dict[str, Any]]]]:
-    """(step, split, rows) of the newest files, the newest step first; a broken file is left out."""
+def _files(folder: Path) -> Iterator[tuple[int, str, pq.ParquetFile]]:
+    """(step, split, file) of the newest files, the newest step first; a broken file is left out."""
     named = [(m, path) for path in folder.glob("*.parquet") if (m := _FILE.fullmatch(path.name))]
     for match, path in sorted(named, key=lambda pair: (-int(pair[0][1]), pair[0][2]))[:FILES]:
-        try:
-            yield int(match[1]), match[2], read_episodes(path)
-        except (OSError, pa.ArrowException):
-            continue
+        with contextlib.suppress(OSError, pa.ArrowException):
+            yield int(match[1]), match[2], open_episodes(path)
 
 
 def _series(lines: Sequence[tuple[int, Mapping[str, float]]], name: str) -> tuple[list[int], list[float]]:
@@ -108,7 +112,8 @@ def _series(lines: Sequence[tuple[int, Mapping[str, float]]], name: str) -> tupl
 
 
 def _finish(axis: Axes, title: str) -> None:
-    axis.set_title(title)
+    axis.set_title(title, y=1)  # where it is anyway: otherwise measured, a tenth of the drawing
     axis.set_xlabel("training step")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))  # a tick is among the dearest things to draw
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axis.legend(loc="upper left", fontsize=6.5, ncols=2)

@@ -24,9 +24,10 @@ from harness.config import TrialConfig
 from harness.config.model import Bm25, LocalBackend, SimulatedBackend
 from harness.config.sweepfile import Resources, Tracking
 from harness.driver.cluster import worker_environment
-from harness.episodes import episode_files, read_episodes
+from harness.episodes import episode_files
 from harness.journal import CHECKPOINTS, EPISODES, Journal, policy_path, read_metrics
-from harness.tracking.sampling import AGAIN_AFTER, Sampler, troubles
+from harness.tracking.sampling import AGAIN_AFTER, Sampler
+from harness.tracking.traces import sample
 
 LONGEST_S = 3600.0
 """A language model's warm start alone takes a quarter of an hour on a slow core."""
@@ -35,8 +36,8 @@ SHARED_S = 60.0
 FEW_QUESTIONS = 3
 METRIC_BYTES, TRACE_BYTES = 285, 19_500
 """Of MLflow's SQLite file, indices included (measured: 18,628 metrics, 998 traces)."""
-SYSTEM_METRICS_A_SECOND = 1
-"""Five every five seconds, see `driver/usage.py`."""
+SYSTEM_METRICS_A_SECOND = 0.5
+"""Five every ten seconds, see `driver/usage.py`."""
 
 
 class ProbeError(Exception):
@@ -48,8 +49,8 @@ class Timing:
     """Of one trial: seconds of its set-up, of an evaluation, of a training step; bytes each leaves on disk.
 
     `made_s`: what all trials share took, once, before these were timed. `…_values`: metrics that each records;
-    `splits`: episode files of an evaluation; `troubles`: episodes of the step and its evaluation that MLflow shows
-    because something went wrong in them; `checkpoints_held`: the most there are at a time.
+    `troubles`: episodes of the step and its evaluation that MLflow shows because something went wrong in them;
+    `checkpoints_held`: the most there are at a time.
     """
 
     setup_s: float
@@ -63,7 +64,6 @@ class Timing:
     checkpoints_held: int = 0
     eval_values: int = 0
     step_values: int = 0
-    splits: int = 1
     troubles: int = 0
     made_s: float = 0.0
 
@@ -145,8 +145,7 @@ def estimate(
         values += config.steps * timing.step_values + evaluation_count(config) * timing.eval_values
         values += round(seconds[-1] * SYSTEM_METRICS_A_SECOND)
         if shown.traces_per_step:
-            files = config.steps + evaluation_count(config) * timing.splits
-            traces += files * shown.traces_per_step + (config.steps // AGAIN_AFTER + 1) * timing.troubles
+            traces += (config.steps + 1) * shown.traces_per_step + (config.steps // AGAIN_AFTER + 1) * timing.troubles
     return Estimate(
         seconds=max([sum(seconds) / parallel, *seconds]),
         bytes=size,
@@ -213,8 +212,7 @@ def _play(config: TrialConfig, function: str, folder: Path) -> Timing:
     told: list[Mapping[str, float]] = [values for _, values, _ in read_metrics(folder)]
     evaluations = [values.get("time/eval_s", 0.0) for values in told]
     first, steps_s = told[min(1, len(told) - 1)], [values.get("time/step_s", 0.0) for values in told]
-    sampler = Sampler(0)
-    splits = episode_files(folder / EPISODES, 1)
+    troubled = sample(episode_files(folder / EPISODES, 1), 1, Sampler(0))
     return Timing(
         setup_s=max(0.0, whole - sum(steps_s) - sum(evaluations) - checkpoint.seconds),
         eval_s=first.get("time/eval_s", 0.0),
@@ -227,8 +225,7 @@ def _play(config: TrialConfig, function: str, folder: Path) -> Timing:
         checkpoints_held=KEPT + 1,  # the next is written before the oldest goes
         eval_values=len(told[0]),
         step_values=max(0, len(first) - len(told[0])),
-        splits=sum(split != "train" for _, split in splits),
-        troubles=sum(len(sampler.choose(1, split, list(map(troubles, read_episodes(path))))) for path, split in splits),
+        troubles=len(troubled),
     )
 
 

@@ -15,7 +15,8 @@ import psutil
 from harness.journal import SYSTEM
 from harness.lines import LineLog
 
-PERIOD_S = 5.0
+PERIOD_S = 10.0
+"""As often as MLflow itself measures."""
 
 
 @contextlib.contextmanager

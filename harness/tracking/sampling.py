@@ -1,12 +1,17 @@
 """Which episodes become traces: some of every step, and every kind of trouble now and then. Parquet has them all.
 
-A trace costs MLflow's database 15 ms, so what goes wrong in the same way at every step is shown once in a while.
+A trace costs MLflow several milliseconds and its database 30 KB, so what goes wrong in the same way at every step is
+shown once in a while.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+MARKS = ("failures", "stop", *(f"turns.list.element.{name}" for name in ("failures", "operator_failure", "fault")))
+"""Columns of an episode file that `troubles` looks at: a fifth of the work of reading all."""
 
 
 def troubles(row: Mapping[str, Any]) -> list[str]:
@@ -23,37 +28,44 @@ def troubles(row: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(kinds))
 
 
-AGAIN_AFTER = 10
+AGAIN_AFTER = 50
 """Steps after which a kind of trouble that was shown is shown again."""
 
 
 class Sampler:
-    """Chooses among a trial's episodes, file after file in the order of their steps.
+    """Chooses among a trial's episodes, step after step in their order.
 
-    The first episode of every kind of trouble that the split has not shown in the present AGAIN_AFTER steps (0 to 9,
-    10 to 19, …), and `others` spread evenly over the rest. The choice depends on the episodes from the first of these
-    steps on and on nothing else, so it is the same at every replay.
+    The first episode of every kind of trouble that was not shown in the present AGAIN_AFTER steps (0 to 49, 50 to 99,
+    …), and `others` of every step, evenly from the rest of its splits: where there are more splits than that, those
+    come first that were shown least in these steps. The choice depends on the episodes from the first of these steps
+    on and on nothing else, so it is the same at every replay.
     """
 
     def __init__(self, others: int) -> None:
         self._others = others
-        self._shown: dict[str, tuple[int, set[str]]] = {}  # split -> (which steps, kinds shown in them)
+        self._period = -1
+        self._kinds: set[str] = set()
+        self._shown: Counter[str] = Counter()  # split -> others
 
-    def choose(self, step: int, split: str, kinds: Sequence[Sequence[str]]) -> list[int]:
-        """Positions to show, ascending; `kinds[i]` are the troubles of episode i."""
-        period = step // AGAIN_AFTER
-        shown = self._shown.get(split)
-        if shown is None or shown[0] != period:
-            shown = self._shown[split] = (period, set())
-        first: dict[str, int] = {}
-        for i, found in enumerate(kinds):
-            for kind in found:
-                if kind not in shown[1]:
-                    first.setdefault(kind, i)
-        shown[1].update(first)
-        chosen = set(first.values())
-        rest = [i for i in range(len(kinds)) if i not in chosen]
-        return sorted(chosen | set(evenly(rest, self._others)))
+    def choose(self, step: int, kinds: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, list[int]]:
+        """Positions to show by split, ascending; `kinds[split][i]` are the troubles of that split's episode i."""
+        if self._period != step // AGAIN_AFTER:
+            self._period, self._kinds, self._shown = step // AGAIN_AFTER, set(), Counter()
+        chosen: dict[str, set[int]] = {split: set() for split in kinds}
+        for split, episodes in kinds.items():
+            for i, found in enumerate(episodes):
+                if not self._kinds.issuperset(found):
+                    chosen[split].add(i)
+                    self._kinds.update(found)
+        rest = {split: [i for i in range(len(kinds[split])) if i not in of] for split, of in chosen.items()}
+        others: Counter[str] = Counter()
+        for _ in range(self._others):
+            left = [split for split in rest if others[split] < len(rest[split])]
+            if left:
+                least = min(left, key=lambda split: self._shown[split])
+                others[least] += 1
+                self._shown[least] += 1
+        return {split: sorted(of.union(evenly(rest[split], others[split]))) for split, of in chosen.items()}
 
 
 def evenly(positions: Sequence[int], n: int) -> list[int]:

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,16 @@ def delete_run(client: Any, experiment: str, run: str) -> None:
     client.delete_run(run)
 
 
-def log_metrics(client: Any, run: str, lines: list[tuple[int, dict[str, float], int]]) -> None:
-    """Write (step, values, time in ms) lines. Sending the same again changes nothing."""
-    from mlflow.entities import Metric
+def log_metrics(
+    client: Any, run: str, lines: Sequence[tuple[int, dict[str, float], int]], tags: Mapping[str, str] | None = None
+) -> None:
+    """Write (step, values, time in ms) lines, and tags beside them. Sending the same again changes nothing."""
+    from mlflow.entities import Metric, RunTag
 
     metrics = [Metric(name, value, ts, step) for step, values, ts in lines for name, value in values.items()]
+    beside = [RunTag(name, value) for name, value in (tags or {}).items()]
     for i in range(0, len(metrics), BATCH):
-        client.log_batch(run, metrics=metrics[i : i + BATCH])
+        client.log_batch(run, metrics=metrics[i : i + BATCH], tags=beside)
 
 
 @functools.cache

@@ -8,15 +8,18 @@ long as was measured (parsing was not), and end when the step's metrics were rec
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from harness.config import digest
 from harness.episodes import open_episodes
-from harness.tracking.sampling import Sampler, troubles
+from harness.tracking.sampling import MARKS, Sampler, troubles
 
 PREVIEW_CHARS = 1000
 AT_ONCE = 40
@@ -37,11 +40,21 @@ class Origin:
     seed: int
 
 
-def sample(path: Path, step: int, split: str, sampler: Sampler) -> list[dict[str, Any]]:
-    """The rows of an episode file that are to be traces. Raises OSError, ArrowInvalid."""
-    table = open_episodes(path).read()
-    marks = table.select(["failures", "stop", "turns"]).to_pylist()
-    rows: list[dict[str, Any]] = table.take(sampler.choose(step, split, [troubles(row) for row in marks])).to_pylist()
+def sample(files: Sequence[tuple[Path, str]], step: int, sampler: Sampler) -> list[dict[str, Any]]:
+    """The rows of a step's episode files, given with their splits, that are to be traces. Raises OSError.
+
+    A file that is gone or broken is left out: whoever analyses it reports that.
+    """
+    opened, kinds, rows = {}, {}, []
+    for path, split in files:
+        with contextlib.suppress(FileNotFoundError, pa.ArrowException):
+            file = open_episodes(path)
+            kinds[split] = [troubles(row) for row in file.read(columns=MARKS).to_pylist()]
+            opened[split] = file
+    for split, chosen in sampler.choose(step, kinds).items():
+        if chosen:
+            with contextlib.suppress(pa.ArrowException):
+                rows += opened[split].read().take(chosen).to_pylist()
     return rows
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import yaml
 
 from harness.config import digest, short_names
@@ -57,7 +56,7 @@ VIEWS = "view"
 DESCRIBED = "described"
 """Tag of a run that has everything it is made with: a store may fail, or a kill come, between two requests for that."""
 TRACED = "traced_lines"
-"""Tag of a run: how many of its journal's lines have their traces."""
+"""Tag of a run: how many of its journal's lines have their traces, if not more."""
 _STATUS = {"finished": "FINISHED", "failed": "FAILED"}
 
 TrialViews = Callable[[Path, Path], None]
@@ -120,9 +119,8 @@ class Tracker:
         run = self._find_trial(info, trial, first, begun)
         if run in self._closed:
             return result is not None and result["status"] == "finished"
-        self._log_new(run, METRICS, lines)
         measured = [(r["n"], decode(r["values"]), r["ts"]) for r in read_lines(trial / SYSTEM).records]
-        self._log_new(run, SYSTEM, measured)
+        self._log_new(run, {METRICS: lines, SYSTEM: measured})
         self._trace_new(run, trial, info, first, lines)
         if result is not None and result["key"] == info.key:
             self._close(run, trial, result, lines)
@@ -244,9 +242,14 @@ class Tracker:
         self._traced.pop(run, None)
         self._samplers.pop(run, None)
 
-    def _log_new(self, run: str, file: str, lines: list[summary.Line]) -> None:
-        log_metrics(self._client, run, lines[self._sent.get((run, file), 0) :])
-        self._sent[run, file] = len(lines)
+    def _log_new(self, run: str, files: dict[str, list[summary.Line]]) -> None:
+        new = [line for file, lines in files.items() for line in lines[self._sent.get((run, file), 0) :]]
+        self._log(run, new)
+        self._sent |= {(run, file): len(lines) for file, lines in files.items()}
+
+    def _log(self, run: str, lines: list[summary.Line]) -> None:
+        """Lines, with how many had their traces before: written again they change nothing, a request more costs."""
+        log_metrics(self._client, run, lines, {TRACED: str(self._traced[run])} if run in self._traced else {})
 
     def _trace_new(self, run: str, trial: Path, info: TrialInfo, attempt: int, lines: list[summary.Line]) -> None:
         """Episodes of the steps that were recorded since the last time."""
@@ -261,14 +264,9 @@ class Tracker:
             first = next(i for i, (step, *_) in enumerate(lines) if step >= anew)
         made: list[tuple[Any, list[Any]]] = []
         for number, (step, _, ts) in enumerate(lines[first:], first):
-            for path, split in episode_files(trial / EPISODES, step):
-                try:
-                    rows = traces.sample(path, step, split, sampler)
-                except (FileNotFoundError, pa.ArrowException):  # gone, or broken: whoever analyses it reports that
-                    continue
-                made += [traces.make(origin, row, ts) for row in rows if number >= done]
+            rows = traces.sample(episode_files(trial / EPISODES, step), step, sampler)
+            made += [traces.make(origin, row, ts) for row in rows if number >= done]
         traces.send(self.uri, self._experiment, made)
-        self._client.set_tag(run, TRACED, len(lines))
         self._traced[run], self._samplers[run] = len(lines), sampler
 
     def _close(self, run: str, trial: Path, result: dict[str, Any], lines: list[summary.Line]) -> None:
@@ -279,7 +277,7 @@ class Tracker:
         else:
             self._client.set_tag(run, "error", result["error"][-TAG_CHARS:])
         best = summary.best(lines)
-        log_metrics(self._client, run, [(summary.ONCE, told, ts), *([best] if best else [])])
+        self._log(run, [(summary.ONCE, told, ts), *([best] if best else [])])
         if (trial / ATTEMPTS).exists():
             self._client.log_artifact(run, str(trial / ATTEMPTS))
         if (trial / OUTPUT).exists():  # cleaned by the trial's process at its very end, which a kill keeps it from

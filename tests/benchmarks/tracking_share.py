@@ -5,9 +5,10 @@ does for MLflow (SQLite): follow the journal, feed metrics, system metrics, epis
 
     share = (CPU of journal and usage thread in the trial + CPU of this process) / CPU of the trial without both
 
-CPU time of every thread counts, on both sides. What happens once a sweep (importing MLflow, making the database,
-the parent run) is measured before the trial begins and divided by the trials of the default sweep. Checkpoints and the
-kept policy are the trial's own and no tracking; their cost is printed beside.
+CPU time of every thread counts, on both sides. What happens once a sweep (importing MLflow and matplotlib, making the
+database, the parent run, whatever is slower the first time) is measured before, with a whole trial of two steps in it,
+and divided by the trials of the default sweep. Checkpoints and the kept policy are the trial's own and no tracking;
+their cost is printed beside.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from harness.config import code_version, expand, load_sweep
 from harness.driver.feed import Feeder
 from harness.driver.layout import RunFolder, prepare_trial, write_manifest
 from harness.journal import Journal
-from harness.tracking import Tracker, default_uri
+from harness.tracking import default_uri
 
 GOAL = 0.01
 SWEEP = "ablations/granularity.yaml"
@@ -81,39 +82,53 @@ def play(folder: Path) -> None:
     (folder / SPENT).write_text(json.dumps({**accounts.spent, "process": time.process_time() - begun}))
 
 
+def started(trial: Path) -> Any:
+    child = multiprocessing.get_context("spawn").Process(target=play, args=(trial,), name=trial.name)
+    child.start()
+    return child
+
+
+def ended(child: Any) -> None:
+    child.join()
+    if child.exitcode:
+        sys.exit(f"the trial {child.name} failed")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="CPU time of journal and MLflow as a share of a default trial's.")
     parser.add_argument("--steps", type=int)
     options = parser.parse_args()
     overrides = [f"steps={options.steps}"] if options.steps else []
-    spec = load_sweep(SWEEP, overrides)
+    spec, short = load_sweep(SWEEP, overrides), load_sweep(SWEEP, ["steps=2"])
     code = code_version()
-    trials = expand(spec, code)
+    trials, first = expand(spec, code), expand(short, code)[1]
     print(f"load before: {os.getloadavg()[0]:.2f}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = RunFolder(Path(temporary) / "runs" / spec.name)
         write_manifest(folder, spec)
-        trial = folder.trial(trials[0])
-        prepare_trial(trial, trials[0], code, spec.labels, spec.preregistration)
+        prepare_trial(folder.trial(first), first, code, short.labels, short.preregistration)
         uri = default_uri(folder.root.parent)
         begun = time.process_time()
         from reports.trial import write_trial_views
 
-        Tracker(folder, uri, EXPERIMENT, write_trial_views).forget_others()
-        once = time.process_time() - begun
-        child = multiprocessing.get_context("spawn").Process(target=play, args=(trial,))
-        child.start()
-        begun = time.process_time()
         feeder = Feeder(folder, uri, EXPERIMENT, write_trial_views)
         feeder.start()
-        child.join()
+        ended(started(folder.trial(first)))
+        while not feeder._complete:
+            time.sleep(0.2)
+        once, shown = time.process_time() - begun, count_traces(uri)
+        trial = folder.trial(trials[0])
+        prepare_trial(trial, trials[0], code, spec.labels, spec.preregistration)
+        child = started(trial)
+        begun = time.process_time()
+        ended(child)
         live = time.process_time() - begun
         trouble = feeder.close("KILLED", [])
         fed = time.process_time() - begun
-        if child.exitcode or trouble:
-            sys.exit(f"the trial or its feed failed: {trouble}")
+        if trouble:
+            sys.exit(f"the feed failed: {trouble}")
         spent = json.loads((trial / SPENT).read_text())
-        traces = count_traces(uri)
+        traces = count_traces(uri) - shown
     inside = {name: spent[name] for name in (*JOURNAL, "usage") if name in spent}
     compute = spent["process"] - sum(inside.values())
     parts = {

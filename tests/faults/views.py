@@ -47,9 +47,8 @@ def check_traces(client: MlflowClient, experiment: str, trials: Mapping[str, Pat
     for run, trial in trials.items():
         sampler = Sampler(Tracking().traces_per_step)
         for step, *_ in read_metrics(trial):
-            for path, split in episode_files(trial / EPISODES, step):
-                for row in traces.sample(path, step, split, sampler):
-                    expected[run, str(step), split, row["question_id"]] += 1
+            for row in traces.sample(episode_files(trial / EPISODES, step), step, sampler):
+                expected[run, str(step), row["split"], row["question_id"]] += 1
     found: Counter[tuple[str, ...]] = Counter()
     token = None
     while token is None or token:

@@ -153,7 +153,8 @@ def test_whoever_goes_on_writing_traces_chooses_as_one_who_never_stopped(folder)
     shutil.copytree(folder.root.parent, other.root.parent)
     replay(folder.root)
     whole = seen(folder)["gsspo_seed3"]["traces"]
-    assert len([mark for mark in whole if dict(mark[1:10])["split"] == "train"]) == 2 + 3  # kinds once
+    shown = Counter(dict(mark[1:10])["split"] for mark in whole)
+    assert shown == {"eval": 1 + 2, "train": 1 + 1}  # two kinds once, and of every step another
     [trial] = other.trials.glob("gsspo*")
     journal = (trial / METRICS).read_text().splitlines(keepends=True)
     for length in (1, 2, 3):

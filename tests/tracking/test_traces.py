@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from harness.episodes import read_episodes, write_episodes
 from harness.tracking import traces
-from harness.tracking.sampling import Sampler, starts_anew, troubles
+from harness.tracking.sampling import AGAIN_AFTER, Sampler, starts_anew, troubles
 from harness.tracking.store import delete_run
 from harness.types import (
     Action,
@@ -224,42 +225,50 @@ def test_the_traces_of_a_deleted_run_go_with_it(place, tmp_path):
     assert left.info.trace_metadata["mlflow.sourceRun"] == other
 
 
-@given(
-    kinds=st.lists(st.lists(st.sampled_from("abcde"), max_size=3), max_size=40),
-    others=st.integers(0, 6),
-)
-def test_the_sample_shows_every_kind_and_no_more_than_it_must(kinds, others):
-    chosen = Sampler(others).choose(0, "train", kinds)
-    shown = {kind for i in chosen for kind in kinds[i]}
-    every = {kind for found in kinds for kind in found}
-    assert shown == every
-    assert chosen == sorted(set(chosen))
-    assert min(len(kinds), others) <= len(chosen) <= len(every) + others
+EPISODES = st.lists(st.lists(st.sampled_from("abcde"), max_size=3), max_size=20)
+FILES = st.dictionaries(st.sampled_from(["eval", "eval_sampled", "train"]), EPISODES)
 
 
-STEPS = st.lists(
-    st.tuples(
-        st.integers(0, 60), st.sampled_from(["train", "eval"]), st.lists(st.lists(st.sampled_from("abc")), max_size=8)
-    ),
-    max_size=30,
-)
+def kinds_of(files: dict[str, list[list[str]]], chosen: dict[str, list[int]]) -> set[str]:
+    return {kind for split, of in chosen.items() for i in of for kind in files[split][i]}
 
 
-@given(files=STEPS, others=st.integers(0, 2))
-def test_a_kind_is_shown_again_after_ten_steps_and_whoever_begins_there_chooses_alike(files, others):
-    files.sort(key=lambda file: file[0])
+@given(files=FILES, others=st.integers(0, 6))
+def test_the_sample_shows_every_kind_and_no_more_than_it_must(files, others):
+    chosen = Sampler(others).choose(0, files)
+    everything = {split: list(range(len(episodes))) for split, episodes in files.items()}
+    every = kinds_of(files, everything)
+    assert kinds_of(files, chosen) == every
+    assert all(of == sorted(set(of)) and set(of) <= set(everything[split]) for split, of in chosen.items())
+    n = sum(map(len, chosen.values()))
+    assert min(sum(map(len, files.values())), others) <= n <= len(every) + others
+
+
+@given(steps=st.dictionaries(st.integers(0, 3 * AGAIN_AFTER), FILES, max_size=12), others=st.integers(0, 2))
+def test_a_kind_is_shown_again_after_a_while_and_whoever_begins_there_chooses_alike(steps, others):
+    ordered = sorted(steps.items())
     sampler, shown, chosen = Sampler(others), {}, []
-    for step, split, kinds in files:
-        chosen.append(sampler.choose(step, split, kinds))
-        found = {kind for i in chosen[-1] for kind in kinds[i]}
-        for kind in {kind for some in kinds for kind in some}:  # shown now or before, in the same ten steps
-            assert kind in found or shown[split, kind] // 10 == step // 10
-        shown |= {(split, kind): step for kind in found}
-        assert min(len(kinds), others) <= len(chosen[-1])
-    for first, (step, *_) in enumerate(files):
-        if step == starts_anew(step) and (not first or files[first - 1][0] < step):
+    for step, files in ordered:
+        chosen.append(sampler.choose(step, files))
+        found = kinds_of(files, chosen[-1])
+        for kind in {kind for episodes in files.values() for some in episodes for kind in some}:
+            assert kind in found or starts_anew(shown[kind]) == starts_anew(step)
+        shown |= dict.fromkeys(found, step)
+        assert min(sum(map(len, files.values())), others) <= sum(map(len, chosen[-1].values()))
+    for first, (step, _) in enumerate(ordered):
+        if not first or starts_anew(ordered[first - 1][0]) < starts_anew(step):
             late = Sampler(others)
-            assert [late.choose(*file) for file in files[first:]] == chosen[first:]
+            assert [late.choose(*files) for files in ordered[first:]] == chosen[first:]
+
+
+def test_the_splits_of_a_step_take_turns():
+    """One episode a step: evaluations are not crowded out by training, nor one kind of them by the other."""
+    sampler, shown = Sampler(1), Counter()
+    for step in range(0, 41):
+        evaluated = {"eval": [[]] * 9, "eval_sampled": [[]] * 9} if step % 5 == 0 else {}
+        [split] = [s for s, of in sampler.choose(step, evaluated | ({"train": [[]] * 9} if step else {})).items() if of]
+        shown[split] += 1
+    assert shown == {"train": 32, "eval": 5, "eval_sampled": 4}
 
 
 def test_every_sort_of_trouble_has_a_name(tmp_path):
@@ -274,4 +283,12 @@ def test_every_sort_of_trouble_has_a_name(tmp_path):
 
 def test_a_sample_reads_only_what_it_shows(tmp_path):
     path = write_episodes(tmp_path, 1, "eval", [episode([answered()], number=i) for i in range(10)] + [FAULTED])
-    assert [row["question_id"] for row in traces.sample(path, 1, "eval", Sampler(2))] == ["q0", "q5", "q0"]
+    assert [row["question_id"] for row in traces.sample([(path, "eval")], 1, Sampler(2))] == ["q0", "q5", "q0"]
+
+
+def test_a_sample_leaves_out_what_cannot_be_read(tmp_path):
+    whole = write_episodes(tmp_path, 1, "eval", [episode([answered()], number=1)])
+    broken = write_episodes(tmp_path, 1, "train", [episode([answered()], number=2)])
+    broken.write_bytes(broken.read_bytes()[:-20])
+    files = [(whole, "eval"), (broken, "train"), (tmp_path / "gone.parquet", "other")]
+    assert [row["question_id"] for row in traces.sample(files, 1, Sampler(3))] == ["q1"]
