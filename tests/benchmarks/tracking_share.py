@@ -30,24 +30,25 @@ from harness.config import code_version, expand, load_sweep
 from harness.driver.feed import Feeder
 from harness.driver.layout import RunFolder, prepare_trial, write_manifest
 from harness.journal import Journal
-from harness.tracking import default_uri
+from harness.tracking import Tracker, default_uri
 from reports.trial import write_trial_views
 
 GOAL = 0.01
 SWEEP = "ablations/granularity.yaml"
 SPENT = "spent.json"
+WRITER = {"_trace_new": "traces", "_log_new": "metrics", "_close": "end (figures, page, files)"}
 JOURNAL, OWN = ("metrics", "event", "episodes", "finish"), ("policy", "checkpoint")
 EXPERIMENT = "share"
 
 
 class Accounts:
-    """CPU seconds of a journal's calls by name, of the thread that makes them."""
+    """CPU seconds of calls by name, of the thread that makes them."""
 
     def __init__(self) -> None:
         self.spent: Counter[str] = Counter()
 
-    def watch(self, journal: Any, name: str) -> None:
-        call = getattr(journal, name)
+    def watch(self, place: Any, name: str) -> None:
+        call = getattr(place, name)
 
         def timed(*arguments: Any, **named: Any) -> Any:
             begun = time.thread_time()
@@ -56,7 +57,7 @@ class Accounts:
             finally:
                 self.spent[name] += time.thread_time() - begun
 
-        setattr(journal, name, timed)
+        setattr(place, name, timed)
 
 
 def play(folder: Path) -> None:
@@ -117,6 +118,9 @@ def main() -> None:
         write_manifest(folder, spec)
         prepare_trial(folder.trial(first), first, code, short.labels, short.preregistration)
         uri = default_uri(folder.root.parent)
+        writer = Accounts()
+        for name in WRITER:
+            writer.watch(Tracker, name)
         begun = time.process_time()
         feeder = Feeder(folder, uri, EXPERIMENT, write_trial_views)
         feeder.start()
@@ -126,6 +130,7 @@ def main() -> None:
         trial = folder.trial(trials[0])
         prepare_trial(trial, trials[0], code, spec.labels, spec.preregistration)
         child = started(trial)
+        writer.spent.clear()
         begun = time.process_time()
         ended(child)
         live = time.process_time() - begun
@@ -147,6 +152,7 @@ def main() -> None:
     }
     print(f"trial {trials[0].name}: {compute:.1f} s of CPU; once a sweep {once:.2f} s; {traces} traces")
     print("in the trial: " + ", ".join(f"{name} {s:.3f} s" for name, s in inside.items()))
+    print("MLflow: " + ", ".join(f"{WRITER[name]} {s:.3f} s" for name, s in writer.spent.items()))
     print("no tracking, so in the trial's own time: " + ", ".join(f"{n} {spent.get(n, 0.0):.3f} s" for n in OWN))
     for name, seconds in parts.items():
         print(f"  {name:<24}{seconds:8.3f} s{seconds / compute:9.2%}")
