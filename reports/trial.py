@@ -34,6 +34,8 @@ PANELS: dict[str, dict[str, str]] = {
     "Well-formed turns": {"training": "train/parse_ok_rate", "evaluation": "eval/parse_ok_rate"},
     "Policy": {"entropy (nats)": "update/entropy", "clipped share": "update/clip_fraction"},
 }
+ROUND = (1, 2, 5, 10)
+"""Steps between ticks. They are few, being among the dearest things to draw."""
 _FILE = re.compile(r"step-(\d+)-(\w+)\.parquet")
 
 
@@ -114,6 +116,6 @@ def _series(lines: Sequence[tuple[int, Mapping[str, float]]], name: str) -> tupl
 def _finish(axis: Axes, title: str) -> None:
     axis.set_title(title, y=1)  # where it is anyway: otherwise measured, a tenth of the drawing
     axis.set_xlabel("training step")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))  # a tick is among the dearest things to draw
-    axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=ROUND, integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=ROUND))
     axis.legend(loc="upper left", fontsize=6.5, ncols=2)
