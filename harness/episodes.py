@@ -1,4 +1,4 @@
-"""Episodes as Parquet: one row an episode, its turns nested. Written by the journal, read by the analysis.
+"""Episodes as Parquet (snappy): one row an episode, its turns nested. Written by the journal, read by the analysis.
 
 Everything that a study asks about an episode is here, token ids and log-probs apart (of these, counts and the sum).
 Rows keep the order in which the episodes were given; `split` names what they were made for, such as `train`, `eval`

@@ -76,8 +76,9 @@ def test_an_episode_is_read_back_whole(tmp_path):
 def test_files_have_the_documented_schema_and_compression(tmp_path):
     path = write_episodes(tmp_path, 0, "train", [])
     assert pq.read_schema(path).equals(SCHEMA, check_metadata=False)
+    assert pq.read_schema(path).metadata[b"schema"] == b"episodes/1"
     path = write_episodes(tmp_path, 0, "train", [episode()])
-    assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
+    assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "SNAPPY"
 
 
 def test_equal_episodes_give_equal_bytes(tmp_path):
