@@ -65,6 +65,10 @@ def test_a_step_is_played_with_its_checkpoint_and_no_further():
     assert (without.checkpoint_bytes, without.policy_bytes) == (0, 0)
 
 
+def test_a_process_that_aborts_when_all_is_said_was_timed():
+    assert probe(config("steps=10"), "tests.sweep.cheap_trials:ends_badly", Resources()).step_s == 1.0
+
+
 @pytest.mark.parametrize(
     ("set_ups", "setup_s", "made_s"),
     [((20.0,), 20.0, 0.0), ((900.0, 30.0), 30.0, 870.0), ((200.0, 210.0), 210.0, 0.0)],
