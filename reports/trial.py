@@ -21,7 +21,7 @@ from harness.driver.layout import TrialInfo, read_info
 from harness.episodes import open_episodes
 from harness.journal import EPISODES, METRICS, decode
 from harness.lines import read_lines
-from harness.tracking.sampling import MARKS, evenly, troubles
+from harness.tracking.sampling import evenly, kinds_in, rows_at
 from reports.gallery import Specimen, to_html
 from reports.style import house_style, looks
 
@@ -84,28 +84,30 @@ def episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
     found: set[tuple[str, str]] = set()
     troubled: list[Specimen] = []
     last: list[Specimen] = []
-    for step, split, file in _files(trial / EPISODES):
+    evaluated = False
+    for step, split, kinds, file in _files(trial / EPISODES):
         why: dict[int, str] = {}  # an episode with two kinds of trouble is shown once
-        marks = file.read(columns=MARKS).to_pylist()
-        for i, mark in enumerate(marks):
-            for kind in troubles(mark):
+        for i, trouble in enumerate(kinds):
+            for kind in trouble:
                 if (split, kind) not in found:
                     found.add((split, kind))
                     why.setdefault(i, kind.replace("_", " "))
-        ends = evenly(range(len(marks)), LAST_EVALUATION) if split == "eval" and not last else []
+        ends = evenly(range(len(kinds)), LAST_EVALUATION) if split == "eval" and not evaluated else []
+        evaluated |= split == "eval"
         shown = sorted({*why, *ends})
-        for i, row in zip(shown, file.read().take(shown).to_pylist() if shown else [], strict=True):
+        for i, row in zip(shown, rows_at(file, shown), strict=True):
             specimen = Specimen(why.get(i, "last evaluation"), arm, info.seed, step, split, row)
             (troubled if i in why else last).append(specimen)
     return [*troubled, *last]
 
 
-def _files(folder: Path) -> Iterator[tuple[int, str, pq.ParquetFile]]:
-    """(step, split, file) of the newest files, the newest step first; a broken file is left out."""
+def _files(folder: Path) -> Iterator[tuple[int, str, list[list[str]], pq.ParquetFile]]:
+    """(step, split, troubles of each episode, file) of the newest files, the newest step first; without broken ones."""
     named = [(m, path) for path in folder.glob("*.parquet") if (m := _FILE.fullmatch(path.name))]
     for match, path in sorted(named, key=lambda pair: (-int(pair[0][1]), pair[0][2]))[:FILES]:
         with contextlib.suppress(OSError, pa.ArrowException):
-            yield int(match[1]), match[2], open_episodes(path)
+            file = open_episodes(path)
+            yield int(match[1]), match[2], kinds_in(file), file
 
 
 def _series(lines: Sequence[tuple[int, Mapping[str, float]]], name: str) -> tuple[list[int], list[float]]:

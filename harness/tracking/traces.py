@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from harness.config import digest
 from harness.episodes import open_episodes
-from harness.tracking.sampling import MARKS, Sampler, troubles
+from harness.tracking.sampling import Sampler, kinds_in, rows_at, troubles
 
 PREVIEW_CHARS = 1000
 AT_ONCE = 40
@@ -45,16 +45,16 @@ def sample(files: Sequence[tuple[Path, str]], step: int, sampler: Sampler) -> li
 
     A file that is gone or broken is left out: whoever analyses it reports that.
     """
-    opened, kinds, rows = {}, {}, []
+    opened, kinds = {}, {}
+    rows: list[dict[str, Any]] = []
     for path, split in files:
         with contextlib.suppress(FileNotFoundError, pa.ArrowException):
             file = open_episodes(path)
-            kinds[split] = [troubles(row) for row in file.read(columns=MARKS).to_pylist()]
+            kinds[split] = kinds_in(file)
             opened[split] = file
     for split, chosen in sampler.choose(step, kinds).items():
-        if chosen:
-            with contextlib.suppress(pa.ArrowException):
-                rows += opened[split].read().take(chosen).to_pylist()
+        with contextlib.suppress(pa.ArrowException):
+            rows += rows_at(opened[split], chosen)
     return rows
 
 

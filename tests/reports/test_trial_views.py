@@ -66,3 +66,15 @@ def test_a_broken_episode_file_is_left_out(tmp_path):
     out.mkdir()
     write_trial_views(tmp_path, out)
     assert "step 1, eval" in (out / "episodes.html").read_text()
+
+
+def test_the_last_evaluation_is_the_newest_even_where_all_of_it_is_in_trouble(tmp_path):
+    made(tmp_path)
+    with Journal(tmp_path) as journal:
+        journal.episodes(9, "eval", [episode([malformed(), answer()], question="slip")])
+    out = tmp_path / "out"
+    out.mkdir()
+    write_trial_views(tmp_path, out)
+    page = (out / "episodes.html").read_text()
+    assert "step 9, eval" in page
+    assert page.count("last evaluation") == 1  # in the text above

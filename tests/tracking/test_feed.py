@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import threading
@@ -54,6 +55,16 @@ def begin(folder: RunFolder, *names: str) -> None:
         (folder.trials / name / INFO).write_text("{}")
         with LineLog(folder.trials / name / ATTEMPTS) as log:
             log.append({"event": "start"})
+
+
+def test_what_is_imported_is_no_garbage_while_it_writes_and_may_be_after(folder, monkeypatch):
+    begin(folder, "a")
+    frozen = []
+    monkeypatch.setattr(SlowTracker, "sync", lambda self, trial: frozen.append(gc.get_freeze_count()))
+    feeder = feed.Feeder(folder, "", "e")
+    feeder.start()
+    assert feeder.close("FINISHED", []) == ""
+    assert min(frozen) > 0 == gc.get_freeze_count()
 
 
 def test_closing_waits_for_a_long_queue_that_moves(folder):

@@ -24,7 +24,7 @@ from harness.driver.layout import RunFolder, locked, prepare_trial, read_info, w
 from harness.driver.worker import TrialFailed, run_one
 from harness.episodes import episode_path, write_episodes
 from harness.journal import METRICS, POLICIES, Journal, read_metrics
-from harness.tracking import Tracker, default_uri, replay
+from harness.tracking import Tracker, default_uri, replay, traces
 from harness.tracking.__main__ import main
 from harness.types import StopReason
 from tests.sweep.cheap_trials import episode
@@ -161,6 +161,16 @@ def test_whoever_goes_on_writing_traces_chooses_as_one_who_never_stopped(folder)
         (trial / METRICS).write_text("".join(journal[:length]))
         replay(other.root)  # a new tracker each time
     assert seen(other)["gsspo_seed3"]["traces"] == whole
+
+
+def test_a_finished_trial_s_traces_are_sent_once(folder, monkeypatch):
+    sent = []
+    monkeypatch.setattr(traces, "send", lambda uri, experiment, made: sent.append(len(made)))
+    replay(folder.root)
+    once = list(sent)
+    replay(folder.root)
+    assert max(once) == 3
+    assert sent == once
 
 
 def test_a_picture_that_cannot_be_drawn_is_told_and_keeps_nothing_back(folder):

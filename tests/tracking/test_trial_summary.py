@@ -65,7 +65,7 @@ def test_measuring_costs_next_to_nothing():
     begun = time.process_time()
     for _ in range(20):
         usage(process)
-    assert (time.process_time() - begun) / 20 < 0.005  # once in five seconds: a thousandth
+    assert (time.process_time() - begun) / 20 < 0.005  # once in ten seconds: less than a thousandth
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
