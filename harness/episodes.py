@@ -152,7 +152,15 @@ def read_episodes(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def open_episodes(path: str | Path) -> pq.ParquetFile:
+class EpisodeFile(pq.ParquetFile):  # type: ignore[misc]
+    """Reads without Arrow's threads: so few rows take them twice as long, and one that is still to let go of the file's
+    bytes, which are Python's, aborts the process when Python ends."""
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        return super().read(columns, use_threads=False)
+
+
+def open_episodes(path: str | Path) -> EpisodeFile:
     """One file, for its rows or some of its columns; a file from before there were checksums is taken as it is.
 
     Raises OSError, or pyarrow.ArrowInvalid with the file's name when it is not sound.
@@ -164,7 +172,7 @@ def open_episodes(path: str | Path) -> pq.ParquetFile:
     if raw[len(bare) : at - _DIGITS] == _SEAL and crc != b"%08x" % zlib.crc32(raw[at:], zlib.crc32(bare)):
         raise pa.ArrowInvalid(f"{path}: its checksum does not match")
     try:
-        return pq.ParquetFile(pa.py_buffer(raw))
+        return EpisodeFile(pa.py_buffer(raw))
     except (pa.ArrowException, OSError) as error:  # cut short, or no Parquet at all
         raise pa.ArrowInvalid(f"{path}: {error}") from error
 

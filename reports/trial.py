@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from harness.driver.layout import TrialInfo, read_info
-from harness.episodes import open_episodes
+from harness.episodes import EpisodeFile, open_episodes
 from harness.journal import EPISODES, METRICS, decode
 from harness.lines import read_lines
 from harness.tracking.sampling import evenly, kinds_in, rows_at
@@ -101,7 +100,7 @@ def episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
     return [*troubled, *last]
 
 
-def _files(folder: Path) -> Iterator[tuple[int, str, list[list[str]], pq.ParquetFile]]:
+def _files(folder: Path) -> Iterator[tuple[int, str, list[list[str]], EpisodeFile]]:
     """(step, split, troubles of each episode, file) of the newest files, the newest step first; without broken ones."""
     named = [(m, path) for path in folder.glob("*.parquet") if (m := _FILE.fullmatch(path.name))]
     for match, path in sorted(named, key=lambda pair: (-int(pair[0][1]), pair[0][2]))[:FILES]:

@@ -146,6 +146,8 @@ def run_share(folder: Path, function: str, workers: Collective) -> None:
         except Exception as error:
             traceback.print_exc()
             raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
+        finally:
+            release_memory()
 
 
 def _go_back(folder: Path, key: str, log: LineLog) -> tuple[Checkpoint | None, dict[str, Any]]:

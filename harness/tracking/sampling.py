@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
+from harness.episodes import EpisodeFile
 
 _MARKS = ("failures", "stop", *(f"turns.list.element.{name}" for name in ("failures", "operator_failure", "fault")))
 """Columns of an episode file that `troubles` looks at: a fifth of the work of reading all."""
@@ -30,12 +30,12 @@ def troubles(row: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(kinds))
 
 
-def kinds_in(file: pq.ParquetFile) -> list[list[str]]:
+def kinds_in(file: EpisodeFile) -> list[list[str]]:
     """The troubles of every episode of a file. Raises pyarrow.ArrowException."""
     return [troubles(row) for row in file.read(columns=_MARKS).to_pylist()]
 
 
-def rows_at(file: pq.ParquetFile, positions: Sequence[int]) -> list[dict[str, Any]]:
+def rows_at(file: EpisodeFile, positions: Sequence[int]) -> list[dict[str, Any]]:
     """Some episodes of a file, which is read only if there are any to take. Raises pyarrow.ArrowException."""
     rows: list[dict[str, Any]] = file.read().take(positions).to_pylist() if positions else []
     return rows

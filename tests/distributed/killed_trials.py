@@ -10,16 +10,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness.config import TrialConfig
-from harness.distributed.collective import Collective, ProcessGroup
+from harness.distributed.collective import Collective
 from harness.driver.worker import run_one, run_share
 from harness.trial import run_trial
+from tests.distributed.membership import membership
 
 HERE = "tests.distributed.killed_trials"
 
@@ -46,13 +44,9 @@ def second_dies(config: TrialConfig, sink: Any, workers: Collective) -> dict[str
 
 def main(rank: int, size: int, meeting: str, trials: list[str]) -> None:
     """`trials`: FOLDER=FUNCTION."""
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=size, timeout=timedelta(seconds=120)
-    )
-    workers = ProcessGroup()
-    for folder, _, function in (trial.partition("=") for trial in trials):
-        (run_one if rank == 0 else run_share)(Path(folder), function, workers)
-    torch.distributed.destroy_process_group()
+    with membership(rank, size, Path(meeting)) as workers:
+        for folder, _, function in (trial.partition("=") for trial in trials):
+            (run_one if rank == 0 else run_share)(Path(folder), function, workers)
 
 
 if __name__ == "__main__":

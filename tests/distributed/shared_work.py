@@ -8,7 +8,6 @@ import sys
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +17,7 @@ import torch
 from harness import build
 from harness.config import TrialConfig, load_trial
 from harness.distributed import sharding
-from harness.distributed.collective import Collective, ProcessGroup
+from harness.distributed.collective import Collective
 from harness.distributed.sharding import shard, unsharded
 from harness.distributed.tensors import each_whole
 from harness.engines.base import Engine
@@ -29,6 +28,7 @@ from harness.policy.tiny import new_model
 from harness.policy.weights import plain_state_dict
 from harness.trial import run_trial
 from harness.update import UpdateSettings, policy_update
+from tests.distributed.membership import membership
 from tests.episodes import chat, group
 from tests.memory_sink import Memory
 
@@ -130,11 +130,8 @@ def everything(workers: Collective) -> dict[str, Any]:
 
 def main(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size, timeout=timedelta(seconds=120)
-    )
-    torch.save(everything(ProcessGroup()), folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    with membership(rank, size, folder / "meeting") as workers:
+        torch.save(everything(workers), folder / f"{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import torch
 
-from harness.distributed.collective import ProcessGroup
 from harness.trial import run_trial
+from tests.distributed.membership import membership
 from tests.engines.small_trials import small_trial
 from tests.memory_sink import Memory
 
@@ -21,16 +20,13 @@ ENGINE = ("engine={kind: vllm, kv_cache_gib: 0.25}",)
 
 
 def main(rank: int, size: int, folder: Path) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=size, timeout=timedelta(seconds=120)
-    )
-    workers, memory = ProcessGroup(), Memory()
-    run_trial(small_trial(0, *ENGINE), memory, workers)
-    gc.collect()  # the trial's engine has ended with it
-    after = workers.gather(rank)
-    tokens = [[t.token_ids.tolist() for t in memory.played[step, "train"]] for step in (1, 2)]
-    torch.save({"values": memory.values, "tokens": tokens, "after": after}, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    with membership(rank, size, folder / "meeting") as workers:
+        memory = Memory()
+        run_trial(small_trial(0, *ENGINE), memory, workers)
+        gc.collect()  # the trial's engine has ended with it
+        after = workers.gather(rank)
+        tokens = [[t.token_ids.tolist() for t in memory.played[step, "train"]] for step in (1, 2)]
+        torch.save({"values": memory.values, "tokens": tokens, "after": after}, folder / f"{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -79,6 +81,24 @@ def test_files_have_the_documented_schema_and_compression(tmp_path):
     assert pq.read_schema(path).metadata[b"schema"] == b"episodes/1"
     path = write_episodes(tmp_path, 0, "train", [episode()])
     assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "SNAPPY"
+
+
+READING = """
+import os, sys
+from harness.episodes import open_episodes, read_episodes
+
+before = os.listdir("/proc/self/task")
+read_episodes(sys.argv[1])
+open_episodes(sys.argv[1]).read(columns=["failures", "turns.list.element.failures"])
+print(len(os.listdir("/proc/self/task")) - len(before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_reading_leaves_no_thread_that_could_abort_the_end_of_the_process(tmp_path):
+    path = write_episodes(tmp_path, 0, "train", [episode()] * 40)
+    done = subprocess.run([sys.executable, "-c", READING, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 0
 
 
 def test_equal_episodes_give_equal_bytes(tmp_path):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from harness.distributed.collective import ALONE
+from harness.driver.worker import run_one, run_share
 
 FRAGMENTED = """
 import gc
@@ -40,3 +45,27 @@ def test_a_trials_memory_goes_back_to_the_system():
     assert used > 400
     assert kept > 400
     assert released < 100
+
+
+class Model:
+    def __init__(self) -> None:
+        self.own = self  # a cycle, as of a module and its hooks
+
+
+MODELS: list[weakref.ref[Model]] = []
+
+
+def makes_a_model(*given: object) -> dict[str, float]:
+    MODELS.append(weakref.ref(Model()))
+    return {}
+
+
+@pytest.mark.parametrize("run_here", [run_one, run_share])
+def test_every_worker_of_a_trial_lets_go_of_its_model(runner, run_here):
+    _, folder = runner.prepared()
+    gc.disable()
+    try:
+        run_here(folder, f"{__name__}:makes_a_model", ALONE)
+    finally:
+        gc.enable()
+    assert MODELS.pop()() is None
