@@ -1,7 +1,8 @@
 """What tracking costs: `python -m tests.benchmarks.tracking_share [--steps N]`.
 
-A trial of the default sweep runs as in a sweep, in a process of its own; this process does nothing but what the driver
-does for MLflow (SQLite): follow the journal, feed metrics, system metrics, episodes as traces, artifacts, figures.
+A trial of the default sweep runs as in a sweep, in a process of its own that has imported what Tune's workers have
+when they get a trial; this process does nothing but what the driver does for MLflow (SQLite): follow the journal, feed
+metrics, system metrics, episodes as traces, artifacts, figures.
 
     share = (CPU of journal and usage thread in the trial + CPU of this process) / CPU of the trial without both
 
@@ -62,6 +63,9 @@ class Accounts:
 
 def play(folder: Path) -> None:
     """What a worker does with the trial of a folder, with accounts kept. Runs in a process of its own."""
+    import ray.tune  # noqa: F401  and pandas with it, which pyarrow would import for its first array
+
+    import harness.trial  # noqa: F401
     from harness.driver import usage, worker
 
     accounts = Accounts()
