@@ -59,8 +59,8 @@ def curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canvas:
     """Four panels by training step: Exact Match by suite, then `PANELS`."""
     suites = sorted({n.removeprefix("eval/em/") for _, v in lines for n in v if n.startswith("eval/em/")})
     with house_style():
-        canvas = Canvas(figsize=(13, 3.1))
-        canvas.subplots_adjust(left=0.04, right=0.99, bottom=0.15, top=0.9, wspace=0.18)
+        canvas = Canvas(figsize=(13, 3.6))
+        canvas.subplots_adjust(left=0.04, right=0.99, bottom=0.27, top=0.92, wspace=0.18)
         axes = canvas.subplots(1, 1 + len(PANELS))
         for suite in suites:
             steps, values = _series(lines, f"eval/em/{suite}")
@@ -119,4 +119,4 @@ def _finish(axis: Axes, title: str) -> None:
     axis.set_xlabel("training step")
     axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=ROUND, integer=True))
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=ROUND))
-    axis.legend(loc="upper left", fontsize=6.5, ncols=2)
+    axis.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.18), fontsize=6.5, ncols=3)  # below: lines go everywhere
