@@ -13,7 +13,7 @@ from typing import Any
 from harness.episodes import EpisodeFile
 
 _MARKS = ("failures", "stop", *(f"turns.list.element.{name}" for name in ("failures", "operator_failure", "fault")))
-"""Columns of an episode file that `troubles` looks at: a fifth of the work of reading all."""
+"""Columns of an episode file that `troubles` looks at: a seventh of the work of reading all."""
 
 
 def troubles(row: Mapping[str, Any]) -> list[str]:
