@@ -20,6 +20,8 @@ from analysis.stats.results import DegenerateInput, Estimate, Interval, Test, fi
 
 MAX_EXACT = 200_000
 """Above so many rearrangements (10 v 10 has 184,756) the test draws a fixed random sample of them."""
+MOST_PAIRS = 32
+"""Up to so many pairs the paired test counts all 2^n sign flips from the sums of two halves, without listing them."""
 _DRAWS = 99_999
 NO_SPREAD = "no spread between seeds: no interval"
 
@@ -46,20 +48,23 @@ def seed_permutation(a: ArrayLike, b: ArrayLike, paired: bool = False) -> Test:
     """Test that arms `a` and `b` (seed means, shapes [n_a], [n_b]) have the same distribution.
 
     Paired: position i of both is the same seed, signs are flipped. Statistic: mean(a) − mean(b).
-    Exact up to MAX_EXACT rearrangements; beyond, a fixed-seed sample of them. Raises DegenerateInput.
+    Exact up to MAX_EXACT rearrangements, or MOST_PAIRS pairs; beyond, a fixed-seed sample of them. Raises
+    DegenerateInput.
     """
     x, y = finite_vector(a, "arm A"), finite_vector(b, "arm B")
     least = smallest_p(x.size, y.size, paired)
     total = count_rearrangements(x.size, y.size, paired)
     kind = f"{'paired' if paired else 'unpaired'} seed permutation"
-    method = f"exact {kind} ({total} rearrangements)" if total <= MAX_EXACT else f"{kind} ({_DRAWS} random draws)"
+    exact = total <= MAX_EXACT or (paired and x.size <= MOST_PAIRS)
+    method = f"exact {kind} ({total} rearrangements)" if exact else f"{kind} ({_DRAWS} random draws)"
     difference = float(x.mean() - y.mean())
     if (x.size == 1 and y.size == 1) or (paired and x.size == 1):
         return Test(difference, 1.0, method, smallest_p=1.0, note="one seed an arm: no evidence about the algorithm")
     if np.ptp(x - y if paired else np.concatenate([x, y])) == 0 and (not paired or x[0] == y[0]):
         return Test(0.0, 1.0, method, smallest_p=least, note="all values equal")
-    if total <= MAX_EXACT:
-        return Test(difference, _exact_p(x, y, paired), method, smallest_p=least)
+    if exact:
+        p = _exact_p(x, y, paired) if total <= MAX_EXACT else sign_flip_p(x - y)
+        return Test(difference, p, method, smallest_p=least)
     result = stats.permutation_test(
         (x, y),
         _difference,
@@ -84,6 +89,21 @@ def _exact_p(x: np.ndarray, y: np.ndarray, paired: bool) -> float:
         slack = 1e-12 * float(np.abs(pooled).sum())
     above, below = float((sums >= observed - slack).mean()), float((sums <= observed + slack).mean())
     return min(1.0, 2 * min(above, below))
+
+
+def sign_flip_p(differences: ArrayLike) -> float:
+    """Two-sided p, 2·min(one-sided), over all 2^n sign flips of `differences` [n]; time and memory grow as 2^(n/2).
+
+    A flip's sum is one of 2^(n/2) sums of the first half plus one of the second; sorted, the second half tells for each
+    of the first how many of them reach the observed sum. Sums that differ by round-off alone count as ties.
+    """
+    d = finite_vector(differences, "paired differences")
+    half = d.size // 2
+    first, second = _signs(half) @ d[:half], np.sort(_signs(d.size - half) @ d[half:])
+    observed, slack = float(d.sum()), 1e-12 * float(np.abs(d).sum())
+    above = first.size * second.size - int(np.searchsorted(second, observed - slack - first, "left").sum())
+    below = int(np.searchsorted(second, observed + slack - first, "right").sum())
+    return min(1.0, 2 * min(above, below) / 2**d.size)
 
 
 @lru_cache(maxsize=32)

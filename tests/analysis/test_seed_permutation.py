@@ -16,6 +16,7 @@ from analysis.stats.permutation import (
     mean_interval,
     permutation_interval,
     seed_permutation,
+    sign_flip_p,
     smallest_p,
 )
 from analysis.stats.results import DegenerateInput
@@ -51,6 +52,24 @@ def test_unpaired_p_equals_brute_force(a, b):
 def test_paired_p_equals_brute_force(pairs):
     a, b = np.array(pairs).T / 1000
     assert seed_permutation(a, b, paired=True).p == pytest.approx(brute_force(a, b, paired=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=9))
+def test_sign_flips_counted_by_halves_equal_brute_force(differences):
+    expected = brute_force(np.array(differences) / 1000, np.zeros(len(differences)), paired=True)
+    assert sign_flip_p(np.array(differences) / 1000) == pytest.approx(expected)
+
+
+def test_many_pairs_have_an_exact_p_near_the_sampled_one():
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(0.02, 0.04, 28), np.zeros(28)
+    found = seed_permutation(a, b, paired=True)
+    assert found.method == f"exact paired seed permutation ({2**28} rearrangements)"
+    sampled = stats.permutation_test(
+        (a, b), lambda x, y: x.mean() - y.mean(), permutation_type="samples", n_resamples=9_999, rng=rng
+    )
+    assert found.p == pytest.approx(sampled.pvalue, abs=0.02)
 
 
 @settings(max_examples=40, deadline=None)
