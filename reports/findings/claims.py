@@ -15,7 +15,10 @@ _FILE = Path(__file__).with_name("claims.yaml")
 @dataclass(frozen=True, slots=True)
 class Claim:
     """`says`: what the paper says or leaves out. `measures`: (name, settings) in order, see `measures.MEASURES`; a
-    measure `primary` gives the verdict, else there is none: the entry describes. `study` None: nothing tests it."""
+    measure `primary` gives the verdict, else there is none: the entry describes. `study` None: nothing tests it.
+
+    `could_not_tell`: why the design could not have come out either way. Its contrast is then data, and no verdict.
+    """
 
     title: str
     kind: str
@@ -25,10 +28,16 @@ class Claim:
     design: str
     measures: tuple[tuple[str, Mapping[str, Any]], ...]
     changes: str
+    could_not_tell: str | None = None
+
+    def __post_init__(self) -> None:
+        reason = self.could_not_tell
+        if reason is not None and not (isinstance(reason, str) and reason.strip()):
+            raise TypeError(f"{self.title}: could_not_tell is a reason in words, not {reason!r}")
 
 
 def read_claims(path: Path = _FILE) -> list[Claim]:
-    """Raises KeyError or TypeError for an entry that lacks a part or has one too many."""
+    """Raises KeyError or TypeError for an entry that lacks a part, has one too many or one of the wrong type."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     return [Claim(**{**e, "measures": tuple(_measure(m) for m in e["measures"])}) for e in entries]
 

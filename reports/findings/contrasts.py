@@ -21,6 +21,9 @@ from reports.tables import shown
 
 Rows = Sequence[tuple[Outcome, Comparison]]
 
+CONFIRMATORY, DESCRIPTIVE = "confirmatory", "registered; descriptive, no verdict"
+"""Roles of the registered contrast: where the design could tell, and where it could not."""
+
 
 def primary(study: Study) -> Measured:
     """The registered contrast, in every stratum of the other axes; several strata are corrected together, and their
@@ -30,7 +33,7 @@ def primary(study: Study) -> Measured:
     head = f"Registered contrast: {plan.metric}"
     if not rows:
         told = "The registered contrast could not be made from these results."
-        return Measured(head, None, (*study.registration.sentences, told))
+        return Measured(head, None, (*study.registration.sentences, told), tests=True)
     single = overall(rows)
     first = jointly(single, plan.correction)
     rest = [r for r in rows if (r.group, r.contrast) not in {(f.group, f.contrast) for f in first}]
@@ -48,11 +51,22 @@ def primary(study: Study) -> Measured:
         digest(findings([*first, *rest], plan, name), plan, name),
         [judge(r, plan.alpha) for r in first],
         _short(first, several),
-        "confirmatory",
+        CONFIRMATORY,
         [*first, *rest],
         notes,
         same=same,
+        tests=True,
     )
+
+
+def without_verdict(measured: Measured) -> Measured:
+    """`measured` in an entry whose design could not tell: tables stay as data, verdicts and sentences of tests go."""
+    if not measured.tests:
+        return measured
+    if measured.role != CONFIRMATORY:
+        return replace(measured, sentences=(), short="")
+    first = measured.rows[: len(measured.verdicts)]
+    return replace(measured, role=DESCRIPTIVE, verdicts=(), same=(), sentences=(), short="; ".join(_differences(first)))
 
 
 def _widened(row: Comparison, wide: Comparison) -> Comparison:
@@ -148,7 +162,7 @@ def _explored(rows: Rows, plan: Plan, heading: str, headline: str = "") -> Measu
     shows = [(o, r) for (o, _), r in zip(rows, joint, strict=True) if r.contrast.label == headline]
     most = min(shows, key=lambda x: 1.0 if x[1].p_adjusted is None else x[1].p_adjusted, default=None)
     short = f"{most[0].name}: {_told(most[1], most[0])}" if most else ""
-    return Measured(heading, table, sentences, short=short, notes=notes)
+    return Measured(heading, table, sentences, short=short, notes=notes, tests=True)
 
 
 def _told(row: Comparison, name: Outcome) -> str:
@@ -171,11 +185,14 @@ def _comparisons(rows: Sequence[Comparison], strata: bool) -> pd.DataFrame:
 
 
 def _short(rows: Sequence[Comparison], several: bool) -> str:
+    ps = [str(v) for v in shown(comparison_table(rows))["p adj." if several else "p"]]
+    return "; ".join(f"{part}, p {p}" for part, p in zip(_differences(rows), ps, strict=True))
+
+
+def _differences(rows: Sequence[Comparison]) -> list[str]:
     texts = [str(v) for v in shown(comparison_table(rows))["difference"]]
     intervals = [r.difference.interval for r in rows]
-    parts = [
+    return [
         f"{text} [{i.low:+.3f}, {i.high:+.3f}]" if i is not None else text
         for text, i in zip(texts, intervals, strict=True)
     ]
-    ps = [str(v) for v in shown(comparison_table(rows))["p adj." if several else "p"]]
-    return "; ".join(f"{part}, p {p}" for part, p in zip(parts, ps, strict=True))

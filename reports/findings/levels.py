@@ -17,11 +17,12 @@ from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
 from analysis.stats.results import DegenerateInput, Estimate
 from analysis.summary import final_step, seed_values
-from reports.findings.measured import Measured, level, what
+from reports.findings.measured import Measured, level, outcome, what
 from reports.published import published
 from reports.results.read import Study
 from reports.tables import shown
 
+EM = "eval/em"
 REWARD_SPREAD = "train/reward_std"
 
 OVER_SEEDS = "Means over seeds, t intervals."
@@ -49,14 +50,43 @@ def rises(study: Study) -> Measured:
     """The registered metric at the start and at the end, and its change, by arm."""
     frames, metric = study.frames, study.plan.metric
     last = final_step(frames, metric)
-    rows = []
+    rows, changes = [], {}
     for arm in frames.arms:
         start, end = (seed_values(frames, metric, arm, step) for step in (0, last))
         found = [mean_interval(v, study.plan.level) for v in (start, end, end - start)]
         rows.append([arm, *(_three(e) for e in found)])
+        changes[arm] = float((end - start).mean())
     name = what(metric)
     columns = ["arm", f"{name} at the start", f"{name} at step {last}", "rise"]
-    return Measured("Start, end and rise", pd.DataFrame(rows, columns=columns), notes=[OVER_SEEDS])
+    low, high = (pick(changes, key=changes.__getitem__) for pick in (min, max))
+    sentence = f"The rise of {name} runs from {changes[low]:+.3f} ({low}) to {changes[high]:+.3f} ({high})."
+    return Measured("Start, end and rise", pd.DataFrame(rows, columns=columns), [sentence], notes=[OVER_SEEDS])
+
+
+def answered(study: Study) -> Measured:
+    """EM among the episodes that gave an answer, at the start and at the end, by arm: the rise that is not form."""
+    frames = study.frames
+    last = final_step(frames, EM)
+    rows, ends_at, rises_by = [], [], []
+    for arm in frames.arms:
+        absent, right = (
+            [seed_values(frames, metric, arm, step) for step in (0, last)] for metric in ("eval/no_answer", EM)
+        )
+        among = [r / (1 - a) for r, a in zip(right, absent, strict=True)]
+        cells = [mean_interval(v, study.plan.level) for v in (*absent, *among, among[1] - among[0])]
+        rows.append([arm, *(_three(e) for e in cells)])
+        ends_at.append(f"{among[0].mean():.3f} to {among[1].mean():.3f} ({arm})")
+        rises_by.append(float((among[1] - among[0]).mean()))
+    name, margin = outcome(EM), study.plan.margin
+    below = margin is not None and max(map(abs, rises_by)) < margin
+    beside = f": less than the margin of {name.amount(margin, signed=False)}" if below else ""
+    columns = ["arm", "no answer, start", f"no answer, step {last}", "EM of answered, start", f"step {last}", "rise"]
+    return Measured(
+        "Episodes without an answer, and EM among the others",
+        pd.DataFrame(rows, columns=columns),
+        [f"EM among answered episodes goes from {', '.join(ends_at)}{beside}. The rest of the rise is form."],
+        notes=[OVER_SEEDS],
+    )
 
 
 def _three(estimate: Estimate) -> str:
@@ -139,6 +169,7 @@ def speed(study: Study, beside: Sequence[float] = ()) -> Measured:
         shown(pd.DataFrame(rows), {"steps": "number"}),
         [*(told if len(distinct) == 1 and len(found.reached) > 1 else []), *_ranks(study, [found, *others.values()])],
         notes=notes,
+        tests=True,
     )
 
 
@@ -203,7 +234,7 @@ def spread(study: Study) -> Measured:
         "Published: the ablation's four benchmarks, with and without Search, one run each."
     ]
     short = f"SD between seeds {100 * found.sd:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}] points"
-    return Measured("Points of EM", pd.DataFrame(table), found.sentences, short=short, notes=notes)
+    return Measured("Points of EM", pd.DataFrame(table), found.sentences, short=short, notes=notes, tests=True)
 
 
 def _reach(values: Sequence[float]) -> str:

@@ -19,7 +19,7 @@ class Measured:
 
     `short`: what the overview shows of it, where nothing is registered or this is; `aside`: what it shows beside a
     registered number. Of the registered contrast: `verdicts`, one a stratum, whose rows come first in `rows`; `same`,
-    their TOST p before they are corrected over strata.
+    their TOST p before they are corrected over strata. `tests`: the sentences rest on tests.
     """
 
     heading: str
@@ -32,6 +32,7 @@ class Measured:
     notes: Sequence[str] = ()
     aside: str = ""
     same: Sequence[float | None] = ()
+    tests: bool = False
 
 
 NAMES = {
@@ -40,6 +41,9 @@ NAMES = {
     "eval/calls": "the number of calls",
     "eval/parse_ok_rate": "the share of well-formed turns",
     "eval/format_ok": "the share of well-formed episodes",
+    "eval_sampled/em": "EM of sampled answers",
+    "eval_sampled/f1": "F1 of sampled answers",
+    "eval_sampled/reward_mean": "reward of sampled answers",
     "eval_sampled/parse_ok_rate": "the share of well-formed turns (sampled answers)",
     "eval_sampled/format_ok": "the share of well-formed episodes (sampled answers)",
     "eval_sampled/lazy": "the share of sampled answers without a call",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reports.findings import contrasts, levels, scrutiny, stored
+from reports.findings import contrasts, levels, pooled, scrutiny, stored
 from reports.findings.measured import Measured
 
 MEASURES: dict[str, Callable[..., Measured]] = {
@@ -19,6 +19,7 @@ MEASURES: dict[str, Callable[..., Measured]] = {
     "speed": levels.speed,
     "levels": levels.levels,
     "rises": levels.rises,
+    "answered": levels.answered,
     "seeds": levels.seeds,
     "course": levels.course,
     "traces": levels.traces,
@@ -26,3 +27,6 @@ MEASURES: dict[str, Callable[..., Measured]] = {
     "table": stored.table,
     "use": stored.use,
 }
+
+POOLED: dict[str, Callable[..., Measured]] = {"paired_by_seed": pooled.paired_by_seed}
+"""Measures of several studies, which the setting `studies` names."""

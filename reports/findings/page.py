@@ -18,9 +18,9 @@ from analysis.verdict import Verdict
 from harness.config import SweepSpec, load_sweep
 from reports.figures import forest, learning
 from reports.findings.claims import Claim, read_claims
-from reports.findings.contrasts import primary
+from reports.findings.contrasts import CONFIRMATORY, DESCRIPTIVE, primary, without_verdict
 from reports.findings.measured import Measured, what
-from reports.findings.measures import MEASURES
+from reports.findings.measures import MEASURES, POOLED
 from reports.findings.readme import STUDY, placed, result
 from reports.findings.replicas import replicas
 from reports.results.read import Study, committed
@@ -35,6 +35,7 @@ MOST_CURVES = 7
 """Arms in a picture: more cannot be told apart by their colours."""
 NOT_RUN = "not run in full yet"
 NOT_TESTED = "not tested by these studies"
+COULD_NOT_TELL = "design could not tell"
 
 WORDS = {
     Verdict.HIGHER: "higher, as claimed",
@@ -65,9 +66,9 @@ def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: 
     for i, claim in enumerate(claims, 1):
         study = studies.get(claim.study) if claim.study else None
         plan = files[claim.study] if claim.study else None
-        measured = [MEASURES[name](study, **settings) for name, settings in claim.measures] if study else []
-        verdict, short = told(study, measured) if claim.study else (NOT_TESTED, "–")
-        overview.append((f"{i}", claim.kind, f"[{claim.title}](#{_anchor(f'{i}. {claim.title}')})", verdict, short))
+        measured = measure(claim, study, studies) if study else []
+        verdict, short = told(study, measured, bool(claim.could_not_tell)) if claim.study else (NOT_TESTED, "–")
+        overview.append((f"{i}", claim.kind, f"[{claim.title}](#{anchor(f'{i}. {claim.title}')})", verdict, short))
         counted = study is not None and not study.small
         registered.append([r.test.p for m in measured for r in m.rows[: len(m.verdicts)]] if counted else [])
         same.append([p for m in measured for p in m.same] if counted else [])
@@ -100,14 +101,37 @@ def load_plan(path: Path) -> SweepSpec:
     return load_sweep(path, ["data.path=FOLDER"] if real else [], checks=())
 
 
-def told(study: Study | None, measured: Sequence[Measured]) -> tuple[str, str]:
-    """Verdict and number for the overview: the registered one, or else one that an entry names, marked exploratory."""
+def measure(claim: Claim, study: Study, studies: Mapping[str, Study]) -> list[Measured]:
+    """The measures of a claim, without a verdict where its design could not tell."""
+    found = [_measure(name, settings, study, studies) for name, settings in claim.measures]
+    return [without_verdict(m) for m in found] if claim.could_not_tell else found
+
+
+def _measure(name: str, settings: Mapping[str, Any], study: Study, studies: Mapping[str, Study]) -> Measured:
+    if name not in POOLED:
+        return MEASURES[name](study, **settings)
+    names = settings["studies"]
+    absent = [n for n in names if n not in studies or studies[n].small]
+    if absent:
+        return Measured(name, None, [f"Not computed: {', '.join(absent)} has no results yet."])
+    rest = {key: value for key, value in settings.items() if key != "studies"}
+    return POOLED[name]([studies[n] for n in names], **rest)
+
+
+def told(study: Study | None, measured: Sequence[Measured], could_not_tell: bool = False) -> tuple[str, str]:
+    """Verdict and number for the overview: the registered one, or else one that an entry names, marked exploratory.
+
+    Where the design could not tell, the number is the registered difference without its p.
+    """
     if study is None:
         return NOT_RUN, "–"
     if study.small:
         return f"{NOT_RUN}: small-mode data only", "–"
-    judged = [m for m in measured if m.role == "confirmatory"]
+    judged = [m for m in measured if m.role == CONFIRMATORY]
     asides = [m.aside for m in measured if m.aside]
+    if could_not_tell:
+        differences = [m.short for m in measured if m.role == DESCRIPTIVE]
+        return COULD_NOT_TELL, "; ".join([*differences, *asides]) or "–"
     if not judged:
         number = next((f"exploratory: {m.short}" for m in measured if m.short), "–")
         return "described", "; ".join([number, *asides])
@@ -176,7 +200,9 @@ def entry(
             lines += ["Curves of the registered pair alone; those of all arms are in the study's report.", ""]
         for name in pictures:
             lines += [f"![{name}]({PICTURES.as_posix()}/{name})", ""]
-        lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}.", "", *_sentences(measured), ""]
+        lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}.", ""]
+        lines += [claim.could_not_tell.strip(), ""] if claim.could_not_tell else []
+        lines += [*_sentences(measured), ""]
     lines += [f"**What would change it.** {claim.changes.strip()}", ""]
     return "\n".join(lines)
 
@@ -272,7 +298,7 @@ def source(study: Study) -> str:
     return f"- {place}: `{p['command']}`; {made}; {p['machine']}{seconds}; {counted}."
 
 
-def _anchor(title: str) -> str:
+def anchor(title: str) -> str:
     """GitHub's anchor of a heading."""
     kept = "".join(c for c in title.lower() if c.isalnum() or c in " -_")
     return kept.replace(" ", "-")

@@ -40,7 +40,7 @@ def part(study: Study, seeds: Sequence[int], because: str) -> Measured:
             f"p {format_p(r.test.p)}{same}."
         )
     heading = f"Registered contrast, seeds {_runs(seeds)} alone: {metric}"
-    return Measured(heading, _table(rows, "part"), sentences)
+    return Measured(heading, _table(rows, "part"), sentences, tests=True)
 
 
 def by_step(study: Study) -> Measured:
@@ -66,7 +66,9 @@ def by_step(study: Study) -> Measured:
             )
         sentences.append(f"Exploratory: {text[0].lower()}{text[1:]}.")
     notes = [f"p adj. and p TOST: {study.plan.correction_name} over the {len(steps)} evaluations."]
-    return Measured(f"Registered contrast by evaluation: {metric}", _table(rows, "step"), sentences, notes=notes)
+    return Measured(
+        f"Registered contrast by evaluation: {metric}", _table(rows, "step"), sentences, notes=notes, tests=True
+    )
 
 
 def questions(study: Study) -> Measured:
@@ -122,7 +124,7 @@ def published_gap(study: Study, pair: Sequence[str]) -> Measured:
         f"The paper's {a} − {b} is {name.amount(min(gaps))} to {name.amount(max(gaps))} on the mean of its benchmarks, "
         f"{name.amount(min(single))} to {name.amount(max(single))} on single ones. {said}."
     )
-    return Measured("Published differences", None, [text])
+    return Measured("Published differences", None, [text], tests=True)
 
 
 def _compared(study: Study, values: SeedValues, pairs: Sequence[Contrast] | None = None) -> list[Comparison]:

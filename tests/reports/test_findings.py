@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from analysis.frames import Arm, Frames
 from analysis.preregistration import check, expected_hash
 from analysis.verdict import Verdict
 from harness.config import load_sweep
 from reports.findings.claims import read_claims
-from reports.findings.measures import MEASURES
+from reports.findings.measures import MEASURES, POOLED
 from reports.findings.page import (
     ABLATIONS,
     HERE,
     PAGE,
     PICTURES,
     README,
+    anchor,
     load_plan,
     make_page,
     over_the_page,
@@ -71,7 +74,7 @@ def test_a_readme_without_its_marks_is_refused(text):
 def test_every_study_answers_a_claim():
     claims = read_claims()
     assert {c.study for c in claims if c.study} == set(STUDIES)
-    assert {name for c in claims for name, _ in c.measures} <= set(MEASURES)
+    assert {name for c in claims for name, _ in c.measures} <= set(MEASURES) | set(POOLED)
 
 
 def study(effects: dict[str, float], small: bool = False, **changes: object) -> Study:
@@ -114,6 +117,52 @@ def test_the_verdict_follows_the_numbers(effects, verdict, words):
     page = make_page({"granularity": made}, read_claims()[:2])
     assert words in first_line(page.text)
     assert make_page({"granularity": made}, read_claims()[:2]) == page
+
+
+def test_a_design_that_could_not_tell_carries_no_verdict_and_no_p_over_the_page():
+    made, claims = study({"gsspo": 0.10, "grpo": 0.30}), read_claims()[:1]
+    assert "| lower instead |" in first_line(make_page({"granularity": made}, claims).text)
+    withdrawn = make_page({"granularity": made}, [dataclasses.replace(claims[0], could_not_tell="No arm acts.")]).text
+    verdict, number, over, same = first_line(withdrawn).strip("| ").split(" | ")[3:]
+    assert (verdict, over, same) == ("design could not tell", "–", "–")
+    assert re.fullmatch(r"-0\.\d{3} \[-0\.\d{3}, -0\.\d{3}\]", number)
+    assert "Registered contrast: eval/em (registered; descriptive, no verdict):" in withdrawn
+    assert "confirmatory)" not in withdrawn
+    said = withdrawn.split("**Verdict.** ")[1].split("**What would change it.**")[0]
+    assert said.startswith("Design could not tell.\n\nNo arm acts.\n")
+    assert not re.search(r"\bp (adj\. )?<?\.\d|is lower|TOST", said)
+
+
+def test_withdrawn_entries_of_the_page_are_those_whose_design_could_not_tell():
+    rows = [line.strip("| ").split(" | ") for line in (HERE / PAGE).read_text(encoding="utf-8").splitlines()]
+    found = {row[0]: row[3:] for row in rows if len(row) == 7 and row[0].isdigit()}
+    for i, claim in enumerate(read_claims(), 1):
+        verdict, _, over, same = found[str(i)]
+        assert (verdict == "design could not tell") == (claim.could_not_tell is not None)
+        assert claim.could_not_tell is None or (over, same) == ("–", "–")
+    withdrawn = {c.study for c in read_claims() if c.could_not_tell}
+    assert withdrawn == {"operator_pool", "self_correction", "cold_start", "real_questions"}
+
+
+@pytest.mark.parametrize("wrong", [{"could_not_tell": True}, {"could_not_tell": " "}, {"could_not": "x"}])
+def test_a_claim_with_an_unknown_or_mistyped_key_is_refused(tmp_path, wrong):
+    entry = {"title": "t", "kind": "claim", "says": "s", "question": "q", "study": None, "design": "d"}
+    file = tmp_path / "claims.yaml"
+    file.write_text(yaml.safe_dump([{**entry, "measures": [], "changes": "c", **wrong}]))
+    with pytest.raises(TypeError, match="could_not"):
+        read_claims(file)
+
+
+def test_links_into_the_page_lead_to_its_entries():
+    page = (HERE / PAGE).read_text(encoding="utf-8")
+    entries = {f"{i}. {claim.title}" for i, claim in enumerate(read_claims(), 1)}
+    headings = {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")}
+    assert entries <= headings
+    targets = {anchor(h) for h in headings}
+    text = README.read_text(encoding="utf-8")
+    named = re.findall(r"\[(?:FINDINGS, )?(\d+)\]\(reports/FINDINGS\.md#([^)]*)\)", text)
+    assert len(named) == text.count("reports/FINDINGS.md#")
+    assert all(link in targets and link.startswith(f"{number}-") for number, link in named)
 
 
 def test_several_strata_are_corrected_together():

@@ -10,9 +10,10 @@ import pytest
 from analysis.frames import Frames
 from analysis.stats.permutation import seed_permutation
 from analysis.stats.survival import logrank_permutation
-from reports.findings.levels import speed, traces
-from reports.findings.measures import MEASURES
+from reports.findings.levels import answered, rises, speed, traces
+from reports.findings.measures import MEASURES, POOLED
 from reports.findings.stored import table
+from reports.results.read import committed
 from tests.reports.test_findings import study
 
 
@@ -136,3 +137,66 @@ def test_the_power_is_that_of_the_registered_arms():
     expected = float(pd.Series([0.1 + 0.01 * s for s in range(6)]).std())
     assert outlook(made.frames, made.plan).sd == pytest.approx(expected)
     assert pooled_sd(made.frames, "eval/em", list(frames.arms))[0] > 5 * expected
+
+
+def test_sampled_answers_paired_over_both_studies_differ_as_published_here():
+    studies = committed()
+    both = [studies["granularity"], studies["granularity_replication"]]
+    metrics = ["eval_sampled/em", "eval_sampled/f1", "eval_sampled/reward_mean"]
+    found = POOLED["paired_by_seed"](both, pair=["gsspo", "grpo"], metrics=metrics).table
+    assert set(found["pairs"]) == {"28"}
+    rows = {(of.split()[0], at): (points, p) for of, at, points, p in found.iloc[:, [0, 1, 3, 5]].to_numpy()}
+    assert rows == {
+        ("EM", "step 30"): ("-2.07", ".0084"),
+        ("EM", "area under the curve"): ("-0.96", ".0036"),
+        ("F1", "step 30"): ("-2.80", ".0004"),
+        ("F1", "area under the curve"): ("-1.23", ".0004"),
+        ("reward", "step 30"): ("-2.27", ".0067"),
+        ("reward", "area under the curve"): ("-1.46", ".0001"),
+    }
+
+
+def half_of(seeds, gap: float):
+    """A study of some seeds in which gsspo leads grpo by `gap` at step 10, and by nothing at the start."""
+    values = {
+        (arm, s, t): 0.4 + s / 100 + (gap if (arm, t) == ("gsspo", 10) else 0.0)
+        for arm in ("gsspo", "grpo")
+        for s in range(6)
+        for t in (0, 10)
+    }
+    made = with_values(study({"gsspo": 0.2, "grpo": 0.2}), "eval/em", values)
+    parts = {
+        name: frame[frame["seed"].isin(seeds)]
+        for name, frame in (("trials", made.frames.trials), ("metrics", made.frames.metrics))
+    }
+    return dataclasses.replace(made, frames=dataclasses.replace(made.frames, **parts))
+
+
+def test_pairs_of_several_studies_are_pooled():
+    found = POOLED["paired_by_seed"](
+        [half_of([0, 1, 2], 0.1), half_of([3, 4, 5], 0.3)], pair=["gsspo", "grpo"], metrics=["eval/em"]
+    )
+    assert list(found.table["at"]) == ["step 10", "area under the curve"]
+    assert list(found.table["pairs"]) == ["6", "6"]
+    assert list(found.table.iloc[:, 3]) == ["+20.00", "+10.00"]
+    assert [float(p) for p in found.table["p"]] == pytest.approx([2 / 2**6] * 2, abs=1e-4)
+    assert found.sentences[0].startswith("Exploratory: EM, gsspo − grpo: +20.00 points")
+
+
+def test_a_seed_of_two_studies_is_not_pooled_twice():
+    with pytest.raises(ValueError, match=r"seeds \[2\] stand in two"):
+        POOLED["paired_by_seed"](
+            [half_of([0, 1, 2], 0.1), half_of([2, 3], 0.1)], pair=["gsspo", "grpo"], metrics=["eval/em"]
+        )
+
+
+def test_the_rise_among_answered_episodes_is_told_from_the_rise_in_form():
+    arms = {"gsspo": 0.2, "grpo": 0.2}
+    ends = {"eval/em": (0.06, 0.12), "eval/no_answer": (0.5, 0.0)}
+    made = study(arms)
+    for metric, values in ends.items():
+        given = {(a, s, t): values[t > 0] for a in arms for s in range(6) for t in (0, 10)}
+        made = with_values(made, metric, given)
+    assert rises(made).sentences == ["The rise of EM runs from +0.060 (gsspo) to +0.060 (gsspo)."]
+    (sentence,) = answered(made).sentences
+    assert "from 0.120 to 0.120 (gsspo), 0.120 to 0.120 (grpo): less than the margin" in sentence
