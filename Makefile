@@ -35,7 +35,7 @@ study: setup
 	$(RUN) -m harness.sweep $(SWEEP) --out $(STUDIES) --reports $(STUDIES)/reports $(ARGS)
 
 results: setup
-	$(RUN) -m reports.results $(DIR) $(ARGS)
+	$(RUN) -m reports.packing $(DIR) $(ARGS)
 
 findings: setup
 	$(RUN) -m reports.findings
@@ -50,7 +50,7 @@ report: setup
 	$(RUN) -m reports.build $(DIR) $(ARGS)
 
 calibrate: setup
-	$(RUN) -m analysis.calibrate $(ARGS)
+	$(RUN) -m analysis.calibration $(ARGS)
 
 test: setup
 	$(RUN) -m pytest $(ARGS)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.plan import Contrast, Plan
+from analysis.registered_plan import Contrast, Plan
 from analysis.stats.multiplicity import CORRECTIONS, tost
 from analysis.stats.permutation import best_interval, seed_permutation, smallest_p
-from analysis.stats.results import Estimate, Test
+from analysis.stats.types import Estimate, Test
 
 
 @dataclass(frozen=True, slots=True)

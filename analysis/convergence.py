@@ -10,12 +10,12 @@ import pandas as pd
 
 from analysis.compare import SeedValues, ends, number
 from analysis.frames import Frames
-from analysis.plan import Contrast
+from analysis.registered_plan import Contrast
 from analysis.stats.curves import Reached, area, time_to_threshold
 from analysis.stats.permutation import best_interval, seed_permutation
 from analysis.stats.proportions import wilson
-from analysis.stats.results import DegenerateInput
 from analysis.stats.survival import logrank_permutation
+from analysis.stats.types import DegenerateInput
 
 SUSTAINED = 2
 """A threshold counts as reached when this many evaluations in a row hold it."""

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare import SeedValues, ends, format_p, number
-from analysis.episodes import Episodes
+from analysis.episode_frames import Episodes
 from analysis.frames import CHANGE, SHARE
-from analysis.plan import Contrast, Plan
+from analysis.registered_plan import Contrast, Plan
 from analysis.stats.aggregate import (
     iqm,
     jackknife_seeds,
@@ -26,7 +26,7 @@ from analysis.stats.aggregate import (
 from analysis.stats.cluster import paired_questions, two_way_cluster
 from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import mcnemar, paired_table
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 
 
 @dataclass(frozen=True)

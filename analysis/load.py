@@ -18,8 +18,8 @@ import pyarrow as pa
 import yaml
 
 from analysis.frames import Arm, Frames, arms_of, metrics_frame, setting, swept_axes, trials_frame
-from harness.episodes import open_episodes
-from harness.journal import EPISODES, read_metrics, read_result
+from harness.runs.episode_store import open_episodes
+from harness.runs.journal import EPISODES, read_metrics, read_result
 
 
 class LoadError(ValueError):
@@ -138,7 +138,7 @@ def varying_axes(sweep: Mapping[str, Any], configs: Mapping[str, Mapping[str, An
 
 def in_order(arms: Iterable[Arm], sweep: Mapping[str, Any]) -> dict[str, Arm]:
     """Arms by label, in the order in which the sweep file lists the values."""
-    from analysis.plan import same_setting
+    from analysis.registered_plan import same_setting
 
     listed = {path: axis.get("values", []) for path, axis in (sweep.get("parameters") or {}).items()}
 

@@ -121,7 +121,7 @@ def _yaml_artifact(client: Any, run_id: str, name: str) -> dict[str, Any]:
 
 def _declared(sweep: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
     """Values of the axes as the sweep file wrote them, matched against the resolved configuration."""
-    from analysis.plan import same_setting
+    from analysis.registered_plan import same_setting
 
     out = {}
     for axis, spec in (sweep.get("parameters") or {}).items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from analysis.frames import Frames
-from analysis.plan import Plan, read_plan
+from analysis.registered_plan import Plan, read_plan
 from harness.config.identity import digest
 
 PROMISED = ("hypothesis", "analysis", "seeds")

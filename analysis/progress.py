@@ -14,11 +14,11 @@ import sys
 import pandas as pd
 
 from analysis.compare import ends, number
-from analysis.episodes import GREEDY, Episodes, load_episodes
+from analysis.episode_frames import GREEDY, Episodes, load_episodes
 from analysis.frames import CHANGE, SHARE
 from analysis.load import LoadError, load_sweep
-from analysis.stats.results import DegenerateInput
 from analysis.stats.strata import stratified_difference, stratified_mean
+from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
 
 COLUMNS = [

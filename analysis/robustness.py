@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare import SeedValues, ends, number
-from analysis.episodes import GREEDY, PROMPT, Episodes
+from analysis.episode_frames import GREEDY, PROMPT, Episodes
 from analysis.frames import SHARE, Frames
 from analysis.stats.permutation import mean_interval
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 
 UNPERTURBED = "none"
 

@@ -26,9 +26,9 @@ from analysis.compare import (
     number,
 )
 from analysis.frames import CHANGE, SHARE, Frames, is_share
-from analysis.plan import Plan, contrasts, read_plan
+from analysis.registered_plan import Plan, contrasts, read_plan
 from analysis.stats.permutation import mean_interval
-from analysis.stats.results import Estimate
+from analysis.stats.types import Estimate
 
 OVERALL = "all suites"
 

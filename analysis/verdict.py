@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.compare import Comparison, format_p
-from analysis.plan import Contrast, Plan
-from analysis.stats.results import Test
+from analysis.registered_plan import Contrast, Plan
+from analysis.stats.types import Test
 from analysis.summary import OVERALL, SweepSummary
 
 

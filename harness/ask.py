@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{options.policy} holds {1 + len(others)} trials: name one of them")
     if len(settings.method) > 1:
         parser.error("one question is asked by one method")
-    from harness.evaluating.question import ask  # heavy: after the configuration is known to be good
+    from harness.evaluation.single_question import ask  # heavy: after the configuration is known to be good
 
     try:
         gold = tuple(options.gold)

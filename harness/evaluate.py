@@ -21,8 +21,8 @@ from rich.console import Console
 
 from harness.config import ConfigError, Problem
 from harness.config.evaluation import EvaluationSettings, read_settings
-from harness.config.located import Location, Source
-from harness.evaluating.targets import Target, find_targets
+from harness.config.yaml_source import Location, Source
+from harness.evaluation.targets import Target, find_targets
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(error.render(), file=sys.stderr)
         return 2
-    from harness.evaluating.run import run_evaluation  # heavy: after the configuration is known to be good
+    from harness.evaluation.run import run_evaluation  # heavy: after the configuration is known to be good
 
     try:
         return run_evaluation(settings, targets, options.out, wide_console())

@@ -24,11 +24,11 @@ from analysis.frames import Frames
 from analysis.load import LoadError, load_sweep
 from analysis.verdict import headline
 from reports import pdf, tables
+from reports.chapters.chapter import Section
+from reports.chapters.order import SECTIONS
+from reports.context import Material, gather
+from reports.episode_gallery import specimens, to_html
 from reports.figures import learning
-from reports.gallery import specimens, to_html
-from reports.material import Material, gather
-from reports.section import Section
-from reports.sections import SECTIONS
 from reports.style import save, themed_svg
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from pypdf import PdfReader, PdfWriter, Transformation
 
-from reports.section import Section
+from reports.chapters.chapter import Section
 from reports.style import INK, Figure, house_style
 from reports.tables import Table, is_numeric
 

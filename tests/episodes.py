@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
+from harness.env.prompts.chat import ChatFormat
 from harness.policy.tiny import train_tokenizer
-from harness.prompts.chat import ChatFormat
 from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward, parse_turn
 from harness.types import Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
 

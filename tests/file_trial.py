@@ -28,7 +28,7 @@ def main() -> None:
         sys.modules[name] = None  # type: ignore[assignment]
     home = Path(sys.argv[1])
     os.environ["HOME"] = str(home)  # the cache of indexes
-    from harness.trial import run_trial
+    from harness.training.train import run_trial
     from tests.memory_sink import Memory
     from tests.test_trial import config
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.trial import TrialSink
+from harness.training.train import TrialSink
 from harness.types import Trajectory
 
 

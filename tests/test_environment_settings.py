@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import build
 from harness.config import TrialConfig, expand, load_sweep
-from harness.config.model import EndpointBackend, HttpLimits, SearchR1, WebSearch
-from harness.operators.backends.openai import EndpointSettings, OpenAIBackend
+from harness.config.schema import EndpointBackend, HttpLimits, SearchR1, WebSearch
 from harness.operators.http import HttpSettings
-from harness.operators.search_http import SearchR1Retriever, WebSearchRetriever
+from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
+from harness.operators.retrieval.http_retrievers import SearchR1Retriever, WebSearchRetriever
+from harness.training import factory
 
 URL = "http://127.0.0.1:9/v1"
 
@@ -30,7 +30,7 @@ def test_limits_and_defaults_are_those_of_the_client() -> None:
 
 
 def test_an_endpoint_gets_its_key_variable_prices_and_bounds(tmp_path: Path) -> None:
-    made = build.operator_llm(
+    made = factory.operator_llm(
         config(
             tmp_path,
             f'environment.backend={{kind: openai, base_url: "{URL}", model: m, key_variable: MY_KEY, '
@@ -46,17 +46,17 @@ def test_an_endpoint_gets_its_key_variable_prices_and_bounds(tmp_path: Path) -> 
 def test_search_over_http_is_chosen_in_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local = config(tmp_path, 'environment.search.retriever={kind: search_r1, url: "http://h/retrieve", form: query}')
     assert isinstance(local.environment.search.retriever, SearchR1)
-    assert isinstance(build.data(local).retriever, SearchR1Retriever)
+    assert isinstance(factory.data(local).retriever, SearchR1Retriever)
     web = config(tmp_path, 'environment.search.retriever={kind: web, url: "https://h/search", key_variable: MY_SEARCH}')
     assert isinstance(web.environment.search.retriever, WebSearch)
     with pytest.raises(ValueError, match="set MY_SEARCH to the search API's key"):
-        build.data(web)
+        factory.data(web)
     monkeypatch.setenv("MY_SEARCH", "k")
-    assert isinstance(build.data(web).retriever, WebSearchRetriever)
+    assert isinstance(factory.data(web).retriever, WebSearchRetriever)
 
 
 def test_no_key_is_in_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "top-secret")
     text = f'environment.backend={{kind: openai, base_url: "{URL}", model: m, key_variable: MY_KEY}}'
     made = config(tmp_path, text)
-    assert "top-secret" not in made.model_dump_json() + repr(build.operator_llm(made))
+    assert "top-secret" not in made.model_dump_json() + repr(factory.operator_llm(made))

@@ -9,22 +9,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.replay import trajectory
-from harness import build, twins
 from harness.config import TrialConfig, load_trial
-from harness.detection import Signal, read_faults
 from harness.engines.builtin import BuiltinEngine
-from harness.episodes import read_episodes, write_episodes
-from harness.evaluation import evaluate_variants, fault_metrics
-from harness.faults import FAULTS
-from harness.interfaces import NaturalInterface
+from harness.env.diagnostics import operators_called
+from harness.env.fault_detection import Signal, read_faults
+from harness.env.fault_injection import FAULTS
+from harness.env.interfaces import NaturalInterface
+from harness.env.rollout import Environment, rollout
+from harness.evaluation import fault_demo
 from harness.policy.load import Policy
-from harness.policy.scripts import Script, ScriptedEngine, imitated, look_up, malformed, spoken, turn
-from harness.rollout import Environment, rollout
-from harness.signatures import operators_called
-from harness.trial import run_trial
+from harness.runs.episode_loader import trajectory
+from harness.runs.episode_store import read_episodes, write_episodes
+from harness.tasks.world import load_world
+from harness.training import factory
+from harness.training.evaluation import evaluate_variants, fault_metrics
+from harness.training.train import run_trial
+from harness.training.warm_start.scripted_agents import (
+    Script,
+    ScriptedEngine,
+    imitated,
+    look_up,
+    malformed,
+    spoken,
+    turn,
+)
 from harness.types import ActionKind, ParseFailure, Question, StopReason, Trajectory
-from harness.world import load_world
 from tests.memory_sink import Memory
 
 SUITES = ("world_single", "world_chain")
@@ -41,23 +50,23 @@ def config(*overrides: str) -> TrialConfig:
 
 @cache
 def policy() -> Policy:
-    return build.base_policy(config())
+    return factory.base_policy(config())
 
 
 @cache
 def questions() -> tuple[Question, ...]:
-    return tuple(q for suite in SUITES for q in build.data(config()).evaluation[suite])
+    return tuple(q for suite in SUITES for q in factory.data(config()).evaluation[suite])
 
 
-def parts(*overrides: str) -> tuple[TrialConfig, Environment, build.TrialData]:
+def parts(*overrides: str) -> tuple[TrialConfig, Environment, factory.TrialData]:
     made = config(*overrides)
-    data = build.data(made)
-    return made, build.environment(made, policy().chat, data), data
+    data = factory.data(made)
+    return made, factory.environment(made, policy().chat, data), data
 
 
 def play(environment: Environment, temperature: float = 1.0) -> list[Trajectory]:
     """The start policy on every question; with fewer lazy answers at a higher temperature."""
-    engine = BuiltinEngine(policy().model, capacity=2000, dtype=build.DTYPES["float32"])
+    engine = BuiltinEngine(policy().model, capacity=2000, dtype=factory.DTYPES["float32"])
     return rollout(engine, environment, questions(), range(len(questions())), temperature)
 
 
@@ -75,7 +84,7 @@ def read_by_policy(episode: Trajectory) -> str:
 
 def test_a_faulted_episode_and_its_twin_are_the_same_up_to_the_fault() -> None:
     made, standard, data = parts("environment.pool=full", ALL)
-    faulted = play(build.evaluation_variants(made, standard, data)["eval_fault"])
+    faulted = play(factory.evaluation_variants(made, standard, data)["eval_fault"])
     struck = 0
     for episode, twin in zip(faulted, play(standard), strict=True):
         assert (episode.question, episode.sample_seed, episode.prompt_tokens) == (
@@ -102,7 +111,7 @@ def test_a_faulted_episode_and_its_twin_are_the_same_up_to_the_fault() -> None:
 
 def test_the_policy_sees_nothing_of_the_injection() -> None:
     made, standard, data = parts("environment.pool=full", ALL)
-    variant = build.evaluation_variants(made, standard, data)["eval_fault"]
+    variant = factory.evaluation_variants(made, standard, data)["eval_fault"]
     assert variant.prompt(questions()[0]) == standard.prompt(questions()[0])
     for episode in searching(variant, questions()):
         for t in episode.turns:
@@ -119,9 +128,9 @@ def test_faults_of_training_are_the_trials_and_those_of_evaluations_are_not() ->
         made, standard, data = parts(SEARCHED)
         made = made.model_copy(update={"seed": seed})
         variant = (
-            build.with_training_faults(made, standard, data)
+            factory.with_training_faults(made, standard, data)
             if training
-            else build.evaluation_variants(made, standard, data)["eval_fault"]
+            else factory.evaluation_variants(made, standard, data)["eval_fault"]
         )
         return [tuple(f.kind for t in e.turns for f in t.faults) for e in searching(variant, questions())]
 
@@ -132,9 +141,9 @@ def test_faults_of_training_are_the_trials_and_those_of_evaluations_are_not() ->
 def test_variants_are_evaluated_under_their_splits_with_twins_and_rates() -> None:
     overrides = (SEARCHED, "environment.perturbations.eval=[brackets, typos+distractor]")
     made, standard, data = parts(*overrides)
-    variants = build.evaluation_variants(made, standard, data)
+    variants = factory.evaluation_variants(made, standard, data)
     greedy = play(standard, 0.0)
-    engine = BuiltinEngine(policy().model, capacity=2000, dtype=build.DTYPES["float32"])
+    engine = BuiltinEngine(policy().model, capacity=2000, dtype=factory.DTYPES["float32"])
     done = evaluate_variants(engine, variants, data.evaluation, greedy, 64)
     prompts = {"eval_prompt_brackets", "eval_prompt_typos_and_distractor"}
     assert set(done.episodes) == {"eval_fault", "eval_twin"} | prompts
@@ -153,7 +162,7 @@ def test_recovery_is_counted_over_exposed_episodes_against_their_twins() -> None
     made, standard, data = parts(
         "environment.faults={kinds: [timeout], positions: [0], train_rate: 0.0, eval_rate: 1.0}"
     )
-    variant = build.evaluation_variants(made, standard, data)["eval_fault"]
+    variant = factory.evaluation_variants(made, standard, data)["eval_fault"]
     right = questions()[:4]
 
     def say(environment: Environment, swayed: bool) -> list[Trajectory]:
@@ -175,7 +184,7 @@ def test_recovery_is_counted_over_exposed_episodes_against_their_twins() -> None
 @pytest.mark.parametrize("perturbation", ["brackets", "headings", "json_call", "few_shot", "typos"])
 def test_episodes_are_played_in_the_syntax_of_their_prompt(perturbation: str) -> None:
     made, standard, _ = parts(f"environment.perturbations.train=[{perturbation}]")
-    training = build.training_environment(made, standard)
+    training = factory.training_environment(made, standard)
     for episode in searching(training, questions()[:6]):
         assert episode.stop is StopReason.ANSWERED
         assert episode.failures == ()
@@ -187,7 +196,7 @@ def test_a_spoilt_turn_is_a_failure_in_every_syntax_and_is_said_properly_next() 
     titles = {p.id: p.title for p in load_world().passages}
     for perturbation in ("brackets", "headings", "json_call"):
         made, standard, _ = parts(f"environment.perturbations.train=[{perturbation}]")
-        training = build.training_environment(made, standard)
+        training = factory.training_environment(made, standard)
         asked = questions()[:4]
         scripts = [
             malformed(spoken(look_up(q, titles), training.interface), 1.0, np.random.default_rng(i))
@@ -224,7 +233,7 @@ def test_code_turns_run_through_the_same_rollout_and_every_call_is_counted() -> 
 def test_every_injection_of_an_episode_is_recorded_in_both_interfaces(interface: str) -> None:
     kinds = "environment.faults={kinds: [timeout], positions: null, train_rate: 0.0, eval_rate: 1.0}"
     made, standard, data = parts(f"environment.interface={interface}", kinds)
-    variant = build.evaluation_variants(made, standard, data)["eval_fault"]
+    variant = factory.evaluation_variants(made, standard, data)["eval_fault"]
     for episode, twin in zip(searching(variant, questions()[:4]), searching(standard, questions()[:4]), strict=True):
         calls = [f.call_index for t in episode.turns for f in t.faults]
         assert calls == list(range(len(calls)))
@@ -237,15 +246,15 @@ def test_every_injection_of_an_episode_is_recorded_in_both_interfaces(interface:
 
 def test_without_settings_nothing_is_wrapped() -> None:
     made, standard, data = parts()
-    assert build.evaluation_variants(made, standard, data) == {}
-    assert build.training_environment(made, standard) is standard
-    assert build.with_training_faults(made, standard, data) is standard
+    assert factory.evaluation_variants(made, standard, data) == {}
+    assert factory.training_environment(made, standard) is standard
+    assert factory.with_training_faults(made, standard, data) is standard
     assert standard.interface == NaturalInterface(compact=True)
     assert standard.reworded is None
 
 
 def test_the_door_prints_a_faulted_episode_and_its_twin_in_each_interface(capsys: pytest.CaptureFixture[str]) -> None:
-    assert twins.main(["timeout"]) == 0
+    assert fault_demo.main(["timeout"]) == 0
     shown = capsys.readouterr().out
     for interface in ("natural", "code"):
         faulted, twin = (f"{interface} interface, {which}" for which in ("with the fault", "its twin, without"))
@@ -281,7 +290,7 @@ def test_what_was_done_about_a_fault_is_read_alike_in_both_interfaces_and_from_t
     for kind, signal in (("timeout", Signal.CHANGED_QUERY), ("wrong_verdict", None)):
         readings = []
         for interface in ("natural", "code"):
-            pair = twins.faulted_pair(interface, kind)
+            pair = fault_demo.faulted_pair(interface, kind)
             assert pair is not None
             readings.append(read_faults(pair[0]))
             (row,) = read_episodes(write_episodes(tmp_path, 0, "eval_fault", [pair[0]]))

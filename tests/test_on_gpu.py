@@ -14,8 +14,8 @@ import torch
 from harness.config import TrialConfig
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
-from harness.trial import run_trial
-from harness.update import policy_update
+from harness.training.train import run_trial
+from harness.training.update import policy_update
 from tests.devices import NEEDS_GPU
 from tests.episodes import group
 from tests.file_trial import prepare

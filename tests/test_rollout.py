@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
-from harness.interfaces import NaturalInterface
+from harness.env.interfaces import NaturalInterface
+from harness.env.rollout import Budgets, Environment, rollout, rollout_groups
 from harness.operators.base import CallContext
 from harness.policy.tiny import new_model
 from harness.protocol import RewardWeights
-from harness.rollout import Budgets, Environment, rollout, rollout_groups
 from harness.types import NO_UNIT, OperatorResult, ParseFailure, Question, StopReason, Trajectory
 from tests.episodes import MALFORMED, POOL, RIGHT, SEARCH, chat, question
 

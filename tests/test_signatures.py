@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.signatures import (
+from harness.env.diagnostics import (
     CLIFF_FRACTION,
     MIN_HISTORY,
     SPIKE_MULTIPLE,

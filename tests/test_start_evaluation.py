@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import start, trial
 from harness.config import TrialConfig, load_trial
-from harness.episodes import read_episodes
-from harness.journal import EPISODES, Journal, content
-from harness.metrics import FAULTED, evaluated
-from harness.start import played_once, start_key
+from harness.config.metric_names import FAULTED, evaluated
+from harness.runs.episode_store import read_episodes
+from harness.runs.journal import EPISODES, Journal, content
+from harness.training import eval_cache, train
+from harness.training.eval_cache import played_once, start_key
 
 SMALL = (
     "steps=1",
@@ -27,7 +27,7 @@ MEASURED = ("generate_s", "operate_s", "latency_s")
 
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "_played", {})
+    monkeypatch.setattr(eval_cache, "_played", {})
 
 
 def config(*overrides: str, seed: int = 0) -> TrialConfig:
@@ -38,7 +38,7 @@ def test_evaluations_yield_the_metrics_that_may_be_registered_and_no_others(tmp_
     struck = "environment.faults={kinds: [wrong_passage], positions: null, train_rate: 0.0, eval_rate: 1.0}"
     settings = config(struck, "steps=0", "data.eval_samples=1")
     with Journal(tmp_path) as journal:
-        final = trial.run_trial(settings, journal)
+        final = train.run_trial(settings, journal)
     measured = {name for name in final if name.startswith("eval")}
     assert measured <= set(evaluated(settings))
     # what is left are answers to faults, where no episode met any
@@ -56,16 +56,16 @@ def rows(folder: Path) -> dict[str, list]:
 
 def test_a_trial_that_is_spared_its_first_evaluation_leaves_the_same_journal(tmp_path, monkeypatch, forgotten):
     played: list[int] = []
-    evaluate = trial.evaluate_all
-    monkeypatch.setattr(trial, "evaluate_all", lambda *a: (played.append(1), evaluate(*a))[1])
+    evaluate = train.evaluate_all
+    monkeypatch.setattr(train, "evaluate_all", lambda *a: (played.append(1), evaluate(*a))[1])
     with Journal(tmp_path / "alone") as alone:
-        last = trial.run_trial(config("objective.preset=grpo"), alone)
+        last = train.run_trial(config("objective.preset=grpo"), alone)
     assert len(played) == 2
-    start._played.clear()
+    eval_cache._played.clear()
     with Journal(tmp_path / "first") as first:
-        trial.run_trial(config("objective.preset=gsspo", seed=3), first)
+        train.run_trial(config("objective.preset=gsspo", seed=3), first)
     with Journal(tmp_path / "spared") as spared:
-        assert trial.run_trial(config("objective.preset=grpo"), spared) == last
+        assert train.run_trial(config("objective.preset=grpo"), spared) == last
     assert len(played) == 2 + 2 + 1
     assert content(tmp_path / "spared") == content(tmp_path / "alone")
     assert rows(tmp_path / "spared") == rows(tmp_path / "alone")
@@ -98,9 +98,9 @@ def test_a_warm_start_depends_on_the_prompts_it_was_shown():
 
 
 def test_arms_that_take_turns_are_all_remembered(monkeypatch):
-    from harness import start
+    from harness.training import eval_cache
 
-    monkeypatch.setattr(start, "_played", {})
+    monkeypatch.setattr(eval_cache, "_played", {})
     played = []
     for _ in range(2):
         for arm in "abcdefgh":
@@ -126,8 +126,8 @@ def test_what_a_service_may_answer_otherwise_is_asked_anew(service):
 
 
 def test_few_evaluations_are_kept(forgotten):
-    for n in range(start.KEPT + 1):
+    for n in range(eval_cache.KEPT + 1):
         assert played_once(str(n), lambda n=n: n) == n
-    assert len(start._played) == start.KEPT
+    assert len(eval_cache._played) == eval_cache.KEPT
     assert played_once("1", lambda: "new") == 1
     assert played_once("0", lambda: "new") == "new"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import evaluation
 from harness.config import TrialConfig, expand, load_sweep
-from harness.journal import EVENTS, Journal
-from harness.lines import read_lines
-from harness.trial import run_trial
+from harness.runs.journal import EVENTS, Journal
+from harness.runs.jsonl import read_lines
+from harness.training import evaluation
+from harness.training.train import run_trial
 from tests.memory_sink import Memory
 
 ROOT = Path(__file__).parents[1]

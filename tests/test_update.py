@@ -14,8 +14,8 @@ from harness.objectives.presets import PRESETS
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import LoraSettings, Policy, reference_of, with_lora
 from harness.policy.tiny import new_model
+from harness.training.update import UpdateSettings, policy_update
 from harness.types import NO_UNIT, Group
-from harness.update import UpdateSettings, policy_update
 from tests.episodes import chat, group
 
 SETTINGS = UpdateSettings(

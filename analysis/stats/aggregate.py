@@ -1,7 +1,7 @@
 """Aggregates over suites with whole seeds as units: a checkpoint's suites share its seed effect.
 
 (rliable resamples runs independently per task, which is too narrow then; its point estimates are the same as these.
-Percentile intervals of whole seeds are too narrow as well with few of them, see `analysis.calibrate`.)
+Percentile intervals of whole seeds are too narrow as well with few of them, see `analysis.calibration`.)
 Score matrices have shape [seeds, suites].
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from analysis.stats.results import DegenerateInput, Estimate, Interval
+from analysis.stats.types import DegenerateInput, Estimate, Interval
 
 
 def _scores(values: ArrayLike, what: str) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from analysis.stats.results import CHECKPOINT, DegenerateInput, Estimate, Interval, Test, finite_vector
+from analysis.stats.types import CHECKPOINT, DegenerateInput, Estimate, Interval, Test, finite_vector
 
 
 def _matrix(values: ArrayLike, what: str) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind, ttost_paired
 
-from analysis.stats.results import DegenerateInput, Interval, Test, finite_vector
+from analysis.stats.types import DegenerateInput, Interval, Test, finite_vector
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

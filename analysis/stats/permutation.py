@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from analysis.stats.results import DegenerateInput, Estimate, Interval, Test, finite_vector
+from analysis.stats.types import DegenerateInput, Estimate, Interval, Test, finite_vector
 
 MAX_EXACT = 200_000
 """Above so many rearrangements (10 v 10 has 184,756) the test draws a fixed random sample of them."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.stats.permutation import smallest_p
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 
 
 def question_power_n(

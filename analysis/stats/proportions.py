@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from analysis.stats.results import CHECKPOINT, DegenerateInput, Estimate, Interval, Test, finite_vector
+from analysis.stats.types import CHECKPOINT, DegenerateInput, Estimate, Interval, Test, finite_vector
 
 
 def _check(successes: float, n: float) -> None:

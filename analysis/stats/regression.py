@@ -14,7 +14,7 @@ from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.regression.linear_model import OLS
 
-from analysis.stats.results import DegenerateInput, Interval, finite_vector
+from analysis.stats.types import DegenerateInput, Interval, finite_vector
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from analysis.stats.results import DegenerateInput, Test, finite_vector
+from analysis.stats.types import DegenerateInput, Test, finite_vector
 
 MIN_LENGTH = 8
 """Shorter traces have too few rotations to say anything."""

@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from analysis.stats.permutation import seed_permutation
-from analysis.stats.results import DegenerateInput, Estimate, Interval, Test, finite_vector
+from analysis.stats.types import DegenerateInput, Estimate, Interval, Test, finite_vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def logrank_scores(time: ArrayLike, event: ArrayLike) -> np.ndarray:
 def logrank_permutation(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike) -> Test:
     """Exact log-rank test of a few runs: `seed_permutation` of the log-rank scores. Statistic: mean score of A − of B.
 
-    The usual normal approximation (`logrank`) rejects too often with five runs an arm (see `analysis.calibrate`).
+    The usual normal approximation (`logrank`) rejects too often with five runs an arm (see `analysis.calibration`).
     """
     (ta, ea), (tb, eb) = _times(time_a, event_a), _times(time_b, event_b)
     pooled_time, pooled_event = np.concatenate([ta, tb]), np.concatenate([ea, eb])
@@ -181,7 +181,7 @@ def restricted_mean_difference(
 ) -> tuple[Estimate, Test]:
     """Restricted mean of A minus that of B up to `horizon`, with a normal interval and z test.
 
-    For hundreds of episodes; with a handful of runs it rejects too often (see `analysis.calibrate`): permute seeds.
+    For hundreds of episodes; with a handful of runs it rejects too often (see `analysis.calibration`): permute seeds.
     """
     mean_a, var_a, n_a = _area(time_a, event_a, horizon)
     mean_b, var_b, n_b = _area(time_b, event_b, horizon)

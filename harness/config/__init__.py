@@ -1,9 +1,10 @@
 """Typed configuration with located errors: profiles, sweep files, trials and what identifies them."""
 
-from harness.config.identity import canonical_json, code_version, digest, flatten, trial_key
-from harness.config.located import ConfigError, Problem
-from harness.config.model import PRESETS, TrialConfig
-from harness.config.sweep import SweepSpec, TrialSpec, expand, load_sweep, load_trial, short_names
+from harness.config.code_version import code_version
+from harness.config.expand import SweepSpec, TrialSpec, expand, load_sweep, load_trial, short_names
+from harness.config.identity import canonical_json, digest, flatten, trial_key
+from harness.config.schema import PRESETS, TrialConfig
+from harness.config.yaml_source import ConfigError, Problem
 
 __all__ = [
     "PRESETS",

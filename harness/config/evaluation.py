@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from harness.config.located import ConfigError, Location, Node, Problem, Source
-from harness.config.model import Count, ProfileName, Section
-from harness.config.sweepfile import Tracking
+from harness.config.schema import Count, ProfileName, Section
+from harness.config.sweep_file import Tracking
 from harness.config.tree import merge, nest, parse_overrides
-from harness.config.validate import build
+from harness.config.validation import build
+from harness.config.yaml_source import ConfigError, Location, Node, Problem, Source
 
 Method = Literal["agent", "direct", "cot", "self_consistency", "one_shot"]
 Plan = Literal["revise", "ensemble", "search", "written"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.config.located import ConfigError, Location, Node, Problem, Source, read_text
+from harness.config.yaml_source import ConfigError, Location, Node, Problem, Source, read_text
 
 
 def plain(node: Node) -> Any:

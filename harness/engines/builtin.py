@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
 from harness.engines.decoder import Decoder, KVCache
-from harness.engines.stopping import StopStrings
-from harness.policy.weights import plain_state_dict
+from harness.engines.stop_strings import StopStrings
+from harness.engines.weights import plain_state_dict
 
 GROWTH = 128
 """The cache grows by this many positions, so that memory follows what episodes need, not what they might."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
 from harness.engines.vllm import VllmEngine, VllmSettings
-from harness.policy.weights import plain_weights
+from harness.engines.weights import plain_weights
 
 PIECE_BYTES = 64 * 2**20
 

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
-from harness.engines.stopping import StopStrings
-from harness.policy.weights import plain_weights
+from harness.engines.stop_strings import StopStrings
+from harness.engines.weights import plain_weights
 
 INSTALL = "vLLM is not installed here: `make setup-vllm` makes .venv-vllm with it (run .venv-vllm/bin/python -m …)"
 

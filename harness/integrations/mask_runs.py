@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.objectives.segments import Segmentation
+from harness.objectives.ratio_units import Segmentation
 
 
 def segment_mask_runs(mask: Tensor) -> Segmentation:

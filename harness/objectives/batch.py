@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.objectives.segments import Segmentation, UnitLayout, layout_seed, segment
+from harness.objectives.ratio_units import Segmentation, UnitLayout, layout_seed, segment
 from harness.types import Trajectory
 
 

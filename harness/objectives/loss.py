@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.objectives.clip import ClipBand
+from harness.objectives.ratio_units import Segmentation
 from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios, segment_mean
-from harness.objectives.segments import Segmentation
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.objectives.segments import Segmentation
+from harness.objectives.ratio_units import Segmentation
 
 MAX_LOG_RATIO = 20.0
 """Log-ratios are clamped to +-20 (as verl clamps its token log-ratios), so that exp stays finite in float32. A clamped

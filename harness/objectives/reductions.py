@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from harness.objectives.segments import Segmentation
+from harness.objectives.ratio_units import Segmentation
 
 Reduction = Callable[[Segmentation], Tensor]
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from harness.operators.base import CallContext, Inputs, OperatorSpec, Services, Style
-from harness.operators.observe import result
+from harness.operators.formatting import result
 from harness.operators.prompts import add_costs, ask
 from harness.types import OperatorResult
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.operators.base import CallContext, Inputs, OperatorSpec, Services
+from harness.operators.formatting import result
 from harness.operators.generate import thought_and_answer
-from harness.operators.observe import result
 from harness.operators.prompts import ask
 from harness.types import OperatorResult
 

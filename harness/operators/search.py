@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.operators.base import CallContext, Hit, Inputs, LLMResponse, OperatorSpec, SearchSettings, Services, Style
-from harness.operators.observe import result
+from harness.operators.formatting import result
 from harness.types import OperatorFailure, OperatorResult
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from harness.operators import observe, warning
+from harness.operators import formatting, warning
 from harness.operators.base import CallContext, LLMBackend, Retriever, SearchSettings, Services, Style, read_inputs
 from harness.operators.registry import OPERATORS, did_you_mean, resolve_pool
 from harness.types import OperatorFailure, OperatorResult
@@ -84,15 +84,15 @@ class Toolbox:
         spec = OPERATORS[name]
         inputs, missing = read_inputs(spec, text[:MAX_INPUT_CHARS])
         if missing:
-            return self._cut(observe.corrective(spec, missing))
+            return self._cut(formatting.corrective(spec, missing))
         assert spec.run is not None  # resolve_pool admits callable operators only
         try:
             return self._cut(await spec.run(inputs, context, self._services))
         except Exception:  # a service broke its promise: the episode must go on, the failure must be seen
             log.exception("operator %s failed on question %s", name, context.question.id)
             return OperatorResult(
-                name, observe.failure_text(name, OperatorFailure.SERVER_ERROR), OperatorFailure.SERVER_ERROR
+                name, formatting.failure_text(name, OperatorFailure.SERVER_ERROR), OperatorFailure.SERVER_ERROR
             )
 
     def _cut(self, result: OperatorResult) -> OperatorResult:
-        return replace(result, text=observe.cut_middle(result.text, self._chars))
+        return replace(result, text=formatting.cut_middle(result.text, self._chars))

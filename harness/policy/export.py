@@ -26,10 +26,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from harness.engines.weights import plain_weights
+from harness.env.prompts.chat import ChatFormat
 from harness.policy.folders import ADAPTER, BASES, PROVENANCE, base_of, is_adapter
 from harness.policy.load import Policy, PolicyError
-from harness.policy.weights import plain_weights
-from harness.prompts.chat import ChatFormat
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.env.prompts.chat import ChatFormat
 from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.gguf import convert_gguf
-from harness.prompts.chat import ChatFormat
 
 TINY_ASSETS = Path(__file__).parent / "assets"
-"""Start weights and tokenizer of the tiny policy, made by `python -m harness.policy.recipe`."""
+"""Start weights and tokenizer of the tiny policy, made by `python -m harness.training.warm_start.tiny_recipe`."""
 
 
 class PolicyError(Exception):
@@ -55,7 +55,9 @@ def load_policy(kind: str, path: str | None, *, init: str, dtype: torch.dtype, s
     if kind == "tiny":
         folder = TINY_ASSETS
         if not (folder / "config.json").exists():
-            raise PolicyError(f"no start policy in {folder.name}/: make it with `python -m harness.policy.recipe`")
+            raise PolicyError(
+                f"no start policy in {folder.name}/: make it with `python -m harness.training.warm_start.tiny_recipe`"
+            )
     elif kind == "gguf":
         folder = convert_gguf(Path(path) if path else smollm2_gguf(), cache)
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from harness.prompts.chat import END, START
+from harness.env.prompts.chat import END, START
 
 PAD = "<|pad|>"
 TAGS = tuple(f"<{slash}{tag}>" for tag in ("think", "tool", "answer", "info", "code") for slash in ("", "/"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from harness.protocol.elements import Grammar, short_forms
-from harness.protocol.scanner import XML
+from harness.protocol.grammar import Grammar, short_forms
+from harness.protocol.tags import XML
 from harness.types import ParseFailure
 
 # Tokens with a meaning to chat models (Qwen, SmolLM, Llama, Gemma, DeepSeek): an operator's text must not hold them.

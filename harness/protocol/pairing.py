@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.protocol.elements import Element, Kind, Reading, Tag
+from harness.protocol.grammar import Element, Kind, Reading, Tag
 from harness.types import ParseFailure
 
 # Looked up once: member access on an enum class costs more than the work done with it.

@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
-from harness.protocol.elements import Element, Grammar, Kind
-from harness.protocol.scanner import XML
+from harness.protocol.grammar import Element, Grammar, Kind
+from harness.protocol.tags import XML
 from harness.types import Action, ActionKind, ParsedTurn, ParseFailure, Span
 
 _OPERATOR_NAME = re.compile(r"\s*(\w+)\s*:")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from harness.protocol.elements import MAX_TAGS, Element, Kind, Reading, Tag
+from harness.protocol.grammar import MAX_TAGS, Element, Kind, Reading, Tag
 from harness.protocol.pairing import pair
 
 MAX_CHARS = 65_536

@@ -5,8 +5,8 @@
 door.
 """
 
-from harness.tracking.rebuild import replay
-from harness.tracking.store import default_uri
+from harness.tracking.client import default_uri
+from harness.tracking.replay import replay
 from harness.tracking.tracker import Tracker, TrialViews
 
 __all__ = ["Tracker", "TrialViews", "default_uri", "replay"]

@@ -9,9 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from harness.driver.layout import BusyError
 from harness.redact import redact
-from harness.tracking.rebuild import NoSweepError, replay
+from harness.runs.layout import BusyError
+from harness.tracking.replay import NoSweepError, replay
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     again.add_argument("run_dir", type=Path, help="a sweep's folder, such as runs/granularity")
     again.add_argument("--uri", help="MLflow store (default: as for the sweep itself)")
     options = parser.parse_args(arguments)
-    from reports.trial import write_trial_views  # heavy
+    from reports.trial_view import write_trial_views  # heavy
 
     try:
         tracker = replay(options.run_dir, options.uri, write_trial_views, _report)

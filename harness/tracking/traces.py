@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 
 from harness.config import digest
-from harness.episodes import open_episodes
-from harness.tracking.sampling import Sampler, kinds_in, rows_at, troubles
+from harness.runs.episode_store import open_episodes
+from harness.runs.trace_sampling import Sampler, kinds_in, rows_at, troubles
 
 PREVIEW_CHARS = 1000
 AT_ONCE = 40

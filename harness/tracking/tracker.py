@@ -18,7 +18,11 @@ from typing import Any
 import yaml
 
 from harness.config import digest, short_names
-from harness.driver.layout import (
+from harness.redact import redact, variables_in
+from harness.runs.episode_store import episode_files
+from harness.runs.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_result
+from harness.runs.jsonl import read_lines
+from harness.runs.layout import (
     ATTEMPTS,
     CONFIG,
     INFO,
@@ -30,14 +34,9 @@ from harness.driver.layout import (
     origin,
     read_info,
 )
-from harness.episodes import episode_files
-from harness.journal import EPISODES, METRICS, POLICIES, SYSTEM, decode, read_result
-from harness.lines import read_lines
-from harness.redact import redact, variables_in
-from harness.tracking import facts, summary, traces
-from harness.tracking.registry import register
-from harness.tracking.sampling import Sampler, starts_anew
-from harness.tracking.store import (
+from harness.runs.trace_sampling import Sampler, starts_anew
+from harness.tracking import run_tags, traces, trial_summary
+from harness.tracking.client import (
     PARAM_CHARS,
     PARENT,
     TAG_CHARS,
@@ -49,8 +48,9 @@ from harness.tracking.store import (
     search_runs,
     text,
 )
-from harness.tracking.view import TAG as VIEW
-from harness.tracking.view import encode, view
+from harness.tracking.registry import register
+from harness.tracking.ui_view import TAG as VIEW
+from harness.tracking.ui_view import encode, view
 
 VIEWS = "view"
 DESCRIBED = "described"
@@ -164,7 +164,7 @@ class Tracker:
         """
         m = self.manifest
         key = digest({k: v for k, v in m.items() if k not in ("tracking", "resources", "overrides")})
-        tags = facts.sweep_tags(m, key, self._identity)
+        tags = run_tags.sweep_tags(m, key, self._identity)
         above = {run.data.tags.get(PARENT) for run in trials}
         found = self._search(f"tags.sweep_key = '{key}'")
         found.sort(key=lambda run: (run.info.run_id not in above, run.info.start_time))
@@ -212,14 +212,14 @@ class Tracker:
         return known
 
     def _trial_tags(self, info: TrialInfo, attempt: int) -> dict[str, Any]:
-        return facts.trial_tags(info, self.manifest, self._identity) | {PARENT: self._parent, "attempt": attempt}
+        return run_tags.trial_tags(info, self.manifest, self._identity) | {PARENT: self._parent, "attempt": attempt}
 
     def _describe_trial(self, run: str, info: TrialInfo, trial: Path, attempt: int) -> None:
         from mlflow.entities import Param
 
         axes = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
         params = [Param(name, text(value)[:PARAM_CHARS]) for name, value in axes.items()]
-        self._client.log_inputs(run, datasets=facts.datasets(info))
+        self._client.log_inputs(run, datasets=run_tags.datasets(info))
         self._client.log_artifact(run, str(trial / CONFIG))
         self._describe(run, self._trial_tags(info, attempt), params)
 
@@ -242,21 +242,21 @@ class Tracker:
         self._traced.pop(run, None)
         self._samplers.pop(run, None)
 
-    def _log_new(self, run: str, files: dict[str, list[summary.Line]]) -> None:
+    def _log_new(self, run: str, files: dict[str, list[trial_summary.Line]]) -> None:
         new = [line for file, lines in files.items() for line in lines[self._sent.get((run, file), 0) :]]
         self._log(run, new)
         self._sent |= {(run, file): len(lines) for file, lines in files.items()}
 
-    def _log(self, run: str, lines: list[summary.Line]) -> None:
+    def _log(self, run: str, lines: list[trial_summary.Line]) -> None:
         """Lines, with how many had their traces before: written again they change nothing, a request more costs."""
         log_metrics(self._client, run, lines, {TRACED: str(self._traced[run])} if run in self._traced else {})
 
-    def _trace_new(self, run: str, trial: Path, info: TrialInfo, attempt: int, lines: list[summary.Line]) -> None:
+    def _trace_new(self, run: str, trial: Path, info: TrialInfo, attempt: int, lines: list[trial_summary.Line]) -> None:
         """Episodes of the steps that were recorded since the last time."""
         done = self._traced.get(run, 0)
         if not self._traces_per_step or len(lines) <= done:
             return
-        origin = traces.Origin(self._experiment, run, info.key, attempt, info.name, facts.arm(info), info.seed)
+        origin = traces.Origin(self._experiment, run, info.key, attempt, info.name, run_tags.arm(info), info.seed)
         sampler = self._samplers.pop(run, None)  # put back when what it chose is written
         first = done
         if sampler is None:  # it has to know what was shown before
@@ -269,15 +269,15 @@ class Tracker:
         traces.send(self.uri, self._experiment, made)
         self._traced[run], self._samplers[run] = len(lines), sampler
 
-    def _close(self, run: str, trial: Path, result: dict[str, Any], lines: list[summary.Line]) -> None:
+    def _close(self, run: str, trial: Path, result: dict[str, Any], lines: list[trial_summary.Line]) -> None:
         ts = result["ts"]
-        told = summary.signatures(lines) | summary.failures(trial / EPISODES)
+        told = trial_summary.signatures(lines) | trial_summary.failures(trial / EPISODES)
         if result["status"] == "finished":
-            told |= summary.evaluation("final", result["final"])
+            told |= trial_summary.evaluation("final", result["final"])
         else:
             self._client.set_tag(run, "error", result["error"][-TAG_CHARS:])
-        best = summary.best(lines)
-        self._log(run, [(summary.ONCE, told, ts), *([best] if best else [])])
+        best = trial_summary.best(lines)
+        self._log(run, [(trial_summary.ONCE, told, ts), *([best] if best else [])])
         if (trial / ATTEMPTS).exists():
             self._client.log_artifact(run, str(trial / ATTEMPTS))
         if (trial / OUTPUT).exists():  # cleaned by the trial's process at its very end, which a kill keeps it from
@@ -293,7 +293,7 @@ class Tracker:
                     self._client.set_tag(run, "view_error", f"{type(error).__name__}: {error}"[:TAG_CHARS])
                 self._client.log_artifacts(run, out, VIEWS)
         if self.manifest["tracking"].get("register_policies", False) and result["status"] == "finished":
-            name = f"{self.manifest['name']}-{facts.arm(read_info(trial))}"
+            name = f"{self.manifest['name']}-{run_tags.arm(read_info(trial))}"
             register(self._client, run, trial / POLICIES, name, read_info(trial).seed, told.get("final/em"))
         self._client.set_terminated(run, _STATUS[result["status"]], end_time=ts)
         self._closed.add(run)
@@ -304,7 +304,7 @@ class Tracker:
 
     def _search(self, query: str) -> list[Any]:
         """Runs of this folder that fit."""
-        own = f"tags.{facts.SWEEP} = '{self._identity}'"
+        own = f"tags.{run_tags.SWEEP} = '{self._identity}'"
         return search_runs(self._client, self._experiment, f"{query} AND {own}")
 
 

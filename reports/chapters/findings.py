@@ -7,10 +7,10 @@ from functools import partial
 from analysis import exact_match
 from analysis.summary import summarise
 from analysis.verdict import digest
+from reports.chapters.chapter import Section
+from reports.context import Material
 from reports.figures import aggregate, forest, learning
-from reports.material import Material
 from reports.published import ablation_table, main_table
-from reports.section import Section
 
 
 def verdicts(m: Material) -> Section:

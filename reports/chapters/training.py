@@ -6,12 +6,12 @@ import contextlib
 
 from analysis import convergence, progress, robustness
 from analysis.compare import compare, comparison_table
-from analysis.episodes import GREEDY
-from analysis.stats.results import DegenerateInput
+from analysis.episode_frames import GREEDY
+from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
+from reports.chapters.chapter import Section
+from reports.context import Material
 from reports.figures import penalty
-from reports.material import Material
-from reports.section import Section
 
 
 def speed(m: Material) -> Section:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.outlook import outlook
-from analysis.stats.results import DegenerateInput
-from reports.material import Material
-from reports.section import Section
+from analysis.power import outlook
+from analysis.stats.types import DegenerateInput
+from reports.chapters.chapter import Section
+from reports.context import Material
 
 CALIBRATION = Path(__file__).parents[1] / "calibration" / "calibration.csv"
 

@@ -7,24 +7,24 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis import correction, parsing, slips
+from analysis import parse_reliability, self_correction, transitions
 from analysis.compare import Comparison, compare, comparison_table
-from analysis.episodes import GREEDY, SAMPLED, Episodes
-from analysis.operators import operator_use
-from analysis.stats.results import DegenerateInput
+from analysis.episode_frames import GREEDY, SAMPLED, Episodes
+from analysis.operator_use import operator_use
+from analysis.stats.types import DegenerateInput
 from analysis.verdict import Outcome, Verdict, findings
+from reports.chapters.chapter import Section, fit_sentence
+from reports.context import Material
 from reports.figures import failures, stability, survival
-from reports.material import Material
-from reports.section import Section, fit_sentence
 
 
-def parse_reliability(m: Material) -> Section:
+def parsing_chapter(m: Material) -> Section:
     section = Section("parsing", "Parse reliability", stamp=m.stamp)
     level = m.plan.level
     section.table(
         "parse_links",
         "Malformed turns and what follows in training",
-        parsing.link_table(parsing.link_to_learning(m.frames)),
+        parse_reliability.link_table(parse_reliability.link_to_learning(m.frames)),
         "Strongest lag (steps by which malformed turns lead), Spearman's ρ of changes, averaged over runs; p: circular "
         "shifts, for the strongest of all lags; p adj.: Holm over the table. EM, never the reward, which contains the "
         "format score.",
@@ -34,7 +34,7 @@ def parse_reliability(m: Material) -> Section:
     section.table(
         "instability",
         "Instability",
-        parsing.instability(m.frames),
+        parse_reliability.instability(m.frames),
         "Reward-variance cliffs and gradient spikes in training; share of malformed turns in the 3 steps before "
         "an event "
         "and in all other steps. Descriptive.",
@@ -44,16 +44,22 @@ def parse_reliability(m: Material) -> Section:
         section.text.append("No episodes of the last greedy evaluation were kept.")
         return section
     hops = m.greedy.of(m.greedy.episodes["hops"] >= 0)
-    section.figure(lambda: failures.draw_rates(m.frames, parsing.rates(hops, ["arm", "hops"], level), "hops"))
-    section.figure(lambda: failures.draw_rates(m.frames, parsing.rates(m.greedy, ["arm", "suite"], level), "suite"))
+    section.figure(lambda: failures.draw_rates(m.frames, parse_reliability.rates(hops, ["arm", "hops"], level), "hops"))
     section.figure(
-        lambda: failures.draw_by_step(m.frames, parsing.rates(m.course.split(GREEDY), ["arm", "step"], level))
+        lambda: failures.draw_rates(m.frames, parse_reliability.rates(m.greedy, ["arm", "suite"], level), "suite")
+    )
+    section.figure(
+        lambda: failures.draw_by_step(m.frames, parse_reliability.rates(m.course.split(GREEDY), ["arm", "step"], level))
     )
     wilson = "Wilson with the design effect of questions."
     last = f"Last greedy evaluation; {wilson}"
-    section.table("parse_rates", "Turns without a parse failure", parsing.rates(m.greedy, ["arm"], level), last)
-    section.table("parse_kinds", "Kinds of failure", parsing.kinds(m.greedy, ["arm"], level), f"Share of turns. {last}")
-    rows = compare(parsing.seed_rates(m.greedy, "suite"), m.contrasts, m.plan)
+    section.table(
+        "parse_rates", "Turns without a parse failure", parse_reliability.rates(m.greedy, ["arm"], level), last
+    )
+    section.table(
+        "parse_kinds", "Kinds of failure", parse_reliability.kinds(m.greedy, ["arm"], level), f"Share of turns. {last}"
+    )
+    rows = compare(parse_reliability.seed_rates(m.greedy, "suite"), m.contrasts, m.plan)
     section.table(
         "parse_contrasts",
         "Differences in parse rate",
@@ -70,9 +76,9 @@ def parse_reliability(m: Material) -> Section:
     if not sampled.episodes.empty:
         kept = sampled.of(sampled.episodes["hops"] >= 0)
         drawn = f"Answers sampled in the last evaluation, where greedy ones have little room. {wilson}"
-        by_hops = parsing.rates(kept, ["arm", "hops"], level)
+        by_hops = parse_reliability.rates(kept, ["arm", "hops"], level)
         section.table("parse_rates_sampled", "Sampled turns without a parse failure, by hops", by_hops, drawn)
-        by_kind = parsing.kinds(sampled, ["arm"], level)
+        by_kind = parse_reliability.kinds(sampled, ["arm"], level)
         section.table("parse_kinds_sampled", "Kinds of failure, sampled", by_kind, f"Share of turns. {drawn}")
         _complexity(sampled, section, " (sampled answers)", level)
     return section
@@ -81,7 +87,7 @@ def parse_reliability(m: Material) -> Section:
 def _complexity(data: Episodes, section: Section, suffix: str, level: float) -> None:
     """Whether malformed turns cost more on questions of more hops, and come more often there."""
     try:
-        em, odds = parsing.complexity(data, level)
+        em, odds = parse_reliability.complexity(data, level)
     except DegenerateInput as reason:
         section.say(f"{reason}{suffix}")
         return
@@ -95,7 +101,7 @@ def _claims(rows: Sequence[Comparison], m: Material, what: Outcome) -> list[str]
     return [f.sentence for f in findings(other, m.plan, what) if f.verdict in (Verdict.HIGHER, Verdict.LOWER)]
 
 
-def self_correction(m: Material) -> Section:
+def correction_chapter(m: Material) -> Section:
     section = Section("correction", "Self-correction", stamp=m.stamp)
     frames, level = m.frames, m.plan.level
     if m.greedy.episodes.empty:
@@ -108,7 +114,7 @@ def self_correction(m: Material) -> Section:
         "Share of episodes that called the operator, at the first and the last evaluation, greedy and sampled; Wilson "
         "with the design effect of questions, rule of three for none. An arm without the operator has never called it.",
     )
-    first, back = slips.slip_curves(m.greedy, level)
+    first, back = transitions.slip_curves(m.greedy, level)
     section.figure(
         lambda: survival.draw(
             frames,
@@ -130,21 +136,22 @@ def self_correction(m: Material) -> Section:
         )
     )
     tables = {
-        arm: slips.failure_transitions(m.everything.of(m.everything.episodes["arm"] == arm)) for arm in frames.arms
+        arm: transitions.failure_transitions(m.everything.of(m.everything.episodes["arm"] == arm))
+        for arm in frames.arms
     }
     section.figure(lambda: failures.draw_transitions(frames, tables, ", ".join(m.splits)))
-    moves = slips.operator_transitions(m.everything)
+    moves = transitions.operator_transitions(m.everything)
     section.table(
         "operator_transitions",
         "What follows a call that failed or was faulted",
         moves.rename_axis("turn").reset_index(),
         f"Counts over all arms, of the operator called (rows) and the next action (columns); {', '.join(m.splits)}.",
     )
-    looks = slips.second_looks(m.everything, (GREEDY, SAMPLED))
+    looks = transitions.second_looks(m.everything, (GREEDY, SAMPLED))
     section.table(
         "second_looks",
         "What a second look does to an answer",
-        slips.second_look_table(looks, level),
+        transitions.second_look_table(looks, level),
         "Episodes of the last evaluation, greedy and sampled, that called Review, Revise or ScEnsemble after an "
         "operator had given a candidate answer; hurt: of right candidates the share that ended wrong, Wilson with the "
         "design effect of questions; helped: of wrong candidates the share that ended right.",
@@ -165,11 +172,11 @@ def _operators(m: Material, level: float) -> pd.DataFrame:
 
 def _faults(m: Material, section: Section) -> None:
     frames, level = m.frames, m.plan.level
-    pairs = correction.exposures(m.everything, frames=frames)
+    pairs = self_correction.exposures(m.everything, frames=frames)
     section.figure(
         lambda: survival.draw(
             frames,
-            correction.recovery_curves(pairs, level),
+            self_correction.recovery_curves(pairs, level),
             "fault_recovery",
             "Turns to recovery from a fault",
             "Exposures: share not yet recovered; episodes that never do are censored at the cap",
@@ -183,7 +190,7 @@ def _faults(m: Material, section: Section) -> None:
         section.table(
             f"faults_{by[-1]}",
             f"Injected faults {title}",
-            correction.table(pairs, by, level),
+            self_correction.table(pairs, by, level),
             "Exposures: the policy read a fault and went on. Recovered: right all the same (Wilson, design effect of "
             "questions). Effect: EM with the fault minus EM of the fault-free twin, t over seeds. Hurt: of right twins "
             "the share that ended wrong.",
@@ -191,19 +198,19 @@ def _faults(m: Material, section: Section) -> None:
     section.table(
         "after_fault",
         "What follows a fault",
-        correction.after_fault(pairs),
+        self_correction.after_fault(pairs),
         "Next action after the faulted call; twin count: of the fault-free twins in the same turn.",
     )
     for contrast in m.contrasts:
         try:
-            fit = correction.interaction(pairs, contrast, level)
+            fit = self_correction.interaction(pairs, contrast, level)
         except DegenerateInput as reason:
             section.say(str(reason))
             continue
         section.text.append(fit_sentence(fit, f"EM on fault × arm, {contrast.label}"))
     for name, title, values in (
-        ("recovery_contrasts", "Differences in P(recover | fault)", correction.seed_recovery(pairs)),
-        ("effect_contrasts", "Differences in the effect of a fault", correction.seed_effects(pairs, "fault")),
+        ("recovery_contrasts", "Differences in P(recover | fault)", self_correction.seed_recovery(pairs)),
+        ("effect_contrasts", "Differences in the effect of a fault", self_correction.seed_effects(pairs, "fault")),
     ):
         rows = compare(values, m.contrasts, m.plan)
         section.table(

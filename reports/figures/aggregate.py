@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from analysis.frames import Frames
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 from reports.style import COLOURS, INK, Caption, Figure, house_style, looks
 
 _INTERVAL = "95% t over whole seeds (a run's suites share its seed effect)"

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from analysis.frames import Frames
-from analysis.slips import STATES
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
+from analysis.transitions import STATES
 from reports.style import INK, Caption, Figure, house_style, legend_columns, looks
 
 

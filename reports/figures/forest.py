@@ -10,8 +10,8 @@ from matplotlib.figure import Figure as Canvas
 
 from analysis.compare import Comparison, comparison_table, format_p
 from analysis.frames import Frames
-from analysis.plan import Contrast, Plan
-from analysis.stats.results import DegenerateInput
+from analysis.registered_plan import Contrast, Plan
+from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
 from analysis.verdict import differs, opened
 from reports.style import COLOURS, GRID, INK, Caption, Figure, house_style

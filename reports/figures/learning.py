@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import SHARE, Frames, is_share
 from analysis.stats.permutation import mean_interval
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
 from reports.style import Caption, Figure, house_style, legend_columns, looks
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure as Canvas
 
 from analysis.frames import SHARE, Frames
 from analysis.stats.permutation import mean_interval
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 from analysis.summary import final_step, seed_values
 from reports.style import Caption, Figure, house_style, looks
 

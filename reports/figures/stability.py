@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.frames import Frames
 from analysis.stats.permutation import mean_interval
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 from reports.style import Caption, Figure, house_style, legend_columns, looks
 
 TRACES = {

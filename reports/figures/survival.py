@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from analysis.frames import Frames
-from analysis.stats.results import DegenerateInput
 from analysis.stats.survival import Survival
+from analysis.stats.types import DegenerateInput
 from reports.style import Caption, Figure, house_style, looks
 
 

@@ -11,12 +11,12 @@ import pandas as pd
 from analysis import convergence
 from analysis.compare import Comparison, compare, comparison_table, format_p
 from analysis.frames import CHANGE, is_share
-from analysis.plan import Contrast, Plan, contrasts
+from analysis.registered_plan import Contrast, Plan, contrasts
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.summary import OVERALL, final_step, seed_values, summarise
 from analysis.verdict import Outcome, differs, digest, findings, judge
 from reports.findings.measured import Measured, outcome, what
-from reports.results.read import Study
+from reports.packing.read import Study
 from reports.tables import shown
 
 Rows = Sequence[tuple[Outcome, Comparison]]

@@ -9,17 +9,17 @@ import pandas as pd
 
 from analysis import convergence
 from analysis.compare import ends, format_p, number
-from analysis.outlook import compared, outlook, pooled_sd
-from analysis.plan import contrasts
+from analysis.power import compared, outlook, pooled_sd
+from analysis.registered_plan import contrasts
 from analysis.stats.curves import Reached
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
-from analysis.stats.results import DegenerateInput, Estimate
+from analysis.stats.types import DegenerateInput, Estimate
 from analysis.summary import final_step, seed_values
 from reports.findings.measured import Measured, level, outcome, what
+from reports.packing.read import Study
 from reports.published import published
-from reports.results.read import Study
 from reports.tables import shown
 
 EM = "eval/em"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.compare import Comparison, ends
 from analysis.frames import SHARE, is_share
-from analysis.stats.results import Estimate
+from analysis.stats.types import Estimate
 from analysis.verdict import Outcome, Verdict
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.compare import format_p
-from analysis.outlook import compared
+from analysis.power import compared
 from analysis.stats.multiplicity import holm
 from analysis.stats.permutation import smallest_p
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 from analysis.verdict import Verdict
 from harness.config import SweepSpec, load_sweep
 from reports.figures import forest, learning
@@ -23,7 +23,7 @@ from reports.findings.measured import Measured, what
 from reports.findings.measures import MEASURES, POOLED
 from reports.findings.readme import STUDY, placed, result
 from reports.findings.replicas import replicas
-from reports.results.read import Study, committed
+from reports.packing.read import Study, committed
 from reports.style import Figure
 from reports.tables import markdown
 

@@ -11,10 +11,10 @@ from analysis import convergence
 from analysis.compare import format_p
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import difference_interval, seed_permutation
-from analysis.stats.results import Estimate, Test
+from analysis.stats.types import Estimate, Test
 from analysis.summary import final_step, seed_values
 from reports.findings.measured import Measured, what
-from reports.results.read import Study
+from reports.packing.read import Study
 
 AREA = "area under the curve"
 

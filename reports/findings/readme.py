@@ -5,7 +5,7 @@ from __future__ import annotations
 from reports.findings.contrasts import primary
 from reports.findings.levels import rises
 from reports.findings.measured import what
-from reports.results.read import Study
+from reports.packing.read import Study
 from reports.tables import markdown
 
 STUDY = "granularity"

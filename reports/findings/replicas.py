@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.results.read import Study
+from reports.packing.read import Study
 
 TRACE = "train/reward_mean"
 AT_LEAST = 5

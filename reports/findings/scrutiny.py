@@ -10,12 +10,12 @@ import pandas as pd
 
 from analysis.compare import Comparison, SeedValues, compare, comparison_table, format_p
 from analysis.frames import CHANGE, is_share
-from analysis.plan import Contrast, contrasts
+from analysis.registered_plan import Contrast, contrasts
 from analysis.summary import final_step, seed_values
 from reports.findings.contrasts import every
 from reports.findings.measured import Measured, outcome
+from reports.packing.read import Study
 from reports.published import published
-from reports.results.read import Study
 from reports.tables import shown
 
 

@@ -14,7 +14,7 @@ import yaml
 from analysis.compare import format_p
 from harness.operators.registry import resolve_pool
 from reports.findings.measured import Measured
-from reports.results.read import Study
+from reports.packing.read import Study
 from reports.tables import shown
 
 POOL = "environment.pool"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.episodes import write_episodes
+from harness.runs.episode_store import write_episodes
 from harness.types import (
     Action,
     ActionKind,

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from analysis.frames import Frames, arms_of, metrics_frame, trials_frame
-from harness.journal import Journal
+from harness.runs.journal import Journal
 
 ANALYSIS = {
     "primary": {"metric": "eval/em", "contrast": ["gsspo", "grpo"], "axis": "objective.preset"},

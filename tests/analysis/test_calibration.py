@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import calibrate, simulate, studies
-from analysis.simulate import World
+from analysis.calibration import __main__ as calibrate
+from analysis.calibration import scenarios, simulate
+from analysis.calibration.simulate import World
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_the_table_is_the_same_every_time_and_has_its_errors():
     assert text.count("|\n") >= len(first)
     assert "2 simulations a cell" in text
     assert "nan" not in text
-    used = {name for role in (studies.PRIMARY, studies.SUPPORT) for name in studies.ROLES[role]}
+    used = {name for role in (scenarios.PRIMARY, scenarios.SUPPORT) for name in scenarios.ROLES[role]}
     assert used <= set(first["test"])  # every test that a report uses is put to the trial
 
 
@@ -82,12 +83,12 @@ def test_a_rate_is_judged_against_its_monte_carlo_error(row, expected):
     assert calibrate.verdict({"power": 0.8, **errors, **row, "type1_se": errors.get("type1_se", 0.0005)}) == expected
 
 
-PUBLISHED = pd.read_csv(Path(calibrate.__file__).parents[1] / "reports" / "calibration" / "calibration.csv")
+PUBLISHED = pd.read_csv(Path(__file__).parents[2] / "reports" / "calibration" / "calibration.csv")
 
 
 def test_no_test_that_a_report_uses_is_too_liberal():
-    used = PUBLISHED[PUBLISHED["role"] != studies.SHOWN]
-    assert set(used["test"]) == {n for r in (studies.PRIMARY, studies.SUPPORT) for n in studies.ROLES[r]}
+    used = PUBLISHED[PUBLISHED["role"] != scenarios.SHOWN]
+    assert set(used["test"]) == {n for r in (scenarios.PRIMARY, scenarios.SUPPORT) for n in scenarios.ROLES[r]}
     assert used[used["verdict"] == calibrate.LIBERAL]["test"].tolist() == []
 
 

@@ -22,7 +22,7 @@ from analysis.stats.proportions import (
     two_proportion_z,
     wilson,
 )
-from analysis.stats.results import CHECKPOINT, DegenerateInput
+from analysis.stats.types import CHECKPOINT, DegenerateInput
 
 
 def matrices(seed=0, seeds=(4, 5), questions=60):

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.episodes import has_failure, load_episodes, read_rows
+from analysis.episode_frames import has_failure, load_episodes, read_rows
 from analysis.load import load_sweep
-from harness.episodes import SCHEMA
+from harness.runs.episode_store import SCHEMA
 from harness.types import OperatorFailure, ParseFailure
 from tests.analysis.synthetic_episodes import answer, call, episode, malformed, random_episodes, write
 from tests.analysis.synthetic_sweep import made_frames, write_sweep

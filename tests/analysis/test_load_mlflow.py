@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.episodes import load_episodes
+from analysis.episode_frames import load_episodes
 from analysis.load import LoadError, load_sweep
 from analysis.load_mlflow import load_experiment
 from analysis.preregistration import check
 from analysis.summary import summarise
 from harness.config import expand
 from harness.config import load_sweep as load_file
-from harness.driver.layout import ATTEMPTS, RunFolder, prepare_trial, write_manifest
-from harness.journal import Journal
-from harness.lines import LineLog
+from harness.runs.journal import Journal
+from harness.runs.jsonl import LineLog
+from harness.runs.layout import ATTEMPTS, RunFolder, prepare_trial, write_manifest
 from harness.tracking import Tracker
 from tests.analysis.synthetic_episodes import random_episodes, write
 from tests.ui.pages import server

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from analysis.episodes import load_episodes
+from analysis.episode_frames import load_episodes
 from analysis.load import load_sweep
 from analysis.progress import before_and_after
 from tests.analysis.synthetic_episodes import answer, episode, write

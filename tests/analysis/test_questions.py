@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import convergence, correction, exact_match, operators, parsing, robustness, slips
+from analysis import convergence, exact_match, operator_use, parse_reliability, robustness, self_correction, transitions
 from analysis.compare import compare
-from analysis.design import Design, assess
-from analysis.episodes import load_episodes, read_rows
+from analysis.episode_frames import load_episodes, read_rows
 from analysis.frames import metrics_frame
 from analysis.load import load_sweep
-from analysis.plan import contrasts, read_plan
-from analysis.replay import trajectory
-from analysis.stats.results import DegenerateInput
+from analysis.registered_plan import contrasts, read_plan
 from analysis.stats.series import LaggedCorrelation
-from harness.signatures import RunningSignatures
+from analysis.stats.types import DegenerateInput
+from analysis.study_design import Design, assess
+from harness.env.diagnostics import RunningSignatures
+from harness.runs.episode_loader import trajectory
 from harness.types import OperatorFailure
 from tests.analysis.synthetic_episodes import answer, call, episode, malformed, random_episodes, write
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames, write_sweep
@@ -98,24 +98,24 @@ def test_aggregates_order_the_arms(evaluated, plan):
 
 def test_parse_rates_count_turns(evaluated):
     _, data = evaluated
-    table = parsing.rates(data, ["arm", "hops"])
+    table = parse_reliability.rates(data, ["arm", "hops"])
     turns = data.turn_frame("arm", "hops")
     for row in table.itertuples():
         part = turns[(turns["arm"] == row.arm) & (turns["hops"] == row.hops)]
         assert row.turns == len(part)
         assert row.rate == pytest.approx(part["ok"].mean())
         assert row.low <= row.rate <= row.high
-    by_arm = parsing.rates(data).set_index("arm")
+    by_arm = parse_reliability.rates(data).set_index("arm")
     assert by_arm.at["gsspo", "rate"] > by_arm.at["grpo", "rate"]
 
 
 def test_failure_kinds_add_up_and_absent_ones_get_a_bound(evaluated):
     _, data = evaluated
-    table = parsing.kinds(data)
+    table = parse_reliability.kinds(data)
     assert set(table["kind"]) == {"missing_action", "unclosed_tag"}
     assert table["failures"].sum() == (~data.turns["ok"]).sum()
     clean = data.of((data.episodes["n_ok"] == data.episodes["n_turns"]) | (data.episodes["arm"] == "grpo"))
-    zero = parsing.kinds(clean).query("arm == 'gsspo'")
+    zero = parse_reliability.kinds(clean).query("arm == 'gsspo'")
     assert (zero["failures"] == 0).all()
     assert ((zero["high"] > 0) & (zero["high"] < 0.2)).all()
     assert zero["note"].str.contains("rule of three").all()
@@ -123,22 +123,22 @@ def test_failure_kinds_add_up_and_absent_ones_get_a_bound(evaluated):
 
 def test_parse_rates_of_arms_are_compared_by_seed(evaluated, plan):
     frames, data = evaluated
-    rows = compare(parsing.seed_rates(data, "suite"), contrasts(frames, plan), plan)
+    rows = compare(parse_reliability.seed_rates(data, "suite"), contrasts(frames, plan), plan)
     assert all(r.n_seeds == (4, 4) and r.difference.value > 0 for r in rows)
     assert all(r.test.p == pytest.approx(2 / 70) for r in rows)
 
 
 def test_complexity_has_an_interaction_term(evaluated):
     _, data = evaluated
-    em, odds = parsing.complexity(data)
+    em, odds = parse_reliability.complexity(data)
     assert np.isfinite(em["failure x hops"].se)
     assert odds["hops"].value > 0  # more hops, more turns that can be malformed
     few = data.of((data.episodes["n_ok"] == data.episodes["n_turns"]) | (np.arange(len(data.episodes)) < 10))
     with pytest.raises(DegenerateInput, match="too few"):
-        parsing.complexity(few)
+        parse_reliability.complexity(few)
     unknown = dataclasses.replace(data, episodes=data.episodes.assign(hops=-1))
     with pytest.raises(DegenerateInput, match="hops"):
-        parsing.complexity(unknown)
+        parse_reliability.complexity(unknown)
 
 
 def with_traces(frames, make, length=30):
@@ -167,7 +167,7 @@ def test_malformed_turns_that_precede_a_fall_of_em_are_found_at_their_lag():
         }
 
     frames = with_traces(made_frames(ARMS, seeds=(0, 1, 2)), make)
-    table = parsing.link_table(parsing.link_to_learning(frames)).set_index(["arm", "trace"])
+    table = parse_reliability.link_table(parse_reliability.link_to_learning(frames)).set_index(["arm", "trace"])
     assert table.at[("grpo", "EM"), "lag"] == 1
     assert table.at[("grpo", "EM"), "rho"] < -0.4
     assert table.at[("grpo", "EM"), "p"] < 0.05
@@ -176,9 +176,9 @@ def test_malformed_turns_that_precede_a_fall_of_em_are_found_at_their_lag():
 
 
 def test_traces_that_are_too_short_are_said_to_be():
-    links = parsing.link_to_learning(made_frames(ARMS))
+    links = parse_reliability.link_to_learning(made_frames(ARMS))
     assert not any(isinstance(v, LaggedCorrelation) for v in links.values())
-    assert parsing.link_table(links)["note"].str.contains("no run logged").all()
+    assert parse_reliability.link_table(links)["note"].str.contains("no run logged").all()
 
 
 def test_instability_counts_cliffs_and_what_came_before():
@@ -190,14 +190,14 @@ def test_instability_counts_cliffs_and_what_came_before():
         return {"train/parse_ok_rate": ok, "train/reward_variance": variance, "update/grad_norm_max": norm}
 
     frames = with_traces(made_frames(ARMS, seeds=(0, 1)), make)
-    table = parsing.instability(frames).set_index(["arm", "event"])
+    table = parse_reliability.instability(frames).set_index(["arm", "event"])
     row = table.loc[("grpo", "reward-variance cliff")]
     assert row["events"] == 2
     assert row["failure_before"] == pytest.approx(0.5)
     assert row["failure_else"] == pytest.approx(0.05)
     assert table.loc[("grpo", "gradient spike"), "events"] == 2
     assert table.loc[("grpo", "gradient spike"), "failure_before"] == pytest.approx(0.05)
-    quiet = parsing.instability(with_traces(made_frames(ARMS, seeds=(0,)), lambda rng, n: {}))
+    quiet = parse_reliability.instability(with_traces(made_frames(ARMS, seeds=(0,)), lambda rng, n: {}))
     assert (quiet["runs"] == 0).all()
     assert (quiet["failure_before"] == "").all()
 
@@ -210,8 +210,8 @@ def test_events_are_those_that_training_itself_flags():
         state, flags = state.observe(v, g)
         flagged.append(flags)
     make = {"train/parse_ok_rate": np.ones(60), "train/reward_variance": variance, "update/grad_norm_max": norm}
-    found = parsing.events(with_traces(made_frames(ARMS, seeds=(0,)), lambda rng, n: make))["grpo_seed0"]
-    for event, flag in parsing.EVENTS.items():
+    found = parse_reliability.events(with_traces(made_frames(ARMS, seeds=(0,)), lambda rng, n: make))["grpo_seed0"]
+    for event, flag in parse_reliability.EVENTS.items():
         assert found[event].tolist() == [bool(f[flag]) for f in flagged]
     assert found["gradient spike"].any()
     assert found["reward-variance cliff"].any()
@@ -234,29 +234,29 @@ def test_faults_are_measured_against_their_twins(tmp_path, plan):
     root = write_sweep(tmp_path / "s", made_frames(ARMS, seeds=(0, 1, 2, 3)))
     frames = load_sweep(root)
     faulted_pairs(root, frames)
-    pairs = correction.exposures(load_episodes(frames), cap=10)
+    pairs = self_correction.exposures(load_episodes(frames), cap=10)
     assert len(pairs) == 8 * len(frames.trials)
-    row = correction.table(pairs).set_index("arm").loc["grpo"]
+    row = self_correction.table(pairs).set_index("arm").loc["grpo"]
     assert row["exposures"] == 32
     assert row["detected"] == pytest.approx(0.5)
     assert row["accepted"] == pytest.approx(0.5)
     assert row["recovered"] == pytest.approx(0.5)
     assert row["effect"] == pytest.approx(4 / 8 - 7 / 8)
     assert row["hurt"] == pytest.approx(3 / 7)
-    kinds = correction.table(pairs, ["fault"]).set_index("fault")
+    kinds = self_correction.table(pairs, ["fault"]).set_index("fault")
     assert kinds.at["wrong_passage", "recovered"] == 1
     assert kinds.at["empty_result", "recovered"] == 0
     assert set(pairs.loc[pairs["recovered"], "time"]) == {2}
     assert set(pairs.loc[~pairs["recovered"], "time"]) == {9}
-    curve = correction.recovery_curves(pairs)["grpo"]
+    curve = self_correction.recovery_curves(pairs)["grpo"]
     assert curve.survival[-1] == pytest.approx(0.5)
-    moves = correction.after_fault(pairs).set_index(["fault", "next"])
+    moves = self_correction.after_fault(pairs).set_index(["fault", "next"])
     assert moves.at[("wrong_passage", "Search"), "share"] == 1
     assert moves.at[("wrong_passage", "answer"), "twin_count"] == 4 * len(frames.trials)
-    rows = compare(correction.seed_effects(pairs), contrasts(frames, plan), plan)
+    rows = compare(self_correction.seed_effects(pairs), contrasts(frames, plan), plan)
     assert rows[0].difference.value == 0
     assert rows[0].test.p == 1
-    fit = correction.interaction(pairs, contrasts(frames, plan)[0])
+    fit = self_correction.interaction(pairs, contrasts(frames, plan)[0])
     assert fit.note or abs(fit["fault x arm"].value) < 1e-6
 
 
@@ -265,11 +265,11 @@ def test_exposures_without_twins_or_faults_are_refused(tmp_path):
     frames = load_sweep(root)
     write(root, "grpo_seed0", 20, "eval_fault", [episode([call(fault="timeout"), answer()], "q1")])
     with pytest.raises(DegenerateInput, match="no fault-free twin"):
-        correction.exposures(load_episodes(frames))
+        self_correction.exposures(load_episodes(frames))
     last = [call(), malformed(), call(fault="timeout")]  # never got to react
     write(root, "grpo_seed0", 20, "eval_fault", [episode([call(), answer()], "q1"), episode(last, "q2", em=0.0)])
     with pytest.raises(DegenerateInput, match="no episode was exposed"):
-        correction.exposures(load_episodes(frames))
+        self_correction.exposures(load_episodes(frames))
 
 
 def test_rows_become_the_trajectories_they_were(tmp_path):
@@ -295,14 +295,14 @@ def test_transitions_count_every_turn_once(tmp_path):
     first = [malformed(), call(failure=OperatorFailure.TIMEOUT), call("Review", fault="wrong_verdict"), answer()]
     write(root, "grpo_seed0", 20, "eval", [episode(first), episode([malformed()] * 3, "q1", em=0.0)])
     data = load_episodes(load_sweep(root))
-    table = slips.failure_transitions(data)
+    table = transitions.failure_transitions(data)
     assert table.at["malformed", "malformed"] == 2
     assert table.at["malformed", "failed call"] == 1
     assert table.at["failed call", "faulted call"] == 1
     assert table.at["faulted call", "answer"] == 1
     assert table.at["malformed", "no answer"] == 1
     assert table.to_numpy().sum() == 6
-    moves = slips.operator_transitions(data)
+    moves = transitions.operator_transitions(data)
     assert moves.at["Search", "Review"] == 1
     assert moves.at["Review", "answer"] == 1
 
@@ -312,7 +312,7 @@ def test_operators_are_counted_by_episode_and_never_is_told(tmp_path):
     twice = [call(), call("Review"), call("Review"), answer()]
     write(root, "grpo_seed0", 20, "eval", [episode(twice, "q0"), episode([call(), answer()], "q1")])
     write(root, "gsspo_seed0", 20, "eval", [episode([malformed(), answer()], "q0"), episode([call(), answer()], "q1")])
-    table = operators.operator_use(load_episodes(load_sweep(root))).set_index(["arm", "operator"])
+    table = operator_use.operator_use(load_episodes(load_sweep(root))).set_index(["arm", "operator"])
     review, never = table.loc[("grpo", "Review")], table.loc[("gsspo", "Review")]
     assert (review["episodes"], review["calls"], review["called"], review["share"]) == (2, 2, 1, 0.5)
     assert (never["calls"], never["called"], never["share"]) == (0, 0, 0.0)
@@ -330,12 +330,12 @@ def test_slips_time_the_first_failure_and_the_way_back(tmp_path):
     ]
     write(root, "grpo_seed0", 20, "eval", [episode(t, f"q{i}") for i, t in enumerate(episodes)])
     data = load_episodes(load_sweep(root))
-    rows = slips.slips(data)
+    rows = transitions.slips(data)
     assert rows["first"].tolist() == [2, 2, 2]
     assert rows["failed"].tolist() == [True, False, True]
     assert rows["recovered"].tolist() == [True, False, False]
     assert rows["recovery"].tolist() == [2, 0, 1]
-    first, back = slips.slip_curves(data)
+    first, back = transitions.slip_curves(data)
     assert first["grpo"].n == 3
     assert back["grpo"].n == 2
 
@@ -352,7 +352,7 @@ def test_second_looks_show_what_a_review_did_to_a_right_answer(tmp_path):
         episode([review, answer("Paris")], "q4", em=1.0),  # nothing to look at
     ]
     write(root, "grpo_seed0", 20, "eval", episodes)
-    table = slips.second_look_table(slips.second_looks(load_episodes(load_sweep(root)))).iloc[0]
+    table = transitions.second_look_table(transitions.second_looks(load_episodes(load_sweep(root)))).iloc[0]
     assert (table["looks"], table["right_lost"], table["right_kept"], table["wrong_fixed"]) == (3, 1, 1, 1)
     assert table["hurt"] == 0.5
     assert table["helped"] == 1.0

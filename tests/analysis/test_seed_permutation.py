@@ -19,7 +19,7 @@ from analysis.stats.permutation import (
     sign_flip_p,
     smallest_p,
 )
-from analysis.stats.results import DegenerateInput
+from analysis.stats.types import DegenerateInput
 
 scores = st.lists(st.integers(0, 1000).map(lambda k: k / 1000), min_size=2, max_size=5)
 

@@ -7,8 +7,8 @@ import pytest
 
 from analysis.stats.cluster import paired_questions
 from analysis.stats.proportions import wilson
-from analysis.stats.results import DegenerateInput
 from analysis.stats.strata import stratified_difference, stratified_mean
+from analysis.stats.types import DegenerateInput
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 20), (7, 20), (20, 20), (1, 3)])

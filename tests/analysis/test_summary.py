@@ -12,7 +12,7 @@ from scipy import stats
 
 from analysis.compare import format_p
 from analysis.load import LoadError, load_sweep
-from analysis.plan import PlanError, contrasts, read_plan
+from analysis.registered_plan import PlanError, contrasts, read_plan
 from analysis.summary import OVERALL, summarise, summarise_sweep
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames, write_sweep
 

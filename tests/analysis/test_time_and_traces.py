@@ -22,7 +22,6 @@ from analysis.stats.aggregate import (
 from analysis.stats.curves import area, time_to_threshold
 from analysis.stats.permutation import difference_interval, mean_interval
 from analysis.stats.regression import cluster_ols, gee_logit
-from analysis.stats.results import DegenerateInput
 from analysis.stats.series import lagged_spearman
 from analysis.stats.survival import (
     kaplan_meier,
@@ -32,6 +31,7 @@ from analysis.stats.survival import (
     restricted_mean,
     restricted_mean_difference,
 )
+from analysis.stats.types import DegenerateInput
 
 times = st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=40)
 

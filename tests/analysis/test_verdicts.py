@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.compare import compare
-from analysis.plan import Contrast, read_plan
 from analysis.preregistration import check, expected_hash
+from analysis.registered_plan import Contrast, read_plan
 from analysis.summary import OVERALL, summarise
 from analysis.verdict import Outcome, Verdict, digest, findings, headline, judge, sentence
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.baselines.methods import BASELINES, Settings, majority
-from harness.baselines.plans import PLANS, WRITTEN, Call, answer_of, candidates, read_plan
-from harness.interfaces import NaturalInterface
+from harness.env.interfaces import NaturalInterface
+from harness.env.rollout import Budgets, Environment, rollout
+from harness.evaluation.baselines.fixed_workflows import PLANS, WRITTEN, Call, answer_of, candidates, read_plan
+from harness.evaluation.baselines.methods import BASELINES, Settings, majority
 from harness.operators import LLMRequest, LLMResponse, Toolbox
-from harness.operators.bm25 import BM25Retriever
-from harness.policy.scripts import ScriptedEngine
+from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.protocol import RewardWeights, normalize_answer
-from harness.rollout import Budgets, Environment, rollout
+from harness.training.warm_start.scripted_agents import ScriptedEngine
 from harness.types import OperatorFailure, Passage, Question, StopReason, Trajectory
 from tests.episodes import chat
 

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import exact_match, parsing, slips
+from analysis import exact_match, parse_reliability, transitions
 from analysis.compare import compare
-from analysis.episodes import load_episodes
+from analysis.episode_frames import load_episodes
 from analysis.frames import Frames
 from analysis.load import load_sweep
-from analysis.plan import contrasts, read_plan
+from analysis.registered_plan import contrasts, read_plan
 from tests.analysis.synthetic_episodes import random_episodes, write
 from tests.analysis.synthetic_sweep import made_frames, write_sweep
 
@@ -53,11 +53,11 @@ def analyse(frames: Frames) -> int:
     exact_match.by_suite(data)
     exact_match.by_hops(data)
     for by in (["arm"], ["arm", "hops"], ["arm", "step"]):
-        parsing.rates(data, by)
-    parsing.kinds(data, ["arm"])
-    slips.failure_transitions(data)
-    slips.slip_curves(data)
-    compare(parsing.seed_rates(data, "suite"), contrasts(frames, plan), plan)
+        parse_reliability.rates(data, by)
+    parse_reliability.kinds(data, ["arm"])
+    transitions.failure_transitions(data)
+    transitions.slip_curves(data)
+    compare(parse_reliability.seed_rates(data, "suite"), contrasts(frames, plan), plan)
     compare(exact_match.seeds_by(data, "suite"), contrasts(frames, plan), plan)
     return len(data.episodes)
 

@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "operators"))
 from hostile_server import Behaviour, Seen, completion, ends_early, garbage, hang_up, hostile, reply, silence
 
 from harness.operators import CallContext, Toolbox
-from harness.operators.backends.ledger import Ledger
-from harness.operators.backends.openai import EndpointSettings, OpenAIBackend
 from harness.operators.http import HttpSettings
+from harness.operators.llm.ledger import Ledger
+from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
 from harness.types import OperatorFailure, OperatorResult, Question
 
 F = OperatorFailure

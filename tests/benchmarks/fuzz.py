@@ -16,13 +16,13 @@ from collections.abc import Callable, Coroutine
 from functools import cache
 from typing import Any
 
-from harness.interfaces import CodeInterface, Execution, NaturalInterface
-from harness.interfaces.base import ActionInterface
+from harness.env.interfaces import CodeInterface, Execution, NaturalInterface
+from harness.env.interfaces.base import ActionInterface
 from harness.operators import CALLABLE, OPERATORS, CallContext, LLMRequest, LLMResponse, Toolbox
-from harness.operators.bm25 import BM25Retriever
+from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.protocol import GRAMMARS, XML, exact_match, f1, lenient, parse_turn, render_observation
-from harness.protocol.corruption import KINDS, make_turn
-from harness.protocol.elements import Grammar
+from harness.protocol.grammar import Grammar
+from harness.protocol.reliability.synthetic_turns import KINDS, make_turn
 from harness.types import OperatorFailure, OperatorResult, ParsedTurn, Passage, Question
 
 GOAL = 1_000_000

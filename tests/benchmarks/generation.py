@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import build
 from harness.config import load_trial
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
 from harness.engines.vllm import hide_llvmlite_from_the_scan
-from harness.rollout import rollout
+from harness.env.rollout import rollout
+from harness.training import factory
 from tests.benchmarks.generate_engine import GenerateEngine
 from tests.benchmarks.update import smollm2_shape
 
@@ -45,9 +45,9 @@ Case = Callable[[Engine, int], int]
 def tiny_case() -> tuple[Any, Case, int]:
     """The shipped policy, 64 real episodes, and its end-of-turn token."""
     config = load_trial("tiny", ["threads=1"])
-    data = build.data(config)
-    policy = build.base_policy(config)
-    environment = build.environment(config, policy.chat, data)
+    data = factory.data(config)
+    policy = factory.base_policy(config)
+    environment = factory.environment(config, policy.chat, data)
     chosen = np.random.default_rng(0).choice(len(data.train), 8, replace=False)
     asked = [data.train[int(i)] for i in chosen for _ in range(8)]
 
@@ -55,7 +55,7 @@ def tiny_case() -> tuple[Any, Case, int]:
         played = rollout(engine, environment, asked, [seed * 1000 + i for i in range(len(asked))], 1.0)
         return sum(t.n_policy_tokens for t in played)
 
-    return policy.model, play, build.PROMPT_TOKENS + config.environment.max_response_tokens
+    return policy.model, play, factory.PROMPT_TOKENS + config.environment.max_response_tokens
 
 
 def smollm2_case() -> tuple[Any, Case, int]:

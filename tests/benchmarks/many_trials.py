@@ -63,7 +63,7 @@ def drive(out: Path, trials: int) -> int:
     from rich.console import Console
 
     from harness.config import load_sweep
-    from harness.driver.run import Options, run_sweep
+    from harness.sweep.run import Options, run_sweep
 
     file = out / "many.yaml"
     file.write_text(SWEEP.format(seeds=-(-trials // 2)))
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def count_runs(database: Path) -> int:
-    from harness.tracking.store import connect, search_runs
+    from harness.tracking.client import connect, search_runs
 
     client = connect(f"sqlite:///{database}")
     experiment = client.get_experiment_by_name("many").experiment_id

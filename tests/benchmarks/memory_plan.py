@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
-from harness.plan.memory import components, peak
+from harness.sweep.memory_plan.memory import components, peak
 from tests.plan.real_memory import SIZES, workload
 
 GOAL = 0.12

@@ -20,13 +20,13 @@ from typing import Any
 
 import torch
 
+from harness.engines.weights import plain_weights
 from harness.objectives.clip import FixedClip
-from harness.plan.memory import Phase, Workload, components
-from harness.plan.shapes import PUBLISHED, ModelShape
 from harness.policy.load import LoraSettings, Policy, recompute_activations, reference_of, with_lora
 from harness.policy.logprobs import CHUNK_ELEMENTS
-from harness.policy.weights import plain_weights
-from harness.update import UpdateSettings, policy_update
+from harness.sweep.memory_plan.memory import Phase, Workload, components
+from harness.sweep.memory_plan.shapes import PUBLISHED, ModelShape
+from harness.training.update import UpdateSettings, policy_update
 from tests.plan.real_memory import groups_of
 
 GOAL = 0.12

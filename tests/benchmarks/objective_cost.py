@@ -22,8 +22,8 @@ from harness.objectives.loss import policy_objective
 from harness.objectives.presets import PRESETS
 from harness.objectives.reductions import REDUCTIONS
 from harness.policy.tiny import new_model
+from harness.training.update import UpdateSettings, policy_update
 from harness.types import Group, ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
-from harness.update import UpdateSettings, policy_update
 
 GOAL = 1.01
 VOCABULARY = 2048

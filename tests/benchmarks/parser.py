@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from harness.protocol import GRAMMARS, parse_turn
-from harness.protocol.corruption import KINDS, OPERATORS, make_turn
+from harness.protocol.reliability.synthetic_turns import KINDS, OPERATORS, make_turn
 
 GOAL_MB_S = 50.0
 GOAL_MS = 100.0

@@ -75,7 +75,7 @@ def on_its_node(config: TrialConfig, journal: Any) -> dict[str, float]:
 
     where = {"node": ray.get_runtime_context().get_node_id(), "cores": sorted(os.sched_getaffinity(0))}
     (journal.directory / NODE).write_text(json.dumps(where))
-    from harness.trial import run_trial
+    from harness.training.train import run_trial
 
     return run_trial(config, journal)
 
@@ -85,7 +85,7 @@ def run_sweep_of(home: Path, seeds: list[int], steps: int, *overrides: str, tria
     from rich.console import Console
 
     from harness.config import load_sweep
-    from harness.driver.run import Options, run_sweep
+    from harness.sweep.run import Options, run_sweep
 
     home.mkdir(parents=True)
     file = home / "scaling.yaml"
@@ -123,8 +123,8 @@ def on_nodes(nodes: int, steps: int, total: int, home: Path) -> Run:
 
 def observed(trials: Path, cluster: float, up: float, nodes: int) -> Run:
     """By the journals' own clocks."""
-    from harness.driver.layout import attempts
-    from harness.journal import read_result
+    from harness.runs.journal import read_result
+    from harness.runs.layout import attempts
 
     ended = time.time()
     by_node: dict[str, list[tuple[float, float]]] = {}
@@ -147,8 +147,8 @@ def observed(trials: Path, cluster: float, up: float, nodes: int) -> Run:
 
 def step_seconds(home: Path, steps: int, workers: int) -> float:
     """Mean seconds of a training step of one trial, by its journal."""
-    from harness.driver.run import TRIAL as real
-    from harness.journal import read_metrics
+    from harness.runs.journal import read_metrics
+    from harness.sweep.run import TRIAL as real
 
     several = [f"resources.workers={workers}"] if workers > 1 else []
     (folder,) = run_sweep_of(home, [0], steps, *several, trial=real, address=None).iterdir()

@@ -71,7 +71,7 @@ def waited_for_a_processor() -> float:
 
 def timed_trial(config: Any, journal: Any) -> dict[str, float]:
     """`run_trial`, with what it took left in the trial's folder. Runs in Ray's workers."""
-    from harness.trial import run_trial
+    from harness.training.train import run_trial
 
     sink = TimedSink(journal)
     clock = time.thread_time if config.threads == 1 else time.process_time
@@ -98,11 +98,11 @@ def drive(file: str, out: Path, overrides: list[str]) -> int:
 
     spec = load_sweep(file, overrides)
     marks["configuration"] = time.time()
-    from harness.driver import execute
-    from harness.driver.run import Options, run_sweep
+    from harness.sweep import tune
+    from harness.sweep.run import Options, run_sweep
 
     marks["imports"] = time.time()
-    start_ray = execute.start_ray
+    start_ray = tune.start_ray
 
     def marked(*arguments: Any) -> bool:
         marks["ray begins"] = time.time()
@@ -110,7 +110,7 @@ def drive(file: str, out: Path, overrides: list[str]) -> int:
         marks["ray"] = time.time()
         return own
 
-    execute.start_ray = marked
+    tune.start_ray = marked
     status = run_sweep(
         spec,
         Options(out=out / "runs", reports=out / "reports", trial="tests.benchmarks.sweep_efficiency:timed_trial"),

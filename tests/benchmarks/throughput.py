@@ -3,8 +3,8 @@
 Both sides do the same step on the shipped tiny policy: 16 questions x 8 episodes played over several turns in the same
 environment (same prompts, operators, parser, budgets, temperature), then four optimizer updates of 32 episodes each,
 float32, no KL term, no gradient checkpointing, AdamW with rate zero (the policy stays what it is, so every step samples
-from the same distribution). Ours samples with the built-in engine and updates by `harness.update`. TRL samples through
-its `rollout_func`: this same rollout loop over transformers' `generate`, with observations masked by `env_mask`.
+from the same distribution). Ours samples with the built-in engine and updates by `harness.training.update`. TRL samples
+through its `rollout_func`: the same rollout loop over transformers' `generate`, observations masked by `env_mask`.
 
 Groups of equal rewards: the harness skips their forward and backward passes, since their gradient is zero; TRL computes
 them. The second line of ours counts a step whose rewards are replaced by distinct ones, so that nothing is skipped.
@@ -31,13 +31,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness import build
 from harness.config import TrialConfig, load_trial
+from harness.env.rollout import Environment, rollout, rollout_groups
 from harness.policy.load import Policy
-from harness.rollout import Environment, rollout, rollout_groups
-from harness.trial import question_order
+from harness.training import factory
+from harness.training.train import question_order
+from harness.training.update import policy_update
 from harness.types import NO_UNIT, Group, Question, Trajectory
-from harness.update import policy_update
 from tests.benchmarks.generate_engine import GenerateEngine
 
 GOAL = 5.0
@@ -53,9 +53,9 @@ class Ours:
 
     def __init__(self, config: TrialConfig, environment: Environment, questions: Any) -> None:
         self._config, self._environment, self._questions = config, environment, questions
-        self._policy = build.base_policy(config)
-        self._engine = build.engine(config, self._policy)
-        self._clip = build.clip(config)
+        self._policy = factory.base_policy(config)
+        self._engine = factory.engine(config, self._policy)
+        self._clip = factory.clip(config)
         self._optimizer = torch.optim.AdamW(self._policy.trainable, lr=0.0, weight_decay=0.0, fused=True)
         self.steps: list[dict[str, float]] = []
 
@@ -81,7 +81,7 @@ class Ours:
         )
 
     def _update(self, groups: list[Group]) -> Any:
-        settings = build.update_settings(self._config)
+        settings = factory.update_settings(self._config)
         return policy_update(self._policy.model, self._optimizer, groups, self._clip, settings)
 
 
@@ -190,9 +190,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = tiny_config()
-    data = build.data(config)
-    policy = build.base_policy(config)
-    environment = build.environment(config, policy.chat, data)
+    data = factory.data(config)
+    policy = factory.base_policy(config)
+    environment = factory.environment(config, policy.chat, data)
     ours = Ours(config, environment, question_order(data.train, 0))
     if options.profile:
         ours.step()

@@ -28,11 +28,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.config import code_version, expand, load_sweep
-from harness.driver.feed import Feeder
-from harness.driver.layout import RunFolder, prepare_trial, write_manifest
-from harness.journal import Journal
+from harness.runs.journal import Journal
+from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.sweep.mlflow_writer import Feeder
 from harness.tracking import Tracker, default_uri
-from reports.trial import write_trial_views
+from reports.trial_view import write_trial_views
 
 GOAL = 0.01
 SWEEP = "ablations/granularity.yaml"
@@ -65,8 +65,8 @@ def play(folder: Path) -> None:
     """What a worker does with the trial of a folder, with accounts kept. Runs in a process of its own."""
     import ray.tune  # noqa: F401  and pandas with it, which pyarrow would import for its first array
 
-    import harness.trial  # noqa: F401
-    from harness.driver import usage, worker
+    import harness.training.train  # noqa: F401
+    from harness.sweep import resource_monitor, worker
 
     accounts = Accounts()
 
@@ -81,10 +81,10 @@ def play(folder: Path) -> None:
             for name in (*JOURNAL, *OWN):
                 accounts.watch(self, name)
 
-    usage.threading = SimpleNamespace(Event=threading.Event, Thread=Thread)  # type: ignore[assignment]
+    resource_monitor.threading = SimpleNamespace(Event=threading.Event, Thread=Thread)  # type: ignore[assignment]
     worker.Journal = Watched  # type: ignore[misc]
     begun = time.process_time()
-    worker.run_one(folder, "harness.trial:run_trial")
+    worker.run_one(folder, "harness.training.train:run_trial")
     (folder / SPENT).write_text(json.dumps({**accounts.spent, "process": time.process_time() - begun}))
 
 

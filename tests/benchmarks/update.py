@@ -37,8 +37,8 @@ from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.logprobs import token_logprobs
+from harness.training.update import UpdateSettings, policy_update
 from harness.types import Group, ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
-from harness.update import UpdateSettings, policy_update
 
 GOAL = 0.5
 LENGTH, PROMPT, TURN, OBSERVATION = 256, 64, 32, 32

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.config import TrialConfig
-from harness.journal import Journal
-from harness.trial import run_trial
+from harness.runs.journal import Journal
+from harness.training.train import run_trial
 
 STOP_AFTER = "TEST_STOP_AFTER"
 

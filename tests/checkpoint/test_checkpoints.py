@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.checkpoint import Checkpoints, newest_checkpoint, write_checkpoint
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import ATTEMPTS, prepare_trial
-from harness.driver.worker import run_one
-from harness.journal import CHECKPOINTS, EVENTS, METRICS, Journal, content, read_metrics, read_result
-from harness.lines import read_lines
+from harness.runs.checkpoint import Checkpoints, newest_checkpoint, write_checkpoint
+from harness.runs.journal import CHECKPOINTS, EVENTS, METRICS, Journal, content, read_metrics, read_result
+from harness.runs.jsonl import read_lines
+from harness.runs.layout import ATTEMPTS, prepare_trial
+from harness.sweep.worker import run_one
 from tests.checkpoint.stopped_trials import STOP_AFTER, Stopped
 
 SMALL = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import itertools
 import re
@@ -13,15 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.config import ConfigError, canonical_json, code_version, expand, load_sweep, load_trial, trial_key
-from harness.config.identity import _written
-from harness.config.located import Source, read_text
-from harness.config.model import PRESETS, RatioUnit, Reduction, Section, TrialConfig
+from harness.config import ConfigError, canonical_json, expand, load_sweep, load_trial, trial_key
+from harness.config.schema import PRESETS, RatioUnit, Reduction, Section, TrialConfig
 from harness.config.tree import KINDS, merge, plain
-from harness.config.validate import CHECKS
-from harness.objectives import presets, reductions, segments
+from harness.config.validation import CHECKS
+from harness.config.yaml_source import Source, read_text
+from harness.objectives import presets, ratio_units, reductions
 
-PROFILES = Path(__file__).parents[2] / "harness" / "profiles"
+PROFILES = Path(__file__).parents[2] / "harness" / "config" / "profiles"
 SHIPPED = sorted((Path(__file__).parents[2] / "ablations").glob("*.yaml"))
 
 TWO_AXES = """\
@@ -165,7 +163,7 @@ def test_a_preset_fills_the_axes_and_explicit_keys_win():
 
 
 def test_presets_and_axes_are_those_of_the_objectives():
-    assert set(RatioUnit.__args__) == set(segments.RATIO_UNITS)
+    assert set(RatioUnit.__args__) == set(ratio_units.RATIO_UNITS)
     assert set(Reduction.__args__) == set(reductions.REDUCTIONS)
     assert {
         name: {"ratio_unit": p.ratio_unit, "reduction": p.reduction, "clip": {"low": p.band.low, "high": p.band.high}}
@@ -256,37 +254,6 @@ def test_a_key_depends_on_configuration_seed_and_code_and_on_nothing_else(sweep_
 def test_a_key_is_the_same_on_every_machine():
     written = b'{"code":"c","config":{"a":1.5,"b":["\\u00e9",null]}}'
     assert trial_key({"b": ["é", None], "a": 1.5}, "c") == hashlib.sha256(written).hexdigest()
-
-
-def test_the_code_version_ignores_comments_and_sees_code_and_assets(tmp_path):
-    module = tmp_path / "policy.py"
-    module.write_text('"""Doc."""\nX = 1\n')
-    asset = tmp_path / "policy" / "w.safetensors"
-    asset.parent.mkdir()
-    asset.write_bytes(b"weights")
-    seen = []
-    for write in (
-        lambda: None,
-        lambda: module.write_text('"""Other doc."""\nX = 1  # why\n\n"""Of X."""\n'),
-        lambda: module.write_text("X = 2\n"),
-        lambda: asset.write_bytes(b"weightz"),
-        lambda: (tmp_path / "sweep.py").write_text("DOOR = 1\n"),
-    ):
-        write()
-        code_version.cache_clear()
-        seen.append(code_version(tmp_path))
-    assert seen[0] == seen[1] != seen[2] != seen[3] == seen[4]
-
-
-def test_fields_that_only_newer_versions_of_python_have_do_not_count_while_they_are_empty():
-    class FunctionDef(ast.FunctionDef):
-        _fields = (*(f for f in ast.FunctionDef._fields if f != "type_params"), "type_params")
-
-    (known,) = ast.parse("def f(x: int = 1) -> int:\n    return x\n").body
-    newer = FunctionDef(**{**dict(ast.iter_fields(known)), "type_params": []})
-    assert _written(newer) == _written(known)
-    newer.type_params = [ast.Name("T")]
-    assert _written(newer) != _written(known)
 
 
 def test_the_preregistration_hash_covers_hypothesis_analysis_and_seeds(sweep_file):

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.data import BENCHMARKS
+from harness.tasks.benchmarks import BENCHMARKS
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data import find_leaks
-from harness.data.leaks import NEAR
 from harness.protocol.scoring import normalize_answer
+from harness.tasks.benchmarks import find_leaks
+from harness.tasks.benchmarks.leaks import NEAR
 from harness.types import Question
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qa_layouts import flashrag_row, jsonl, own_row, passage_row, search_r1_row, write
 
-from harness.data import DataError, DataFolder, iter_corpus, load_corpus, load_questions, subset
-from harness.data.benchmarks import BENCHMARKS, benchmark_name, hops_of
+from harness.tasks.benchmarks import DataError, DataFolder, iter_corpus, load_corpus, load_questions, subset
+from harness.tasks.benchmarks.catalog import BENCHMARKS, benchmark_name, hops_of
 from harness.types import Question
 
 SUFFIXES = ["jsonl", "jsonl.gz", "parquet"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from qa_layouts import COMMIT, Hub, flashrag_row, hub_files, own_row, passage_row, search_r1_row, serve, write
 
-from harness.data import BENCHMARKS, DataFolder, hub
-from harness.data.__main__ import main
-from harness.data.manifest import read_manifest
+from harness.tasks.benchmarks import BENCHMARKS, DataFolder, hub
+from harness.tasks.benchmarks.cli import main
+from harness.tasks.benchmarks.manifest import read_manifest
 
 TRAIN = "train.nq_hotpotqa.jsonl.gz"
 

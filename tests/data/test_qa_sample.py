@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import BENCHMARKS, DataFolder, find_leaks, load_questions, subset
-from harness.data.__main__ import main
 from harness.protocol.scoring import normalize_answer
+from harness.tasks.benchmarks import BENCHMARKS, DataFolder, find_leaks, load_questions, subset
+from harness.tasks.benchmarks.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = Path(os.environ.get("HARNESS_QA_DIR", ROOT.parent / "shared" / "data" / "qa"))

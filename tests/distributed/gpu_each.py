@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from harness.config import TrialConfig
-from harness.config.sweepfile import Resources
+from harness.config.sweep_file import Resources
 from harness.distributed.collective import Collective
 
 HERE = "tests.distributed.gpu_each"
@@ -32,9 +32,9 @@ def main(folder: Path) -> None:
     import ray
     from ray.train import torch as train
 
-    from harness.driver.cluster import worker_environment
-    from harness.driver.execute import start_ray
-    from harness.driver.several import run_over_workers
+    from harness.sweep.cluster import worker_environment
+    from harness.sweep.multi_worker import run_over_workers
+    from harness.sweep.tune import start_ray
 
     resources = Resources(workers=2, cpus_per_worker=1, gpus_per_worker=1.0)
     gloo = partial(train.TorchTrainer, torch_config=train.TorchConfig(backend="gloo"))  # there is nothing for NCCL

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness.config import TrialConfig
 from harness.distributed.collective import Collective
-from harness.driver.worker import run_one, run_share
-from harness.trial import run_trial
+from harness.sweep.worker import run_one, run_share
+from harness.training.train import run_trial
 from tests.distributed.membership import membership
 
 HERE = "tests.distributed.killed_trials"

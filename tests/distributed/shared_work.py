@@ -14,20 +14,20 @@ from unittest.mock import patch
 
 import torch
 
-from harness import build
 from harness.config import TrialConfig, load_trial
-from harness.distributed import sharding
 from harness.distributed.collective import Collective
-from harness.distributed.sharding import shard, unsharded
 from harness.distributed.tensors import each_whole
 from harness.engines.base import Engine
+from harness.engines.weights import plain_state_dict
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
+from harness.policy import sharding
 from harness.policy.load import LoraSettings, Policy, recompute_activations, reference_of, with_lora
+from harness.policy.sharding import shard, unsharded
 from harness.policy.tiny import new_model
-from harness.policy.weights import plain_state_dict
-from harness.trial import run_trial
-from harness.update import UpdateSettings, policy_update
+from harness.training import factory
+from harness.training.train import run_trial
+from harness.training.update import UpdateSettings, policy_update
 from tests.distributed.membership import membership
 from tests.episodes import chat, group
 from tests.memory_sink import Memory
@@ -116,8 +116,8 @@ def trial(workers: Collective) -> dict[str, Any]:
         held.append(sum(getattr(p, "_local_tensor", p).numel() for p in policy.model.parameters()))
         return made(config, policy)
 
-    made = build.engine
-    with patch.object(build, "engine", engine):
+    made = factory.engine
+    with patch.object(factory, "engine", engine):
         run_trial(load_trial("tiny", TRIAL), memory, workers)
     trained = {step: episodes for (step, split), episodes in memory.played.items() if split == "train"}
     tokens = {step: [t.token_ids.tolist() for t in episodes] for step, episodes in trained.items()}

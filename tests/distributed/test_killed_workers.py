@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkpoint import newest_checkpoint
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import ATTEMPTS, prepare_trial, read_info
-from harness.driver.run import TRIAL
-from harness.driver.worker import run_one
-from harness.journal import CHECKPOINTS, content, read_lines, read_metrics, read_result
+from harness.runs.checkpoint import newest_checkpoint
+from harness.runs.journal import CHECKPOINTS, content, read_lines, read_metrics, read_result
+from harness.runs.layout import ATTEMPTS, prepare_trial, read_info
+from harness.sweep.run import TRIAL
+from harness.sweep.worker import run_one
 from tests.distributed.killed_trials import HERE
 
 ROOT = Path(__file__).parents[2]

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from harness.config import code_version
-from harness.config.sweepfile import Resources
-from harness.driver.cluster import Node, ResourceError, concurrency
-from harness.driver.layout import attempts
-from harness.driver.run import FINISHED, REFUSED
-from harness.journal import read_metrics, read_result
+from harness.config.sweep_file import Resources
+from harness.runs.journal import read_metrics, read_result
+from harness.runs.layout import attempts
+from harness.sweep.cluster import Node, ResourceError, concurrency
+from harness.sweep.run import FINISHED, REFUSED
 from tests.sweep.cheap_trials import GAIN
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 DRIVER = """
 import sys
 from pathlib import Path
-from harness.driver import cluster, run
+from harness.sweep import cluster, run
 from tests.sweep.conftest import Runner
 home, code, blind, trial, *rest = sys.argv[1:]
 run.code_version = cluster.code_version = lambda: code  # editing a file while the test runs does not disturb it

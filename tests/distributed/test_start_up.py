@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from harness import build, trial
 from harness.config import load_trial
 from harness.distributed.collective import ALONE
-from harness.distributed.sharding import _hollow
 from harness.engines.base import Engine
 from harness.policy.export import export_policy
 from harness.policy.load import LoraSettings, Policy, with_lora
+from harness.policy.sharding import _hollow
 from harness.policy.tiny import new_model
+from harness.training import factory, train
 from tests.episodes import chat
 from tests.memory_sink import Memory
 
@@ -30,9 +30,9 @@ class Two:
 def test_what_workers_share_is_loaded_into_main_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     config = load_trial("tiny")
-    assert {p.device.type for p in build.base_policy(config, Two()).model.parameters()} == {"cpu"}
+    assert {p.device.type for p in factory.base_policy(config, Two()).model.parameters()} == {"cpu"}
     with pytest.raises((AssertionError, RuntimeError)):  # it goes to the GPU, and there is none
-        build.base_policy(config, ALONE)
+        factory.base_policy(config, ALONE)
 
 
 def test_the_references_copy_holds_no_weights_before_it_is_sharded() -> None:
@@ -58,15 +58,15 @@ class Watched:
 
 def test_the_engine_sleeps_while_a_policy_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    made, update, kept = build.engine, trial.policy_update, Memory()
-    monkeypatch.setattr(build, "engine", lambda *a: (said.append("engine"), Watched(made(*a), said))[1])
-    monkeypatch.setattr(trial, "policy_update", lambda *a: (said.append("update"), update(*a))[1])
-    monkeypatch.setattr(trial, "restore_training", lambda *a: said.append("restore"))
+    made, update, kept = factory.engine, train.policy_update, Memory()
+    monkeypatch.setattr(factory, "engine", lambda *a: (said.append("engine"), Watched(made(*a), said))[1])
+    monkeypatch.setattr(train, "policy_update", lambda *a: (said.append("update"), update(*a))[1])
+    monkeypatch.setattr(train, "restore_training", lambda *a: said.append("restore"))
     monkeypatch.setattr(kept, "policy", lambda *a: said.append("keep"))
     changes = ("steps=1", "eval_every=1", "data.eval_questions=1", "data.eval_suites=[world_single]", "save.when=every",
                "data.eval_samples=0", "rollout.prompts_per_step=2", "rollout.group_size=2",
                "update.updates_per_batch=1")  # fmt: skip
-    trial.run_trial(load_trial("tiny", changes), kept)
+    train.run_trial(load_trial("tiny", changes), kept)
     assert said == [
         "restore", "engine", "sleep", "keep", "load_weights", "sleep", "update", "load_weights", "sleep", "keep",
     ]  # fmt: skip

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import ATTEMPTS, RunFolder, prepare_trial
-from harness.driver.run import TRIAL
-from harness.driver.worker import run_one
-from harness.episodes import read_episodes
-from harness.journal import CHECKPOINTS, EPISODES, read_lines, read_metrics, read_result
+from harness.runs.episode_store import read_episodes
+from harness.runs.journal import CHECKPOINTS, EPISODES, read_lines, read_metrics, read_result
+from harness.runs.layout import ATTEMPTS, RunFolder, prepare_trial
+from harness.sweep.run import TRIAL
+from harness.sweep.worker import run_one
 from harness.tracking import default_uri
 
 ROOT = Path(__file__).parents[2]

@@ -12,16 +12,16 @@ from pathlib import Path
 import click
 import pytest
 
-from harness import sweep
 from harness.config import SweepSpec, load_sweep, load_trial
-from harness.config.model import EndpointBackend, SearchR1
-from harness.plan.gpus import parse_gpus
-from harness.plan.show import judge, workload
+from harness.config.schema import EndpointBackend, SearchR1
+from harness.sweep import __main__ as sweep
+from harness.sweep.memory_plan.gpus import parse_gpus
+from harness.sweep.memory_plan.show import judge, workload
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 COMMANDS = [line.strip() for line in PAGE.splitlines() if line.startswith("    ")]
-SWEEPS = [line for line in COMMANDS if "harness.sweep" in line]
+SWEEPS = [line for line in COMMANDS if "harness.sweep " in line]
 
 
 def options_of(words: list[str]) -> set[str]:
@@ -118,7 +118,7 @@ def test_each_section_with_gpus_has_a_7b_command_and_the_judge_can_refuse() -> N
 
 
 def test_the_services_of_the_page_are_where_the_profile_asks() -> None:
-    (line,) = (c for c in COMMANDS if "harness.operators.serve" in c)
+    (line,) = (c for c in COMMANDS if "harness.operators.retrieval.server" in c)
     retriever = load_trial("qwen7b", ["data.path=."]).environment.search.retriever
     assert isinstance(retriever, SearchR1)
     assert retriever.url == f"http://127.0.0.1:{shlex.split(line)[-1]}/retrieve"
@@ -145,8 +145,8 @@ def test_the_sweep_file_on_the_page_loads(tmp_path: Path) -> None:
 
 
 def test_settings_named_in_the_text_exist() -> None:
-    from harness.config.model import TrialConfig
-    from harness.config.sweepfile import SweepFile
+    from harness.config.schema import TrialConfig
+    from harness.config.sweep_file import SweepFile
 
     for name in re.findall(r"`((?:resources|policy|update|engine|environment|data)\.[a-z_.]+)(?:=[^`]*)?`", PAGE):
         head, field = name.split(".")

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import build
 from harness.config import load_trial
 from harness.engines.builtin import BuiltinEngine
-from harness.engines.stopping import StopStrings
+from harness.engines.stop_strings import StopStrings
+from harness.env.rollout import rollout
 from harness.policy.load import load_policy
-from harness.rollout import rollout
+from harness.training import factory
 from harness.types import StopReason
 
 CHAT = load_policy("tiny", None, init="random", dtype=torch.float32, seed=0, cache=Path("unused")).chat
@@ -38,12 +38,12 @@ def test_the_first_token_that_completes_a_string_is_found(stop: tuple[str, ...],
 def test_a_turn_that_ends_with_a_stop_string_is_whole_and_its_tokens_are_those_sampled() -> None:
     plain = load_trial("tiny", ["data.eval_questions=3"])
     stopping = load_trial("tiny", ["data.eval_questions=3", "environment.stop=[</tool>, </answer>]"])
-    policy, data = build.base_policy(plain), build.data(plain)
+    policy, data = factory.base_policy(plain), factory.data(plain)
     questions = [q for asked in data.evaluation.values() for q in asked]
     seeds = range(len(questions))
 
     def played(config):  # type: ignore[no-untyped-def]
-        environment = build.environment(config, policy.chat, data)
+        environment = factory.environment(config, policy.chat, data)
         return rollout(BuiltinEngine(policy.model, capacity=2000), environment, questions, seeds, 0.0)
 
     end = policy.chat.end_of_turn

@@ -18,13 +18,13 @@ import torch
 from scipy import stats
 from torch import nn
 
-from harness import build
 from harness.config import TrialConfig
 from harness.engines.base import Engine, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
+from harness.env.rollout import Environment, rollout
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import LoraSettings, Policy, with_lora
-from harness.rollout import Environment, rollout
+from harness.training import factory
 from harness.types import Question, Trajectory
 from tests.engines.small_trials import small_trial
 from tests.engines.vllm_workers import ENGINE
@@ -35,7 +35,7 @@ if importlib.util.find_spec("vllm") is None:
 
 from harness.engines import vllm as module
 from harness.engines.vllm import EngineError, VllmEngine, VllmSettings
-from harness.trial import run_trial
+from harness.training.train import run_trial
 
 pytestmark = pytest.mark.timeout(240)  # a stalled engine must not stall the suite
 
@@ -52,17 +52,17 @@ def config() -> TrialConfig:
 
 @pytest.fixture(scope="module")
 def start(config: TrialConfig) -> Policy:
-    return build.base_policy(config)
+    return factory.base_policy(config)
 
 
 @pytest.fixture(scope="module")
 def environment(config: TrialConfig, start: Policy) -> Environment:
-    return build.environment(config, start.chat, build.data(config))
+    return factory.environment(config, start.chat, factory.data(config))
 
 
 @pytest.fixture(scope="module")
 def questions(config: TrialConfig) -> Sequence[Question]:
-    train = build.data(config).train
+    train = factory.data(config).train
     return train[:: len(train) // 24][:24]
 
 
@@ -201,7 +201,7 @@ def test_episodes_with_stop_strings_are_those_of_the_built_in_engine(
     engine: VllmEngine, start: Policy, questions: Sequence[Question]
 ) -> None:
     config = small_trial(0, "environment.stop=[</tool>, </answer>]")
-    environment = build.environment(config, start.chat, build.data(config))
+    environment = factory.environment(config, start.chat, factory.data(config))
     ours = play(engine, environment, questions, 0.0)
     theirs = play(BuiltinEngine(start.model, capacity=1500), environment, questions, 0.0)
     assert [t.token_ids.tolist() for t in ours] == [t.token_ids.tolist() for t in theirs]

@@ -19,5 +19,5 @@ def test_asking_for_a_missing_vllm_says_how_to_install_it(monkeypatch: pytest.Mo
 
 
 def test_the_harness_imports_vllm_only_when_an_engine_is_made() -> None:
-    program = "import sys; sys.modules['vllm'] = None; import harness.build, harness.engines.vllm, harness.trial"
+    program = "import sys; sys.modules['vllm'] = None; import harness.engines.vllm, harness.training.train"
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from harness.trial import run_trial
+from harness.training.train import run_trial
 from tests.distributed.membership import membership
 from tests.engines.small_trials import small_trial
 from tests.memory_sink import Memory

@@ -10,19 +10,19 @@ import pytest
 from rich.console import Console
 
 from harness.ask import main
+from harness.env.interfaces import NaturalInterface
+from harness.env.rollout import Budgets, Environment, rollout
 from harness.evaluate import load_evaluation
-from harness.evaluating import question as module
-from harness.evaluating.play import any_chat
-from harness.evaluating.question import NOBODY_KNOWS, Heard, ask
-from harness.evaluating.show import Show, printable
-from harness.interfaces import NaturalInterface
+from harness.evaluation import single_question as module
+from harness.evaluation.episode_console import Show, printable
+from harness.evaluation.play import any_chat
+from harness.evaluation.single_question import NOBODY_KNOWS, Heard, ask
 from harness.operators import Toolbox
 from harness.operators.base import CallContext
-from harness.policy.scripts import ScriptedEngine, turn
 from harness.protocol import RewardWeights, parse_turn
-from harness.rollout import Budgets, Environment, rollout
+from harness.tasks.world import load_world
+from harness.training.warm_start.scripted_agents import ScriptedEngine, turn
 from harness.types import OperatorResult, Question
-from harness.world import load_world
 from tests.episodes import question as any_question
 from tests.evaluating.trained_trial import Trained
 
@@ -151,7 +151,7 @@ class Curious:
 
 def played(texts: list[str], show: Show, curious: bool = False):  # type: ignore[no-untyped-def]
     chat = any_chat(load_evaluation(["tiny"])[1][0].config)
-    tools = Toolbox("search_only", None, module.build.world_retriever(), style="compact")
+    tools = Toolbox("search_only", None, module.factory.world_retriever(), style="compact")
     caller = Curious(tools, show.console) if curious else tools
     environment = Environment(
         "s", chat, caller, Budgets(9, 9, 500, 5000), RewardWeights(), NaturalInterface(compact=True)

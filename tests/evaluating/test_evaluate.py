@@ -15,11 +15,11 @@ from mlflow.tracking import MlflowClient
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from analysis.load import load_sweep
+from harness.env.prompts.perturbations import PERTURBATIONS, split_of
 from harness.evaluate import load_evaluation, main
-from harness.evaluating.run import name_answerers
-from harness.journal import read_metrics, read_result
+from harness.evaluation.run import name_answerers
 from harness.policy.load import TINY_ASSETS
-from harness.prompts.perturbations import PERTURBATIONS, split_of
+from harness.runs.journal import read_metrics, read_result
 from tests.evaluating.trained_trial import Trained
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import RunFolder, prepare_trial, write_manifest
-from harness.driver.worker import run_one
 from harness.evaluate import main
-from harness.journal import policy_path, read_metrics
 from harness.policy.folders import is_adapter
 from harness.policy.load import PolicyError, smollm2_gguf
+from harness.runs.journal import policy_path, read_metrics
+from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.sweep.worker import run_one
 
 SAMPLE = Path(os.environ.get("HARNESS_QA_DIR", Path(__file__).resolve().parents[3] / "shared" / "data" / "qa"))
 SWEEP = """\
@@ -50,7 +50,7 @@ def test_the_adapter_that_a_smollm2_trial_kept_scores_what_the_trial_scored(tmp_
     (trial,) = expand(spec)
     home = folder.trial(trial)
     prepare_trial(home, trial, code_version(), spec.labels)
-    run_one(home, "harness.trial:run_trial")
+    run_one(home, "harness.training.train:run_trial")
     *_, (step, trained, _) = read_metrics(home)
     assert step == 1
     assert is_adapter(policy_path(home, 1))

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from harness.config import ConfigError, load_trial
-from harness.driver.layout import CONFIG, INFO
 from harness.evaluate import load_evaluation
 from harness.policy.export import export_policy
 from harness.policy.folders import PROVENANCE
 from harness.policy.load import TINY_ASSETS
+from harness.runs.layout import CONFIG, INFO
 from tests.evaluating.trained_trial import Trained
 from tests.policy.trained_policies import trained as kept_policy
 

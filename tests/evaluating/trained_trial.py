@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import RunFolder, prepare_trial, write_manifest
-from harness.driver.worker import run_one
+from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.sweep.worker import run_one
 from harness.tracking import Tracker, default_uri
 
 SWEEP = """\
@@ -44,7 +44,7 @@ def train(home: Path) -> Trained:
     write_manifest(folder, spec)
     (trial,) = expand(spec)
     prepare_trial(folder.trial(trial), trial, code_version(), spec.labels)
-    run_one(folder.trial(trial), "harness.trial:run_trial")
+    run_one(folder.trial(trial), "harness.training.train:run_trial")
     made = Trained(home / "runs", folder.trial(trial))
     Tracker(folder, made.uri, "demo").sync(made.trial)
     return made

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from harness.config import TrialConfig
-from harness.journal import CHECKPOINTS, EPISODES, POLICIES, Journal
+from harness.runs.journal import CHECKPOINTS, EPISODES, POLICIES, Journal
 from tests.faults.cheap_episodes import played
 
 STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.03"))

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 from harness.config import expand, load_sweep
-from harness.driver.layout import ATTEMPTS, prepare_trial
-from harness.driver.worker import run_one
-from harness.journal import CHECKPOINTS, content, read_result
-from harness.lines import read_lines
+from harness.runs.journal import CHECKPOINTS, content, read_result
+from harness.runs.jsonl import read_lines
+from harness.runs.layout import ATTEMPTS, prepare_trial
+from harness.sweep.worker import run_one
 from tests.faults.sweep_process import SWEEP
 
 STOP = 23

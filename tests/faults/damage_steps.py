@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.config import TrialConfig
-from harness.journal import Journal
+from harness.runs.journal import Journal
 from tests.faults.cheap_steps import random_walk
 from tests.faults.damage import STOP
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import code_version
-from harness.driver.run import FAILED
-from harness.driver.worker import TrialFailed, run_one
-from harness.journal import METRICS, content, read_metrics
-from harness.lines import read_lines
-from harness.tracking.store import connect
+from harness.runs.journal import METRICS, content, read_metrics
+from harness.runs.jsonl import read_lines
+from harness.sweep.run import FAILED
+from harness.sweep.worker import TrialFailed, run_one
+from harness.tracking.client import connect
 from tests.faults.damage import trial
 from tests.faults.sweeps import Sweep, check_along, check_end
 from tests.faults.views import check_files

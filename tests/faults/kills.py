@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.journal import CHECKPOINTS, EPISODES, POLICIES
+from harness.runs.journal import CHECKPOINTS, EPISODES, POLICIES
 from tests.faults.cheap_steps import STRIKE
 from tests.faults.sweeps import Sweep, check_along, check_end, redone
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from harness.driver.run import FINISHED
+from harness.sweep.run import FINISHED
 from harness.tracking import replay
 from tests.faults.cheap_steps import DONE
 from tests.faults.sweeps import Sweep, check_runs

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.config import load_sweep
-from harness.driver import cluster, execute, run
+from harness.sweep import cluster, run, tune
 
 NAME = "faults"
 SWEEP = f"""\
@@ -36,7 +36,7 @@ def main(home: Path, code: str) -> int:
     run.code_version = lambda: code  # so that editing a file while this runs does not disturb it
     slots = int(os.environ.get("FAULTS_SLOTS", "0"))
     if slots:
-        cluster.cpus_here = execute.cpus_here = lambda: slots
+        cluster.cpus_here = tune.cpus_here = lambda: slots
     statement = int(os.environ.get("FAULTS_WRITER", "0"))
     if statement:
         _strike_writer(statement)

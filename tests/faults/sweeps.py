@@ -13,10 +13,10 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from harness.config import code_version
-from harness.driver.layout import attempts
-from harness.driver.run import FINISHED
-from harness.journal import EVENTS, METRICS, content, read_metrics, read_result
-from harness.lines import TIMING, read_lines, untimed
+from harness.runs.journal import EVENTS, METRICS, content, read_metrics, read_result
+from harness.runs.jsonl import TIMING, read_lines, untimed
+from harness.runs.layout import attempts
+from harness.sweep.run import FINISHED
 from tests.faults.cheap_steps import DONE
 from tests.faults.sweep_process import NAME
 from tests.faults.views import check_files, check_nothing_half_written, check_traces

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from harness.config.sweepfile import Tracking
-from harness.episodes import episode_files, read_episodes, untimed
-from harness.journal import EPISODES, POLICIES, read_metrics
+from harness.config.sweep_file import Tracking
+from harness.runs.episode_store import episode_files, read_episodes, untimed
+from harness.runs.journal import EPISODES, POLICIES, read_metrics
+from harness.runs.trace_sampling import Sampler
 from harness.tracking import traces
-from harness.tracking.sampling import Sampler
 
 SPANS = 6
 """Of a trace of the cheap trial: agent, and generate, parse, Search, generate, parse."""

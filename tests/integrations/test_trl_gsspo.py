@@ -105,7 +105,7 @@ def plain_loss(model, inputs, accumulation):
 def test_it_trains_on_two_turn_episodes_with_the_loss_of_the_formula(tmp_path):
     from transformers.trainer_callback import PrinterCallback
 
-    from harness.integrations.trl_gsspo import GSsPOTrainer
+    from harness.integrations.trl import GSsPOTrainer
 
     losses = []
 
@@ -141,7 +141,7 @@ def test_it_trains_on_two_turn_episodes_with_the_loss_of_the_formula(tmp_path):
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory):
-    from harness.integrations.trl_gsspo import GSsPOTrainer
+    from harness.integrations.trl import GSsPOTrainer
 
     made = make_trainer(tmp_path_factory.mktemp("trl"), GSsPOTrainer, beta=0.0)
     made.current_gradient_accumulation_steps = 1
@@ -194,7 +194,7 @@ def test_loss_and_gradient_are_gsspos(trainer, monkeypatch, case, beta):
     ],
 )
 def test_a_setting_that_would_be_ignored_is_refused(tmp_path, settings):
-    from harness.integrations.trl_gsspo import GSsPOTrainer
+    from harness.integrations.trl import GSsPOTrainer
 
     with pytest.raises(ValueError, match=next(iter(set(settings) - {"beta"}))):
         make_trainer(tmp_path, GSsPOTrainer, **settings)

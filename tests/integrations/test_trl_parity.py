@@ -16,8 +16,8 @@ from tiny_language_model import tiny_model, tiny_tokenizer
 from harness.integrations.mask_runs import segment_mask_runs
 from harness.objectives.clip import ClipBand
 from harness.objectives.loss import kl_loss, policy_objective, summarize
+from harness.objectives.ratio_units import UnitLayout, segment
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
-from harness.objectives.segments import UnitLayout, segment
 
 pytest.importorskip("trl", reason="parity with TRL needs the package trl (test requirements)")
 

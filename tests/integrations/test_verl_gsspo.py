@@ -21,7 +21,7 @@ def loaded_as_verl_does():
     """What verl does in each worker with `actor_rollout_ref.model.external_lib`."""
     from verl.utils.import_utils import import_external_libs
 
-    import_external_libs("harness.integrations.verl_gsspo")
+    import_external_libs("harness.integrations.verl")
 
 
 def actor_config(**settings):

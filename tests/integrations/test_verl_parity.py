@@ -17,8 +17,8 @@ from harness.integrations.mask_runs import segment_mask_runs
 from harness.objectives.advantages import group_relative
 from harness.objectives.clip import ClipBand
 from harness.objectives.loss import kl_k3, kl_loss, policy_objective, summarize
+from harness.objectives.ratio_units import UnitLayout, segment
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
-from harness.objectives.segments import UnitLayout, segment
 
 core_algos = pytest.importorskip(
     "verl.trainer.ppo.core_algos", reason="parity with verl needs the package verl (test requirements)"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from harness.interfaces import Limits
-from harness.interfaces.evaluator import Evaluator
-from harness.interfaces.limits import CodeError, Meter
-from harness.interfaces.program import read_program
+from harness.env.interfaces import Limits
+from harness.env.interfaces.code.evaluator import Evaluator
+from harness.env.interfaces.code.limits import CodeError, Meter
+from harness.env.interfaces.code.program import read_program
 
 pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")
 LIMITS = Limits()

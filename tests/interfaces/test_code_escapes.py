@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.interfaces import CodeInterface
-from harness.interfaces.base import Execution
-from harness.interfaces.program import PROGRAM
+from harness.env.interfaces import CodeInterface
+from harness.env.interfaces.base import Execution
+from harness.env.interfaces.code.program import PROGRAM
 from harness.types import Action, ActionKind, OperatorFailure, OperatorResult, ParsedTurn, Span
 
 DUNDERS = [

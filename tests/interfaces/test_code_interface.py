@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.interfaces import CodeInterface, Execution, Limits
-from harness.interfaces.code import CodeSession, function_name
+from harness.env.interfaces import CodeInterface, Execution, Limits
+from harness.env.interfaces.code.interface import CodeSession, function_name
+from harness.env.prompts.system import system_prompt
 from harness.operators import CALLABLE, OPERATORS
 from harness.operators.base import read_inputs
-from harness.prompts.system import system_prompt
 from harness.protocol import RewardWeights, episode_reward
 from harness.types import OperatorFailure, OperatorResult, ParseFailure, StopReason
 

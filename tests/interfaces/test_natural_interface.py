@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
-from harness.interfaces import INTERFACES, ActionInterface, CodeInterface, NaturalInterface
+from harness.env.interfaces import INTERFACES, ActionInterface, CodeInterface, NaturalInterface
+from harness.env.prompts.system import system_prompt
 from harness.operators import CALLABLE, OPERATORS
-from harness.prompts.system import system_prompt
 from harness.protocol import parse_turn
-from harness.protocol.grammars import GRAMMARS
+from harness.protocol.alternative_grammars import GRAMMARS
 from harness.types import OperatorResult, ParseFailure
 
 POOL = [OPERATORS["Search"], OPERATORS["Review"]]

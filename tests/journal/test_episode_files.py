@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness import lines
-from harness.episodes import SCHEMA, episode_path, read_episodes, write_episodes
-from harness.journal import EPISODES, Journal
+from harness.runs import jsonl
+from harness.runs.episode_store import SCHEMA, episode_path, read_episodes, write_episodes
+from harness.runs.journal import EPISODES, Journal
 from harness.types import (
     Action,
     ActionKind,
@@ -85,7 +85,7 @@ def test_files_have_the_documented_schema_and_compression(tmp_path):
 
 READING = """
 import os, sys
-from harness.episodes import open_episodes, read_episodes
+from harness.runs.episode_store import open_episodes, read_episodes
 
 before = os.listdir("/proc/self/task")
 read_episodes(sys.argv[1])
@@ -115,7 +115,7 @@ def test_a_failed_write_leaves_the_earlier_file_and_no_litter(tmp_path, monkeypa
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lines.os, "fsync", full)
+    monkeypatch.setattr(jsonl.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_episodes(tmp_path, 1, "train", [episode(9)])
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
@@ -123,7 +123,7 @@ def test_a_failed_write_leaves_the_earlier_file_and_no_litter(tmp_path, monkeypa
 
 def test_a_file_is_durable_under_its_name_on_return(tmp_path, monkeypatch):
     synced, real = [], os.fsync
-    monkeypatch.setattr(lines.os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    monkeypatch.setattr(jsonl.os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
     path = write_episodes(tmp_path, 1, "train", [episode()])
     assert [Path(p).name for p in synced] == [f".{path.name}.{os.getpid()}.tmp", tmp_path.name]
 

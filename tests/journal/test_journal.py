@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import journal as journal_module
-from harness.journal import (
+from harness.runs import journal as journal_module
+from harness.runs.journal import (
     EPISODES,
     EVENTS,
     METRICS,
@@ -28,8 +28,8 @@ from harness.journal import (
     read_metrics,
     read_result,
     restart,
-)  # fmt: skip
-from harness.lines import read_lines, seal, unseal
+)
+from harness.runs.jsonl import read_lines, seal, unseal
 
 VALUES = {"train/em": 0.25, "eval/em/nq": 1 / 3, "update/kl": 1e-17, "time/step_s": 0.5}
 

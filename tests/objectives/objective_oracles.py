@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.objectives.clip import ClipBand
-from harness.objectives.segments import UnitLayout
+from harness.objectives.ratio_units import UnitLayout
 
 Ragged = list[list[list[float]]]
 """[trajectory][segment][token]."""

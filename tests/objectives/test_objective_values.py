@@ -18,9 +18,9 @@ from harness.objectives.loss import (
     summarize,
 )
 from harness.objectives.presets import PRESETS
+from harness.objectives.ratio_units import RATIO_UNITS, UnitLayout, segment
 from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
-from harness.objectives.segments import RATIO_UNITS, UnitLayout, segment
 
 BAND = ClipBand(0.2, 0.3)
 NEVER = ClipBand(0.999999999, 1e12)

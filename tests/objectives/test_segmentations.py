@@ -9,15 +9,7 @@ from objective_oracles import make_batch, ragged_batches
 from scipy import stats
 
 from harness.objectives.batch import segment_batch, unit_layout
-from harness.objectives.segments import (
-    RATIO_UNITS,
-    Segmentation,
-    UnitLayout,
-    layout_seed,
-    random,
-    segment,
-    shifted,
-)
+from harness.objectives.ratio_units import RATIO_UNITS, Segmentation, UnitLayout, layout_seed, random, segment, shifted
 from harness.types import ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
 
 LAYOUT = UnitLayout(lengths=(4, 1, 6), action_starts=(1, 1, 0), seed=5)

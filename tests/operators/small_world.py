@@ -7,9 +7,9 @@ from collections.abc import Coroutine
 from typing import TypeVar
 
 from harness.operators import CallContext, Toolbox
-from harness.operators.backends.simulated import SimulatedLLM, SimulatedRates
-from harness.operators.bm25 import BM25Retriever
-from harness.operators.knowledge import FactIndex, KnownFact
+from harness.operators.llm.knowledge_base import FactIndex, KnownFact
+from harness.operators.llm.simulated import SimulatedLLM, SimulatedRates
+from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.types import OperatorResult, Passage, Question, Step
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.operators.bm25 import BM25Retriever, Tokenizer, corpus_checksum
+from harness.operators.retrieval.bm25 import BM25Retriever, Tokenizer, corpus_checksum
+from harness.tasks.world import load_world
 from harness.types import Passage
-from harness.world import load_world
 
 ROOT = Path(__file__).parents[2]
 PASSAGES = [

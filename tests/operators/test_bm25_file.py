@@ -14,13 +14,13 @@ import bm25s
 import numpy as np
 import pytest
 
-from harness.data import DataError
-from harness.data.passages import PassageStore, write_passages
-from harness.operators import bm25_build, bm25_file
-from harness.operators.bm25 import BM25Retriever
-from harness.operators.bm25_build import build_index
-from harness.operators.bm25_file import file_key, file_retriever
-from harness.operators.stored import stored
+from harness.operators.retrieval import corpus_index, index_builder
+from harness.operators.retrieval.artifact_cache import stored
+from harness.operators.retrieval.bm25 import BM25Retriever
+from harness.operators.retrieval.corpus_index import file_key, file_retriever
+from harness.operators.retrieval.index_builder import build_index
+from harness.tasks.benchmarks import DataError
+from harness.tasks.benchmarks.passages import PassageStore, write_passages
 from harness.types import Passage
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def test_a_files_index_finds_what_the_one_in_memory_finds(passages: list[Passage
 
 @pytest.mark.parametrize("chunk", [7, 1000, 1 << 22])
 def test_the_matrix_is_bm25s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(bm25_build, "CHUNK", chunk)
+    monkeypatch.setattr(index_builder, "CHUNK", chunk)
     rng = np.random.default_rng(1)
     documents = [[f"w{w}" for w in rng.zipf(1.5, rng.integers(0, 30)) % 300] for _ in range(400)]
     ours = build_index(iter(documents), tmp_path)
@@ -91,8 +91,10 @@ def test_the_matrix_is_bm25s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_second_start_reads_nothing_of_the_corpus_and_holds_little(
     corpus: Path, index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bm25_file, "iter_corpus", lambda path: pytest.fail("the corpus is read again"))
-    monkeypatch.setattr("harness.operators.stored._checksum", lambda path: pytest.fail("the index is read whole"))
+    monkeypatch.setattr(corpus_index, "iter_corpus", lambda path: pytest.fail("the corpus is read again"))
+    monkeypatch.setattr(
+        "harness.operators.retrieval.artifact_cache._checksum", lambda path: pytest.fail("the index is read whole")
+    )
     tracemalloc.start()
     try:
         retriever, _ = file_retriever(corpus, index)
@@ -109,7 +111,7 @@ def test_a_second_start_reads_nothing_of_the_corpus_and_holds_little(
 def test_an_index_is_built_in_less_memory_than_the_corpus_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bm25_build, "CHUNK", 5_000)
+    monkeypatch.setattr(index_builder, "CHUNK", 5_000)
     path = write(tmp_path / "corpus.jsonl.gz", generated(1200, words=300))
     tracemalloc.start()
     try:
@@ -122,7 +124,7 @@ def test_an_index_is_built_in_less_memory_than_the_corpus_takes(
 
 def test_processes_that_start_together_build_once(tmp_path: Path, corpus: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from harness.operators.bm25_file import file_retriever;"
+        "import sys; from pathlib import Path; from harness.operators.retrieval.corpus_index import file_retriever;"
         "print('ready', flush=True); sys.stdin.readline();"
         f"r, _ = file_retriever(Path({str(corpus)!r}), Path({str(tmp_path / 'bm25')!r}));"
         "print(len(r.search('word1', 5)))"
@@ -186,7 +188,7 @@ def test_a_damaged_store_of_passages_is_made_again(tmp_path: Path) -> None:
     path, folder = write(tmp_path / "corpus.jsonl.gz", generated(50)), tmp_path / "bm25"
     truth = file_retriever(path, folder)[0].search("word1", 5)
     (home,) = folder.iterdir()
-    store = home / bm25_file.PASSAGES
+    store = home / corpus_index.PASSAGES
     store.write_bytes(store.read_bytes()[:-4096])
     assert file_retriever(path, folder)[0].search("word1", 5) == truth
 

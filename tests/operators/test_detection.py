@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.detection import (
+from harness.env.fault_detection import (
     Loop,
     Response,
     Signal,
@@ -209,7 +209,7 @@ def test_the_labelled_episodes_are_read_as_labelled(name: str) -> None:
 
 
 def test_the_labelled_set_covers_every_kind_response_and_signal() -> None:
-    from harness.faults import FAULTS
+    from harness.env.fault_injection import FAULTS
 
     readings = [read_faults(t)[0] for t, *_ in LABELLED.values()]
     assert len(readings) >= 25

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from small_world import CAPITALS, KNOWLEDGE, LANDS, TWO_HOP, N, call_all, run, toolbox
 
-from harness.faults import FAULTS, FaultInjector, FaultPlan
+from harness.env.fault_injection import FAULTS, FaultInjector, FaultPlan
 from harness.operators import CALLABLE, OPERATORS, CallContext
-from harness.operators.backends.simulated import SimulatedRates
-from harness.operators.world_knowledge import WorldKnowledge
+from harness.operators.llm.simulated import SimulatedRates
+from harness.operators.llm.world_knowledge import WorldKnowledge
+from harness.tasks.world import load_world
 from harness.types import OperatorFailure, OperatorResult
-from harness.world import load_world
 
 ALL = tuple(FAULTS)
 Q = TWO_HOP[7]
@@ -223,7 +223,7 @@ def test_wrong_passages_need_something_else_to_find() -> None:
 def test_on_the_real_world_most_first_searches_can_be_made_stale() -> None:
     world = load_world()
     from harness.operators import Toolbox
-    from harness.operators.bm25 import BM25Retriever
+    from harness.operators.retrieval.bm25 import BM25Retriever
 
     box = Toolbox("search_only", None, BM25Retriever(world.passages), style="compact")
     stale = FaultInjector(box, FaultPlan(("stale_fact",), 1.0), WorldKnowledge(world))

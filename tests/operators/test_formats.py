@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_world import ONE_HOP, call, retriever, run, toolbox
 
-from harness.interfaces import NaturalInterface
+from harness.env.interfaces import NaturalInterface
+from harness.env.prompts.system import system_prompt
 from harness.operators import CALLABLE, OPERATORS, POOLS, CallContext, LLMRequest, LLMResponse, Toolbox
 from harness.operators.base import Retrieval, SearchSettings, elements
-from harness.operators.observe import cut_middle
+from harness.operators.formatting import cut_middle
 from harness.operators.search import snippet
-from harness.prompts.system import system_prompt
 from harness.types import OperatorFailure
 
 Q = ONE_HOP[7]

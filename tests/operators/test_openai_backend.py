@@ -21,11 +21,11 @@ from hostile_server import GOOD, Behaviour, completion, endless, ends_early, gar
 from small_world import ONE_HOP, run
 
 from harness.operators import CallContext, LLMRequest, LLMResponse, Toolbox
-from harness.operators.backends.cache import ResponseCache, request_key
-from harness.operators.backends.ledger import Ledger
-from harness.operators.backends.openai import EndpointSettings, OpenAIBackend
 from harness.operators.base import LLMBackend
 from harness.operators.http import HttpSettings, retry_after
+from harness.operators.llm.cache import ResponseCache, request_key
+from harness.operators.llm.ledger import Ledger
+from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
 from harness.operators.prompts import REQUIRED, render
 from harness.types import OperatorFailure, OperatorResult
 from tests.benchmarks import chaos

@@ -18,11 +18,11 @@ import torch
 from small_world import ONE_HOP, run
 
 from harness.operators import CallContext, Toolbox
-from harness.operators.backends.ledger import Ledger
-from harness.operators.backends.local import LocalLLM
-from harness.operators.backends.openai import EndpointSettings, OpenAIBackend
 from harness.operators.base import LLMBackend
 from harness.operators.http import HttpSettings
+from harness.operators.llm.ledger import Ledger
+from harness.operators.llm.local import LocalLLM
+from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
 from harness.operators.prompts import render
 from harness.types import OperatorFailure, OperatorResult
 

@@ -22,10 +22,16 @@ from small_world import ONE_HOP, PASSAGES, run
 
 from harness.operators import CallContext, Retriever, Toolbox
 from harness.operators.base import Retrieval
-from harness.operators.bm25 import BM25Retriever
 from harness.operators.http import HttpSettings
-from harness.operators.search_http import RequestForm, SearchR1Retriever, WebSearchRetriever, contents, read_contents
-from harness.operators.serve import main
+from harness.operators.retrieval.bm25 import BM25Retriever
+from harness.operators.retrieval.http_retrievers import (
+    RequestForm,
+    SearchR1Retriever,
+    WebSearchRetriever,
+    contents,
+    read_contents,
+)
+from harness.operators.retrieval.server import main
 from harness.types import OperatorFailure, OperatorResult, Passage
 
 # Generous where time is not the point: the tests must hold on a busy machine.
@@ -51,7 +57,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = [sys.executable, "-m", "harness.operators.serve", "--corpus", str(corpus), "--port", str(port)]
+    program = [sys.executable, "-m", "harness.operators.retrieval.server", "--corpus", str(corpus), "--port", str(port)]
     server = subprocess.Popen(
         [*program, "--index", str(folder / "index")], cwd=Path(__file__).parents[2], env=dict(os.environ)
     )

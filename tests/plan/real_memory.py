@@ -16,13 +16,13 @@ from torch.profiler import ProfilerActivity, profile
 from harness.engines.base import GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
 from harness.objectives.clip import FixedClip
-from harness.plan.memory import Workload
-from harness.plan.shapes import shape_of_config
 from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.load import LoraSettings, Policy, recompute_activations, reference_of, with_lora
 from harness.protocol import parse_turn
+from harness.sweep.memory_plan.memory import Workload
+from harness.sweep.memory_plan.shapes import shape_of_config
+from harness.training.update import UpdateSettings, policy_update
 from harness.types import Group, Question, Reward, StopReason, Trajectory, Turn
-from harness.update import UpdateSettings, policy_update
 
 SIZES = {
     "small": {"vocab_size": 1024, "hidden_size": 256, "intermediate_size": 640, "num_hidden_layers": 4},

@@ -18,14 +18,14 @@ from rich.console import Console
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.config import load_sweep, load_trial
-from harness.config.sweepfile import Resources
-from harness.plan.engine import engine_components, share_of
-from harness.plan.gpus import RESERVED, Gpus, parse_gpus
-from harness.plan.memory import UPDATE, Phase, Workload, activations, components, layer_activations, peak
-from harness.plan.shapes import PUBLISHED, SMOLLM2, PlanError, shape_of, shape_of_config
-from harness.plan.show import judge, on_gpus, show_plan, workload
+from harness.config.sweep_file import Resources
 from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.logprobs import CHUNK_ELEMENTS
+from harness.sweep.memory_plan.gpus import RESERVED, Gpus, parse_gpus
+from harness.sweep.memory_plan.memory import UPDATE, Phase, Workload, activations, components, layer_activations, peak
+from harness.sweep.memory_plan.shapes import PUBLISHED, SMOLLM2, PlanError, shape_of, shape_of_config
+from harness.sweep.memory_plan.show import judge, on_gpus, show_plan, workload
+from harness.sweep.memory_plan.vllm import engine_components, share_of
 from tests.plan.real_memory import config_of, kept_bytes, make_policy
 from tests.plan.real_memory import workload as small
 

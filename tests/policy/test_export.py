@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness.build import save_policy, saves_at
 from harness.config import load_trial, trial_key
-from harness.journal import Journal, policy_path
 from harness.policy.export import export_policy, load_export
 from harness.policy.folders import is_adapter, read_provenance
 from harness.policy.load import TINY_ASSETS, LoraSettings, Policy, PolicyError, with_lora
+from harness.runs.journal import Journal, policy_path
+from harness.training.factory import save_policy, saves_at
 from tests.policy.trained_policies import QUESTION, export, trained
 
 

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.build import world_expert, world_retriever
-from harness.interfaces import NaturalInterface
+from harness.env.interfaces import NaturalInterface
+from harness.env.prompts.system import system_prompt
+from harness.env.rollout import Budgets, Environment, rollout
 from harness.operators import SearchSettings, Toolbox
-from harness.policy.rename import Renamer
-from harness.policy.scripts import ScriptedEngine, Scripts, look_up, malformed, turn
-from harness.prompts.system import system_prompt
 from harness.protocol import RewardWeights, parse_turn
-from harness.rollout import Budgets, Environment, rollout
+from harness.tasks.world import RELATIONS, load_world
+from harness.training.factory import world_expert, world_retriever
+from harness.training.warm_start.name_randomization import Renamer
+from harness.training.warm_start.scripted_agents import ScriptedEngine, Scripts, look_up, malformed, turn
 from harness.types import Question, Trajectory
-from harness.world import RELATIONS, load_world
 from tests.episodes import chat
 
 NOUNS = {k: r.noun for k, r in RELATIONS.items()}

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from harness.journal import read_result
 from harness.policy.load import TINY_ASSETS
+from harness.runs.journal import read_result
 from tests.policy.trained_trials import lora_trial
 
 

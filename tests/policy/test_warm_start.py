@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.build import base_policy, world_expert, world_retriever
 from harness.config import load_trial
-from harness.interfaces import NaturalInterface
+from harness.env.interfaces import NaturalInterface
+from harness.env.prompts.system import system_prompt
+from harness.env.rollout import Budgets, Environment, rollout
 from harness.operators import Toolbox
-from harness.policy import warm_start as module
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import LoraSettings, Policy, PolicyError, load_policy, smollm2_gguf, with_lora
-from harness.policy.scripts import ScriptedEngine, look_up
-from harness.prompts.system import system_prompt
 from harness.protocol import RewardWeights
-from harness.rollout import Budgets, Environment, rollout
-from harness.world import load_world
+from harness.tasks.world import load_world
+from harness.training.factory import base_policy, world_expert, world_retriever
+from harness.training.warm_start import warm_start as module
+from harness.training.warm_start.scripted_agents import ScriptedEngine, look_up
 
 QUESTIONS = [replace(q, plan=()) for q in load_world().split("train", "world_single")[:40]]
 """As real questions are: nobody wrote down how to answer them."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import prepare_trial
-from harness.driver.run import TRIAL
-from harness.driver.worker import run_one
-from harness.journal import policy_path
+from harness.runs.journal import policy_path
+from harness.runs.layout import prepare_trial
+from harness.sweep.run import TRIAL
+from harness.sweep.worker import run_one
 
 SWEEP = """\
 name: lora

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.interfaces import ActionInterface, CodeInterface, NaturalInterface
+from harness.env.interfaces import ActionInterface, CodeInterface, NaturalInterface
+from harness.env.prompts.perturbations import PERTURBATIONS, TYPO_RATE, Perturbed, misspell, problem_of, split_of
+from harness.env.prompts.system import Prompt, standard_prompt
 from harness.operators import CALLABLE, OPERATORS, POOLS, Style
-from harness.prompts.perturbations import PERTURBATIONS, TYPO_RATE, Perturbed, misspell, problem_of, split_of
-from harness.prompts.system import Prompt, standard_prompt
 from harness.types import Question
 
 ASKED = Question("q1", "What is the capital of the country where Accra lies?", ("Accra",), "s")

@@ -19,7 +19,7 @@ from harness.protocol import (
     short_forms,
     warning_text,
 )
-from harness.protocol.elements import Grammar, Kind
+from harness.protocol.grammar import Grammar, Kind
 from harness.types import ActionKind, ParsedTurn, ParseFailure
 
 F = ParseFailure

@@ -10,11 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.protocol import ground_truth, parse_turn
-from harness.protocol.corruption import COMBINATIONS, KINDS, OPERATORS, TrueTurn, make_episode, make_turn
-from harness.protocol.ground_truth import boundaries, boundary_accuracy, by_parser
-from harness.protocol.malformations import MALFORMATIONS
+from harness.protocol import parse_turn
 from harness.protocol.recovery import MAX_CHARS
+from harness.protocol.reliability import benchmark
+from harness.protocol.reliability.benchmark import boundaries, boundary_accuracy, by_parser
+from harness.protocol.reliability.malformations import MALFORMATIONS
+from harness.protocol.reliability.synthetic_turns import (
+    COMBINATIONS,
+    KINDS,
+    OPERATORS,
+    TrueTurn,
+    make_episode,
+    make_turn,
+)
 from harness.types import ParsedTurn, ParseFailure, Span
 
 SINGLE = [kind for kind in KINDS if kind not in COMBINATIONS]
@@ -101,7 +109,7 @@ def test_the_door_prints_a_row_for_each_kind(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["ground_truth", "--turns", "5"])
-    ground_truth.main()
+    benchmark.main()
     lines = capsys.readouterr().out.splitlines()
     assert [line[:26].strip() for line in lines[1:]] == [*KINDS, "mean"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.protocol import parse_turn
-from harness.protocol.elements import MAX_TAGS
+from harness.protocol.grammar import MAX_TAGS
 from harness.types import ParseFailure
 
 FLOODS = {

@@ -12,8 +12,8 @@ import pytest
 from analysis.frames import Frames
 from analysis.load import load_sweep
 from reports import build
-from reports.material import gather
-from reports.sections import SECTIONS
+from reports.chapters.order import SECTIONS
+from reports.context import gather
 from tests.analysis.synthetic_episodes import random_episodes, write
 from tests.analysis.synthetic_sweep import made_frames, write_sweep
 

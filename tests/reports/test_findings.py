@@ -33,7 +33,7 @@ from reports.findings.page import (
 )
 from reports.findings.readme import BEGIN, END, placed, result
 from reports.findings.replicas import TRACE, replicas
-from reports.results.read import Study, committed
+from reports.packing.read import Study, committed
 from reports.tables import markdown
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames
 
@@ -94,7 +94,7 @@ def study(effects: dict[str, float], small: bool = False, **changes: object) -> 
         "seconds_per_trial": None,
         "trials": {"declared": 18, "counted": 18},
     }
-    from analysis.episodes import load_episodes
+    from analysis.episode_frames import load_episodes
 
     return Study("granularity", made, frames, check(frames), load_episodes(frames), {})
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.text import Text
 
 from analysis.compare import compare
-from analysis.plan import Contrast, Plan
+from analysis.registered_plan import Contrast, Plan
 from analysis.summary import OVERALL
 from reports.figures import forest
 from tests.analysis.synthetic_sweep import made_frames

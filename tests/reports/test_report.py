@@ -10,16 +10,16 @@ import pandas as pd
 import pytest
 from pypdf import PdfReader
 
-from analysis.episodes import read_rows
+from analysis.episode_frames import read_rows
 from analysis.load import load_sweep
 from reports import build
+from reports.chapters.order import verdicts
+from reports.context import gather
+from reports.episode_gallery import Specimen
+from reports.episode_gallery import to_html as card_html
 from reports.figures import penalty
-from reports.gallery import Specimen
-from reports.gallery import to_html as card_html
-from reports.material import gather
 from reports.pdf import text_width, wrap
 from reports.published import ablation_table, published
-from reports.sections import verdicts
 from reports.tables import Table, latex_text, shown, to_html, to_latex
 from tests.analysis.synthetic_episodes import answer, call, episode, write
 from tests.analysis.synthetic_sweep import made_frames, write_sweep

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from analysis import convergence, exact_match, parsing
+from analysis import convergence, exact_match, parse_reliability
 from analysis.load import load_sweep
 from analysis.summary import summarise
-from reports.material import gather
-from reports.results import __main__ as door
-from reports.results.pack import pack, without_places
-from reports.results.read import committed, read_study
+from reports.context import gather
+from reports.packing import __main__ as door
+from reports.packing.pack import pack, without_places
+from reports.packing.read import committed, read_study
 from tests.reports.full_sweep import full_sweep
 
 
@@ -45,7 +45,7 @@ def test_the_packed_study_gives_the_numbers_of_the_journals(sweep, packed):
     before, after = convergence.areas(frames), convergence.areas(study.frames)
     assert before.keys() == after.keys()
     assert all(before[k].equals(after[k]) for k in before)
-    pd.testing.assert_frame_equal(parsing.instability(study.frames), parsing.instability(frames))
+    pd.testing.assert_frame_equal(parse_reliability.instability(study.frames), parse_reliability.instability(frames))
 
 
 def test_questions_are_paired_as_in_the_episodes(sweep, packed):
@@ -55,7 +55,7 @@ def test_questions_are_paired_as_in_the_episodes(sweep, packed):
         exact_match.checkpoint_claims(kept.greedy, whole.contrasts, whole.plan),
         exact_match.checkpoint_claims(whole.greedy, whole.contrasts, whole.plan),
     )
-    pd.testing.assert_frame_equal(parsing.rates(kept.greedy), parsing.rates(whole.greedy))
+    pd.testing.assert_frame_equal(parse_reliability.rates(kept.greedy), parse_reliability.rates(whole.greedy))
 
 
 def test_tables_of_whole_episodes_are_kept(packed):

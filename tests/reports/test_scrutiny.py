@@ -13,7 +13,7 @@ from analysis.stats.survival import logrank_permutation
 from reports.findings.levels import answered, rises, speed, traces
 from reports.findings.measures import MEASURES, POOLED
 from reports.findings.stored import table
-from reports.results.read import committed
+from reports.packing.read import committed
 from tests.reports.test_findings import study
 
 
@@ -126,7 +126,7 @@ def test_a_stored_table_tells_its_reach_its_total_and_its_least_p():
 
 
 def test_the_power_is_that_of_the_registered_arms():
-    from analysis.outlook import compared, outlook, pooled_sd
+    from analysis.power import compared, outlook, pooled_sd
 
     made = study({"gsspo": 0.2, "grpo": 0.2, "gspo": 0.2})
     frames: Frames = made.frames

@@ -6,9 +6,9 @@ import json
 import re
 
 from harness.config import load_trial
-from harness.driver.layout import INFO
-from harness.journal import Journal
-from reports.trial import write_trial_views
+from harness.runs.journal import Journal
+from harness.runs.layout import INFO
+from reports.trial_view import write_trial_views
 from tests.analysis.synthetic_episodes import answer, call, episode, malformed
 
 

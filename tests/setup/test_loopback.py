@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.operators import serve
+from harness.operators.retrieval import server
 
 ROOT = Path(__file__).parents[2]
 RAY = """
 import json, psutil
-from harness.config.sweepfile import Resources
-from harness.driver.execute import start_ray
+from harness.config.sweep_file import Resources
+from harness.sweep.tune import start_ray
 assert start_ray(Resources())
 me, found = psutil.Process(), []
 for process in [me, *me.children(recursive=True)]:
@@ -39,7 +39,7 @@ def test_our_search_server_listens_on_loopback(tmp_path, monkeypatch):
     corpus.write_text(json.dumps({"id": "1", "contents": '"Accra"\nThe capital of Ghana.'}) + "\n")
     started = {}
     monkeypatch.setattr("uvicorn.run", lambda app, **settings: started.update(settings))
-    assert serve.main(["--corpus", str(corpus)]) == 0
+    assert server.main(["--corpus", str(corpus)]) == 0
     assert started["host"] == "127.0.0.1"
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from harness.config import TrialConfig
-from harness.journal import Journal
+from harness.runs.journal import Journal
 from harness.types import ParsedTurn, ParseFailure, Question, Reward, StopReason, Trajectory, Turn
 
 GAIN = {"gsspo": 0.03, "grpo": 0.01, "gspo": 0.02}
@@ -57,16 +57,16 @@ def keeps(config: TrialConfig, journal: Journal) -> dict[str, float]:
     """Keeps policies and checkpoints of a known size; its first step takes a second, it says, an evaluation 100."""
     import torch  # heavy, as the next
 
-    from harness import build
+    from harness.training import factory
 
     for step in range(config.steps + 1):
         assert step < 2, "a step more than is timed"
         values = {"time/step_s": float(step), "time/eval_s": 10.0 ** (2 * step)}
         journal.episodes(step, "eval", [episode("world_single", config.seed)])
-        if build.saves_at(config, step):
+        if factory.saves_at(config, step):
             journal.policy(step, lambda folder, size=1000 + step: (folder / "weights").write_bytes(b"w" * size))
         journal.metrics(step, values)
-        if build.checkpoints_at(config, step):
+        if factory.checkpoints_at(config, step):
             journal.checkpoint(step, {"weights": torch.zeros(10**6)})
     return {}
 

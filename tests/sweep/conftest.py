@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from harness.config import SweepSpec, TrialSpec, code_version, expand, load_sweep
-from harness.config.sweepfile import Resources
-from harness.driver import execute
-from harness.driver.layout import RunFolder, prepare_trial, write_manifest
-from harness.driver.run import Options, run_sweep
+from harness.config.sweep_file import Resources
+from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.sweep import tune
+from harness.sweep.run import Options, run_sweep
 
 SWEEP = """\
 name: demo
@@ -79,7 +79,7 @@ class Runner:
 def ray_session() -> Iterator[None]:
     import ray
 
-    execute.start_ray(Resources())
+    tune.start_ray(Resources())
     yield
     ray.shutdown()
 

@@ -8,14 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import run_trials
 from harness.distributed.collective import ALONE
-from harness.driver import run, worker
-from harness.driver.layout import ATTEMPTS, DAMAGED, ENDED, START, State, attempts, goes_on, locked, origin
-from harness.driver.watch import Watch, read_figures
-from harness.driver.worker import TrialFailed, run_one, run_share
-from harness.journal import CHECKPOINTS, METRICS, Journal, read_result
-from harness.lines import LineLog
+from harness.runs.journal import CHECKPOINTS, METRICS, Journal, read_result
+from harness.runs.jsonl import LineLog
+from harness.runs.layout import ATTEMPTS, DAMAGED, ENDED, START, State, attempts, goes_on, locked, origin
+from harness.sweep import run, run_trials, worker
+from harness.sweep.status import Watch, read_figures
+from harness.sweep.worker import TrialFailed, run_one, run_share
 
 
 def test_a_trial_that_another_process_is_at_work_on_is_not_buried(runner):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.driver.cluster import ResourceError, paths_are_absolute
+from harness.sweep.cluster import ResourceError, paths_are_absolute
 
 ENDPOINT = "environment.backend={{kind: openai, base_url: 'http://127.0.0.1:9/v1', model: m, cache: {cache}}}"
 

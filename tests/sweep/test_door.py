@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from harness.config import load_sweep
-from harness.driver import preview
+from harness.sweep import dry_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,7 +58,7 @@ def test_overrides_and_options_mix_in_any_order(tmp_path):
 
 def test_a_metric_that_no_suite_has_for_itself_is_one_test():
     console = Console(record=True, file=io.StringIO(), width=200)
-    preview._design(console, load_sweep(ROOT / "ablations" / "parse_reliability.yaml"))
+    dry_run._design(console, load_sweep(ROOT / "ablations" / "parse_reliability.yaml"))
     told = console.export_text()
     assert "over all suites together" in told
     assert "Single suites" not in told

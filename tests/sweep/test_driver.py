@@ -18,12 +18,12 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from harness.config import code_version
-from harness.driver import run as driver
-from harness.driver.layout import INFO, OUTPUT, attempts, locked, read_info, state_of
-from harness.driver.run import FAILED, FINISHED, INTERRUPTED, REFUSED
-from harness.episodes import read_episodes
-from harness.journal import RESULT, content, read_metrics, read_result
-from harness.lines import seal
+from harness.runs.episode_store import read_episodes
+from harness.runs.journal import RESULT, content, read_metrics, read_result
+from harness.runs.jsonl import seal
+from harness.runs.layout import INFO, OUTPUT, attempts, locked, read_info, state_of
+from harness.sweep import run as driver
+from harness.sweep.run import FAILED, FINISHED, INTERRUPTED, REFUSED
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -273,7 +273,7 @@ import signal
 import sys
 from pathlib import Path
 from rich.console import Console
-from harness.driver import run
+from harness.sweep import run
 from tests.sweep.conftest import Runner
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background is told to ignore Ctrl-C
 run.code_version = lambda: sys.argv[3]  # so that editing a file while the test runs does not disturb it

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.load import load_sweep
-from harness.driver import run
-from harness.driver.layout import first_error
-from harness.driver.worker import TrialFailed, account, run_one
-from harness.journal import Journal, read_result
+from harness.runs.journal import Journal, read_result
+from harness.runs.layout import first_error
+from harness.sweep import run
+from harness.sweep.worker import TrialFailed, account, run_one
 
 
 def caught(error: BaseException) -> str:

@@ -10,13 +10,13 @@ import weakref
 import pytest
 
 from harness.distributed.collective import ALONE
-from harness.driver.worker import run_one, run_share
+from harness.sweep.worker import run_one, run_share
 
 FRAGMENTED = """
 import gc
 import psutil
 import torch
-from harness.driver.worker import release_memory
+from harness.sweep.worker import release_memory
 
 def mb():
     return psutil.Process().memory_info().rss / 1e6

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.checkpoint import KEPT
 from harness.config import TrialConfig, load_trial
-from harness.config.sweepfile import Resources, Tracking
-from harness.driver import probe as probing
-from harness.driver.probe import METRIC_BYTES, TRACE_BYTES, ProbeError, Timing, estimate, probe, timed_part
+from harness.config.sweep_file import Resources, Tracking
+from harness.runs.checkpoint import KEPT
+from harness.sweep import step_timing as probing
+from harness.sweep.step_timing import METRIC_BYTES, TRACE_BYTES, ProbeError, Timing, estimate, probe, timed_part
 
 TIMING = Timing(setup_s=5.0, eval_s=2.0, step_s=3.0, eval_bytes=1000, step_bytes=100, policy_bytes=10**6)
 UNTRACED = Tracking(traces_per_step=0)

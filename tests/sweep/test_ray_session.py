@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.driver import execute
+from harness.sweep import tune
 
 ROOT = Path(__file__).parents[2]
 HELPERS = """
 import json, psutil, time
-from harness.config.sweepfile import Resources
-from harness.driver.execute import start_ray
+from harness.config.sweep_file import Resources
+from harness.sweep.tune import start_ray
 assert start_ray(Resources())
 left = [[p.status(), " ".join(p.cmdline()) if p.status() != "zombie" else ""] for p in psutil.Process().children()]
 import ray
@@ -38,13 +38,13 @@ def test_a_session_of_its_own_keeps_no_process_that_follows_logs_or_scales_clust
 
 def test_tune_looks_less_often_only_while_nothing_happens(monkeypatch):
     slept: list[float] = []
-    monkeypatch.setattr(execute.time, "sleep", slept.append)
-    calm = execute._calm()
+    monkeypatch.setattr(tune.time, "sleep", slept.append)
+    calm = tune._calm()
     calm.on_step_end()
     assert slept == []
-    calm.news -= execute.BUSY_S + 1
+    calm.news -= tune.BUSY_S + 1
     calm.on_step_end()
-    assert slept == [execute.LOOK_S]
+    assert slept == [tune.LOOK_S]
     calm.on_trial_complete()
     calm.on_step_end()
-    assert slept == [execute.LOOK_S]
+    assert slept == [tune.LOOK_S]

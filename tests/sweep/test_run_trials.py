@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import run_trials
-from harness.driver import worker
-from harness.driver.layout import ATTEMPTS, INFO, State, locked, read_info, state_of
-from harness.driver.run import FINISHED
-from harness.journal import content
+from harness.runs.journal import content
+from harness.runs.layout import ATTEMPTS, INFO, State, locked, read_info, state_of
+from harness.sweep import run_trials, worker
+from harness.sweep.run import FINISHED
 
 ROOT = Path(__file__).parents[2]
 LEARNS, FAILS = "tests.sweep.cheap_trials:learns", "tests.sweep.cheap_trials:gspo_fails"
@@ -23,7 +22,7 @@ ABSENT = """
 import sys
 
 sys.modules["ray"] = sys.modules["mlflow"] = None
-from harness.run_trials import main
+from harness.sweep.run_trials import main
 sys.exit(main(sys.argv[2:], sys.argv[1]))
 """
 

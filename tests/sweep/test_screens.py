@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.driver.execute import TuneRun
-from harness.driver.layout import State
-from harness.driver.screen import LiveTable, PlainLines, headline
-from harness.driver.watch import Figures, duration, time_left
+from harness.runs.layout import State
+from harness.sweep.console import LiveTable, PlainLines, headline
+from harness.sweep.status import Figures, duration, time_left
+from harness.sweep.tune import TuneRun
 from tests.sweep.conftest import Runner
 
 

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.driver import run
-from harness.driver.execute import TuneRun
-from harness.driver.feed import Feeder
-from harness.driver.run import INTERRUPTED, REFUSED
-from harness.sweep import main
+from harness.sweep import run
+from harness.sweep.__main__ import main
+from harness.sweep.mlflow_writer import Feeder
+from harness.sweep.run import INTERRUPTED, REFUSED
+from harness.sweep.tune import TuneRun
 from tests.sweep.conftest import SWEEP
 
 ROOT = Path(__file__).parents[2]
 DOOR = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background is told to ignore Ctrl-C
-from harness.sweep import main
+from harness.sweep.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -53,7 +53,7 @@ def test_ctrl_c_while_a_dry_run_times_its_step_ends_it_with_a_line(tmp_path):
 
 
 def test_ctrl_c_while_the_file_is_checked_ends_with_a_line(monkeypatch, capsys):
-    monkeypatch.setattr("harness.sweep.load_sweep", ctrl_c)
+    monkeypatch.setattr("harness.sweep.__main__.load_sweep", ctrl_c)
     assert main(["demo.yaml"]) == INTERRUPTED
     assert capsys.readouterr().err == "stopped\n"
 

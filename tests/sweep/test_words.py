@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness.driver.words import REPOSITORY, where_mlflow_is
+from harness.sweep.hints import REPOSITORY, where_mlflow_is
 from harness.tracking import default_uri
 
 PAGE = "/#/experiments/1/runs"

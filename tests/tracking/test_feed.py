@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from harness.driver import feed
-from harness.driver.layout import ATTEMPTS, INFO, RunFolder
-from harness.journal import METRICS, RESULT
-from harness.lines import LineLog
+from harness.runs.journal import METRICS, RESULT
+from harness.runs.jsonl import LineLog
+from harness.runs.layout import ATTEMPTS, INFO, RunFolder
+from harness.sweep import mlflow_writer
 from harness.tracking import default_uri, replay
-from harness.tracking.store import connect
+from harness.tracking.client import connect
 from tests.tracking.test_replay import make, seen
 
 
@@ -45,7 +45,7 @@ class SlowTracker:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> RunFolder:
-    monkeypatch.setattr(feed, "Tracker", SlowTracker)
+    monkeypatch.setattr(mlflow_writer, "Tracker", SlowTracker)
     return RunFolder(tmp_path)
 
 
@@ -61,7 +61,7 @@ def test_what_is_imported_is_no_garbage_while_it_writes_and_may_be_after(folder,
     begin(folder, "a")
     frozen = []
     monkeypatch.setattr(SlowTracker, "sync", lambda self, trial: frozen.append(gc.get_freeze_count()))
-    feeder = feed.Feeder(folder, "", "e")
+    feeder = mlflow_writer.Feeder(folder, "", "e")
     feeder.start()
     assert feeder.close("FINISHED", []) == ""
     assert min(frozen) > 0 == gc.get_freeze_count()
@@ -69,7 +69,7 @@ def test_what_is_imported_is_no_garbage_while_it_writes_and_may_be_after(folder,
 
 def test_closing_waits_for_a_long_queue_that_moves(folder):
     begin(folder, *"abcd")
-    feeder = feed.Feeder(folder, "", "")
+    feeder = mlflow_writer.Feeder(folder, "", "")
     feeder.start()
     assert feeder.close("FINISHED", [], patience_s=0.7) == ""  # less than the 1.2 s that it takes
     assert SlowTracker.done == [*"abcd", "FINISHED"]
@@ -77,7 +77,7 @@ def test_closing_waits_for_a_long_queue_that_moves(folder):
 
 def test_closing_gives_up_on_a_store_that_stands_still(folder):
     begin(folder, "a", "stuck")
-    feeder = feed.Feeder(folder, "", "")
+    feeder = mlflow_writer.Feeder(folder, "", "")
     feeder.start()
     begun = time.monotonic()
     assert feeder.close("FINISHED", [], patience_s=0.7) == "it did not answer in time"
@@ -87,10 +87,10 @@ def test_closing_gives_up_on_a_store_that_stands_still(folder):
 def test_trials_come_first(folder):
     begin(folder, "a")
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    feeder = feed.Feeder(folder, "", "")
+    feeder = mlflow_writer.Feeder(folder, "", "")
     feeder.start()
     feeder.close("FINISHED", [])
-    assert max(feed.NICENESS, before) <= SlowTracker.niceness
+    assert max(mlflow_writer.NICENESS, before) <= SlowTracker.niceness
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
@@ -105,9 +105,9 @@ class Sulking(SlowTracker):
 
 
 def test_a_trial_that_is_refused_keeps_neither_the_others_nor_the_end_from_being_written(folder, monkeypatch):
-    monkeypatch.setattr(feed, "Tracker", Sulking)
+    monkeypatch.setattr(mlflow_writer, "Tracker", Sulking)
     begin(folder, "a", "refused", "z")
-    feeder = feed.Feeder(folder, "", "")
+    feeder = mlflow_writer.Feeder(folder, "", "")
     feeder.start()
     assert feeder.close("FINISHED", []) == "refused: not this one"
     assert Sulking.done[:3] == ["a", "z", "FINISHED"]
@@ -121,21 +121,21 @@ def test_the_last_pass_comes_a_while_after_the_one_that_failed(folder, monkeypat
             passes.append(time.monotonic())
             raise ValueError("not yet")
 
-    monkeypatch.setattr(feed, "Tracker", Failing)
-    monkeypatch.setattr(feed, "LAST_PAUSE_S", 0.5)
+    monkeypatch.setattr(mlflow_writer, "Tracker", Failing)
+    monkeypatch.setattr(mlflow_writer, "LAST_PAUSE_S", 0.5)
     begin(folder, "a")
-    feeder = feed.Feeder(folder, "", "")
+    feeder = mlflow_writer.Feeder(folder, "", "")
     feeder._closing.set()
     feeder._run()
-    assert len(passes) == feed.LAST_PASSES
+    assert len(passes) == mlflow_writer.LAST_PASSES
     assert passes[1] - passes[0] >= 0.5
 
 
 def test_a_store_that_takes_long_to_refuse_is_left_for_the_next_pass(folder, monkeypatch):
-    monkeypatch.setattr(feed, "Tracker", Sulking)
-    monkeypatch.setattr(feed, "LONGEST_TROUBLE_S", 0.0)
+    monkeypatch.setattr(mlflow_writer, "Tracker", Sulking)
+    monkeypatch.setattr(mlflow_writer, "LONGEST_TROUBLE_S", 0.0)
     begin(folder, "refused", "z")
-    feeder = feed.Feeder(folder, "", "")
+    feeder = mlflow_writer.Feeder(folder, "", "")
     assert feeder._write() == "refused: not this one"
     assert Sulking.done == []
     feeder._write()
@@ -152,7 +152,7 @@ def test_a_run_that_somebody_deletes_while_its_trial_runs_is_made_anew(tmp_path)
     for trial, journal in zip(trials, journals, strict=True):
         (trial / RESULT).rename(trial / "later")
         (trial / METRICS).write_bytes(journal[: journal.index(b"\n") + 1])
-    feeder = feed.Feeder(folder, default_uri(folder.root.parent), "demo")
+    feeder = mlflow_writer.Feeder(folder, default_uri(folder.root.parent), "demo")
     assert feeder._write() == ""
     client = MlflowClient(default_uri(folder.root.parent))
     [deleted] = client.search_runs(["1"], "tags.arm = 'gspo'")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from harness.driver.layout import RunFolder, read_info
+from harness.runs.layout import RunFolder, read_info
 from harness.tracking import Tracker, replay
 from harness.tracking.__main__ import main
 from tests.tracking.test_replay import make

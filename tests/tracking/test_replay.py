@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import RunFolder, locked, prepare_trial, read_info, write_manifest
-from harness.driver.worker import TrialFailed, run_one
-from harness.episodes import episode_path, write_episodes
-from harness.journal import METRICS, POLICIES, Journal, read_metrics
+from harness.runs.episode_store import episode_path, write_episodes
+from harness.runs.journal import METRICS, POLICIES, Journal, read_metrics
+from harness.runs.layout import RunFolder, locked, prepare_trial, read_info, write_manifest
+from harness.sweep.worker import TrialFailed, run_one
 from harness.tracking import Tracker, default_uri, replay, traces
 from harness.tracking.__main__ import main
 from harness.types import StopReason

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from harness.driver.layout import RunFolder, identity
+from harness.runs.layout import RunFolder, identity
 from harness.tracking import replay
 from tests.tracking.test_replay import make
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.tracking.store import connect
+from harness.tracking.client import connect
 
 KILLED = """
 import os, signal, sys
@@ -27,7 +27,7 @@ def before(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 event.listen(Engine, "before_cursor_execute", before)
-from harness.tracking.store import connect
+from harness.tracking.client import connect
 connect(f"sqlite:///{sys.argv[1]}")
 """
 

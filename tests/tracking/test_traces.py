@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from mlflow.tracing.client import TracingClient
 from mlflow.tracking import MlflowClient
 
-from harness.episodes import read_episodes, write_episodes
+from harness.runs.episode_store import read_episodes, write_episodes
+from harness.runs.trace_sampling import AGAIN_AFTER, Sampler, starts_anew, troubles
 from harness.tracking import traces
-from harness.tracking.sampling import AGAIN_AFTER, Sampler, starts_anew, troubles
-from harness.tracking.store import delete_run
+from harness.tracking.client import delete_run
 from harness.types import (
     Action,
     ActionKind,

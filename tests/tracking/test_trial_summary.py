@@ -8,11 +8,11 @@ import time
 import psutil
 import pytest
 
-from harness.driver.usage import measured, usage
-from harness.episodes import episode_path, write_episodes
-from harness.journal import SYSTEM, decode
-from harness.lines import read_lines
-from harness.tracking import summary
+from harness.runs.episode_store import episode_path, write_episodes
+from harness.runs.journal import SYSTEM, decode
+from harness.runs.jsonl import read_lines
+from harness.sweep.resource_monitor import measured, usage
+from harness.tracking import trial_summary
 from harness.types import ParseFailure
 from tests.tracking.test_traces import answered, episode, malformed
 
@@ -24,8 +24,8 @@ def test_the_best_evaluation_is_the_first_of_the_highest():
         (2, {"eval/em": 0.4, "eval/em/a": 0.3, "train/em": 0.5}, 12),
         (4, {"eval/em": 0.4, "eval/em/a": 0.5}, 14),
     ]
-    assert summary.best(lines) == (0, {"best/em": 0.4, "best/em/a": 0.3, "best/step": 2.0}, 12)
-    assert summary.best(lines[1:2]) is None
+    assert trial_summary.best(lines) == (0, {"best/em": 0.4, "best/em/a": 0.3, "best/step": 2.0}, 12)
+    assert trial_summary.best(lines[1:2]) is None
 
 
 def test_signatures_are_the_worst_rate_and_the_number_of_sudden_changes():
@@ -34,16 +34,16 @@ def test_signatures_are_the_worst_rate_and_the_number_of_sudden_changes():
         (2, {"train/lazy": 0.7, "update/grad_spike": 1.0}, 2),
         (3, {"train/lazy": 0.1, "update/grad_spike": 1.0, "eval/lazy": 0.9}, 3),
     ]
-    assert summary.signatures(lines) == {"signature/lazy": 0.7, "signature/grad_spikes": 2.0}
+    assert trial_summary.signatures(lines) == {"signature/lazy": 0.7, "signature/grad_spikes": 2.0}
 
 
 def test_failures_are_shares_of_the_training_episodes_over_all_steps(tmp_path):
     write_episodes(tmp_path, 1, "train", [episode([malformed(), malformed(), answered()]), episode([answered()])])
     write_episodes(tmp_path, 2, "train", [episode([answered()]), episode([answered()])])
     write_episodes(tmp_path, 2, "eval", [episode([malformed()])])
-    assert summary.failures(tmp_path) == {f"failure/{ParseFailure.UNCLOSED_TAG.value}": pytest.approx(0.25)}
+    assert trial_summary.failures(tmp_path) == {f"failure/{ParseFailure.UNCLOSED_TAG.value}": pytest.approx(0.25)}
     episode_path(tmp_path, 1, "train").write_bytes(b"PAR1 broken")
-    assert summary.failures(tmp_path) == {}
+    assert trial_summary.failures(tmp_path) == {}
 
 
 def test_a_trial_is_measured_while_it_runs_and_at_its_end(tmp_path):

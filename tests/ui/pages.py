@@ -141,7 +141,7 @@ def main() -> None:
     from mlflow.tracking import MlflowClient
 
     from harness.tracking import replay
-    from reports.trial import write_trial_views
+    from reports.trial_view import write_trial_views
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run_dir", type=Path)

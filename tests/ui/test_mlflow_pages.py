@@ -12,10 +12,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from harness.config import code_version, expand, load_sweep
-from harness.driver.layout import RunFolder, prepare_trial, write_manifest
-from harness.driver.worker import run_one
+from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.sweep.worker import run_one
 from harness.tracking import Tracker, replay
-from reports.trial import write_trial_views
+from reports.trial_view import write_trial_views
 from tests.ui.pages import Pages, browser, chromium, server, telling_trace
 
 pytestmark = [
@@ -56,7 +56,7 @@ def shown(tmp_path_factory) -> Shown:
     write_manifest(folder, spec)
     for trial in expand(spec):
         prepare_trial(folder.trial(trial), trial, code_version(), spec.labels, spec.preregistration)
-        run_one(folder.trial(trial), "harness.trial:run_trial")
+        run_one(folder.trial(trial), "harness.training.train:run_trial")
     tracker = replay(folder.root, None, write_trial_views)
     client = MlflowClient(tracker.uri)
     return Shown(tracker, client, client.get_experiment_by_name("pages").experiment_id)

@@ -3,8 +3,8 @@
 import pytest
 from countryinfo import CountryInfo
 
-from harness.world import load_world
-from harness.world.names import name_key, population_text
+from harness.tasks.world import load_world
+from harness.tasks.world.names import name_key, population_text
 
 WORLD = load_world()
 # --- facts

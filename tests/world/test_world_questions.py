@@ -6,8 +6,8 @@ from collections import Counter
 import bm25s
 import pytest
 
-from harness.world import RELATIONS, SUITES, load_world
-from harness.world.splits import SPLITS
+from harness.tasks.world import RELATIONS, SUITES, load_world
+from harness.tasks.world.splits import SPLITS
 
 WORLD = load_world()
 ALL = [q for split in SPLITS for q in WORLD.split(split)]

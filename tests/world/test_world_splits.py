@@ -11,9 +11,9 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from harness.tasks.world import SUITES, load_world
+from harness.tasks.world.splits import SPLITS
 from harness.types import Question
-from harness.world import SUITES, load_world
-from harness.world.splits import SPLITS
 
 WORLD = load_world()
 

@@ -1,0 +1,133 @@
+"""What a sweep promised to test, before it ran: the `analysis:` section of its YAML.
+
+    analysis:
+      primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset}   # contrast[0] − contrast[1]
+      margin: 0.03        # differences below it count as equivalent, in the metric's unit
+      alpha: 0.05
+      correction: holm    # over suites; or none
+      threshold: 0.5      # optional: runs are timed to the step from which the metric holds it
+
+`<metric>/<suite>` is tested on every suite. The contrast named there is confirmatory; everything else a report shows
+is exploratory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.frames import Arm, Frames
+from analysis.stats.multiplicity import CORRECTIONS
+
+
+class PlanError(ValueError):
+    """The `analysis:` section does not fit the sweep it stands in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """See the module's text. `axis` None: nothing was promised, all is exploratory."""
+
+    metric: str = "eval/em"
+    axis: str | None = None
+    treatment: Any = None
+    baseline: Any = None
+    margin: float | None = None
+    alpha: float = 0.05
+    correction: str = "holm"
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.correction not in CORRECTIONS:
+            raise PlanError(f"analysis.self_correction {self.correction!r}: one of {', '.join(CORRECTIONS)}")
+        if not 0 < self.alpha < 1:
+            raise PlanError(f"analysis.alpha {self.alpha}: must lie between 0 and 1")
+        if self.margin is not None and self.margin <= 0:
+            raise PlanError(f"analysis.margin {self.margin}: must be positive")
+        if self.threshold is not None and self.threshold <= 0:
+            raise PlanError(f"analysis.threshold {self.threshold}: must be positive")
+
+    @property
+    def correction_name(self) -> str:
+        """For sentences and captions."""
+        return {"holm": "Holm"}.get(self.correction, "no correction")
+
+    @property
+    def level(self) -> float:
+        """Confidence level of every interval shown."""
+        return 1.0 - self.alpha
+
+
+def read_plan(section: Mapping[str, Any] | None) -> Plan:
+    """The plan of an `analysis:` section; None gives an empty promise. Raises PlanError."""
+    if section is None:
+        return Plan()
+    try:
+        primary = section["primary"]
+        treatment, baseline = primary["contrast"]
+        return Plan(
+            metric=primary["metric"],
+            axis=primary["axis"],
+            treatment=treatment,
+            baseline=baseline,
+            margin=section.get("margin"),
+            alpha=section.get("alpha", 0.05),
+            correction=section.get("correction", "holm"),
+            threshold=section.get("threshold"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, PlanError):
+            raise
+        raise PlanError(f"analysis: needs primary: {{metric, contrast: [a, b], axis}} ({error!r})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Arm `treatment` minus arm `baseline`, which differ in `axis` alone. `stratum` names what they share."""
+
+    treatment: str
+    baseline: str
+    axis: str
+    stratum: str
+    confirmatory: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.treatment} − {self.baseline}"
+
+
+def contrasts(frames: Frames, plan: Plan) -> list[Contrast]:
+    """Pairs of arms that differ in one axis: the plan's against its baseline, other axes against their first value.
+
+    Confirmatory are the pairs whose axis, treatment and baseline the plan names; they come first.
+    """
+    arms = list(frames.arms.values())
+    axes = list(dict.fromkeys(axis for arm in arms for axis in arm.settings))
+    found = []
+    for axis in axes:
+        declared = axis == plan.axis and any(same_setting(plan.baseline, a.settings[axis]) for a in arms)
+        base = plan.baseline if declared else arms[0].settings[axis]
+        for low in arms:
+            if not same_setting(base, low.settings[axis]):
+                continue
+            for high in arms:
+                if same_setting(base, high.settings[axis]) or _others(low, axis) != _others(high, axis):
+                    continue
+                promised = declared and same_setting(plan.treatment, high.settings[axis])
+                stratum = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in _others(low, axis).items())
+                found.append(Contrast(high.label, low.label, axis, stratum, promised))
+    return sorted(found, key=lambda c: not c.confirmatory)
+
+
+def same_setting(declared: Any, actual: Any) -> bool:
+    """Equal, or a declared mapping whose keys have their values in `actual` too (which may hold defaults beside)."""
+    if isinstance(declared, Mapping) and isinstance(actual, Mapping):
+        return all(k in actual and same_setting(v, actual[k]) for k, v in declared.items())
+    if isinstance(declared, list | tuple) and isinstance(actual, list | tuple):
+        return list(declared) == list(actual)
+    return bool(declared == actual)
+
+
+def _others(arm: Arm, axis: str) -> dict[str, Any]:
+    return {k: v for k, v in arm.settings.items() if k != axis}

@@ -1,0 +1,330 @@
+"""Load a sweep file and expand it into trials; every problem of every cell comes out at once, located."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.config.code_version import code_version
+from harness.config.identity import canonical_json, digest, trial_key, varied
+from harness.config.schema import TrialConfig
+from harness.config.sweep_checks import (
+    Axes,
+    cells_differ,
+    contrast_is_swept,
+    engines_have_gpus,
+    exclusions_apply,
+    metric_is_measured,
+    secrets_stay_outside,
+    seeds_differ,
+)
+from harness.config.sweep_file import SweepFile
+from harness.config.tree import find, locate, merge, nest, parse_overrides, plain, undot, within
+from harness.config.validation import CHECKS, Check, build, check_trial
+from harness.config.yaml_source import ConfigError, Location, Node, Problem, read_file
+
+PROFILES = Path(__file__).resolve().parent / "profiles"
+MAX_TRIALS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """One cell of the grid at one seed. `axes` maps the full name of a swept setting to its value."""
+
+    key: str
+    name: str
+    axes: dict[str, Any]
+    seed: int
+    config: TrialConfig
+
+    @property
+    def directory(self) -> str:
+        """Folder name: readable, and unique by the key."""
+        return f"{self.name}-{self.key[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSpec:
+    """A sweep that has been checked whole. `cells` holds (axes, configuration) in running order."""
+
+    path: Path
+    file: SweepFile
+    overrides: tuple[str, ...]
+    labels: dict[str, str]  # short name of each axis
+    cells: tuple[tuple[dict[str, Any], TrialConfig], ...] = field(repr=False)
+    small: bool = False
+    """Whether the file's `small:` is part of it, which `overrides` does not tell."""
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def preregistration(self) -> str:
+        """Hash of what was fixed before any result: hypothesis, analysis, seeds."""
+        written = self.file.model_dump(mode="json", include={"hypothesis", "analysis", "seeds"})
+        return digest(written)
+
+    def resolved(self) -> dict[str, Any]:
+        """The sweep as it runs, plain: the file after overrides, the whole configuration of its first trial, and the
+        names of the settings, the seed apart, that some trial has otherwise."""
+        data = self.file.model_dump(mode="json")
+        base = self.cells[0][1].model_dump(mode="json")
+        configs = [c.model_dump(mode="json") for _, c in self.cells if c.seed == base["seed"]]
+        whole = {"preregistration": self.preregistration, "base": base, "varied": varied(configs)}
+        return {**data, "overrides": list(self.overrides), **whole}
+
+
+def load_sweep(
+    path: str | Path, overrides: Sequence[str] = (), checks: Sequence[Check] = CHECKS, *, small: bool = False
+) -> SweepSpec:
+    """Read, override and check a sweep file; `small` puts its own `small:` before the overrides.
+
+    Raises ConfigError with every problem.
+    """
+    problems: list[Problem] = []
+    root = read_file(Path(path), problems=problems)
+    holes = {problem.at: problem for problem in problems}  # of which nothing else is to be said
+    problems += secrets_stay_outside(root)
+    if not small:
+        problems += _problems_of_small_mode(path, overrides, checks, root)
+    given = parse_overrides(overrides, problems)
+    problems += [problem for _, node in given for problem in secrets_stay_outside(node)]
+    parsed = (_small_mode(root) if small else []) + given
+    root, trial_overrides = _apply_to_sweep(root, parsed, problems)
+    root = _spread_seeds(root)
+    file = None
+    try:
+        file = build(SweepFile, root)
+    except ConfigError as error:
+        problems += error.problems
+    axes = {name: _values(axis) for name, axis in _axes(root) if _has_values(axis)}
+    narrowed = {name.removeprefix("parameters.") for name, _ in parsed}
+    problems += seeds_differ(root) + exclusions_apply(root, axes, narrowed) + contrast_is_swept(root, axes, narrowed)
+    base = _base_layers(root, problems)
+    cells = _check_cells(root, axes, base, trial_overrides, checks, problems) if base is not None else []
+    rules = file.exclude if file is not None else ()
+    kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in rules)]
+    problems += metric_is_measured(root, kept)
+    if problems or file is None:
+        raise ConfigError(p for p in problems if holes.get(p.at, p) == p)
+    if problems := cells_differ(root, kept) + engines_have_gpus(root, file.resources, kept):
+        raise ConfigError(problems)
+    return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept), small)
+
+
+def _problems_of_small_mode(
+    path: str | Path, overrides: Sequence[str], checks: Sequence[Check], root: Node
+) -> list[Problem]:
+    """What is wrong in the file's `small:`, which would otherwise come out only with `--small`."""
+    changes = find(root, "small")
+    if changes is None or not changes.is_mapping or not changes.value:
+        return []
+    own = {place for node in within(changes) for place in (node.at, node.key_at)}
+    try:
+        load_sweep(path, overrides, checks, small=True)
+    except ConfigError as error:
+        return [problem for problem in error.problems if problem.at in own]
+    return []
+
+
+def expand(spec: SweepSpec, code: str | None = None) -> list[TrialSpec]:
+    """The trials in running order: all arms of the first seed, then of the next, so that a part is still balanced."""
+    version = code or code_version()
+    return [
+        TrialSpec(
+            key=trial_key(config.model_dump(mode="json"), version),
+            name=trial_name(axes, config.seed, spec.labels),
+            axes=axes,
+            seed=config.seed,
+            config=config,
+        )
+        for axes, config in spec.cells
+    ]
+
+
+def load_trial(profile: str, overrides: Sequence[str] = (), seed: int = 0, checks: Sequence[Check] = ()) -> TrialConfig:
+    """One configuration from a profile and overrides, for doors and tests. Raises ConfigError."""
+    tree = _profile_tree(profile)
+    for name, node in parse_overrides(overrides):
+        tree = merge(tree, nest(name.split("."), node))
+    return check_trial(_with(tree, profile=profile, seed=seed, at=tree.at), checks)
+
+
+def trial_name(axes: dict[str, Any], seed: int, labels: dict[str, str]) -> str:
+    """Readable and safe as a file name: text values alone, others with the short name of their axis."""
+    parts = [value if isinstance(value, str) else f"{labels[name]}-{_flat(value)}" for name, value in axes.items()]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join([*parts, f"seed{seed}"]))[-80:].lstrip("-.")
+
+
+def _flat(value: Any) -> str:
+    return value if isinstance(value, str) else canonical_json(value).replace('"', "")
+
+
+def short_names(names: list[str]) -> dict[str, str]:
+    """The last part of each dotted name, longer where two would be the same."""
+    labels: dict[str, str] = {}
+    for name in names:
+        parts = name.split(".")
+        for take in range(1, len(parts) + 1):
+            label = ".".join(parts[-take:])
+            if sum(other == label or other.endswith("." + label) for other in names) == 1:
+                break
+        labels[name] = label
+    return labels
+
+
+def _apply_to_sweep(
+    root: Node, parsed: list[tuple[str, Node]], problems: list[Problem]
+) -> tuple[Node, list[tuple[str, Node]]]:
+    """Overrides of the sweep's own fields change the file's tree; a swept axis may be narrowed to one value."""
+    rest: list[tuple[str, Node]] = []
+    for name, node in parsed:
+        head, _, tail = name.partition(".")
+        if name == "seed":
+            hint = "write seeds=[0], or seeds=5 for 0 … 4"
+            problems.append(Problem(node.at, "a sweep has seeds, not a seed", hint))
+            continue
+        axis = tail if head == "parameters" else name
+        if head == "parameters" and tail:
+            root = _with_axis(root, axis, node.value if isinstance(node.value, list) else [node], node)
+        elif axis in {known for known, _ in _axes(root)}:
+            root = _with_axis(root, axis, [node], node)
+        elif head in SweepFile.model_fields:
+            root = merge(root, nest(name.split("."), node))
+        else:
+            rest.append((name, node))
+    return root, rest
+
+
+def _small_mode(root: Node) -> list[tuple[str, Node]]:
+    """What `--small` changes, as overrides; among them the name, so that its trials stand apart."""
+    changes = find(root, "small")
+    if changes is None or not changes.is_mapping or not changes.value:
+        at = changes.at if changes is not None else root.at
+        raise ConfigError([Problem(at, "this study has no small mode", "add small: {seeds: 2, steps: 4}")])
+    name = find(root, "name")
+    named = [("name", replace(name, value=f"{name.value}-small"))] if name and isinstance(name.value, str) else []
+    return named + list(changes.value.items())
+
+
+def _axes(root: Node) -> list[tuple[str, Node]]:
+    parameters = find(root, "parameters")
+    return list(parameters.value.items()) if parameters is not None and parameters.is_mapping else []
+
+
+def _has_values(axis: Node) -> bool:
+    values = find(axis, "values")
+    return values is not None and isinstance(values.value, list | dict) and bool(values.value)
+
+
+def _values(axis: Node) -> list[tuple[Any, Node]]:
+    values = axis.value["values"].value
+    named = values.items() if isinstance(values, dict) else [(plain(node), node) for node in values]
+    return [(shown, replace(node, key_at=axis.key_at)) for shown, node in named]
+
+
+def _with_axis(root: Node, axis: str, chosen: list[Node], at: Node) -> Node:
+    """The sweep with an axis of these values alone; a value that the file names may be given by its name."""
+    known = dict(_axes(root)).get(axis)
+    values = find(known, "values") if known is not None else None
+    named = values.value if values is not None and values.is_mapping else {}
+    if named and all(isinstance(node.value, str) and node.value in named for node in chosen):
+        listed: Any = {node.value: named[node.value] for node in chosen}
+    else:
+        listed = [named.get(node.value, node) if isinstance(node.value, str) else node for node in chosen]
+    bare = merge(root, nest(("parameters", axis, "values"), replace(at, value=None)))  # a mapping would be merged
+    return merge(bare, nest(("parameters", axis, "values"), replace(at, value=listed)))
+
+
+def _spread_seeds(root: Node) -> Node:
+    """`seeds: 5` means seeds 0 … 4."""
+    seeds = find(root, "seeds")
+    if seeds is None or isinstance(seeds.value, bool) or not isinstance(seeds.value, int):
+        return root
+    listed = [Node(n, seeds.at) for n in range(max(0, min(seeds.value, MAX_TRIALS)))]
+    return merge(root, nest(("seeds",), replace(seeds, value=listed)))
+
+
+def _profile_tree(name: str) -> Node:
+    return read_file(PROFILES / f"{name}.yaml", f"profiles/{name}.yaml")
+
+
+def _with(tree: Node, profile: str, seed: int | Node, at: Location) -> Node:
+    leaf = seed if isinstance(seed, Node) else Node(seed, at)
+    return merge(merge(tree, nest(("profile",), Node(profile, at))), nest(("seed",), leaf))
+
+
+def _base_layers(root: Node, problems: list[Problem]) -> Node | None:
+    """Profile, then `threads` from the resources, then `fixed`; None where there is no profile to start from.
+
+    A name that is none stands for the one it resembles, so that the rest of the file is checked too.
+    """
+    profile = find(root, "profile")
+    known = [p.stem for p in PROFILES.glob("*.yaml")]
+    meant = difflib.get_close_matches(str(profile.value), known, n=1) if profile is not None else []
+    if profile is None or not meant:
+        return None
+    tree = _profile_tree(meant[0])
+    cpus = find(root, "resources.cpus_per_worker") or find(root, "resources.cpus_per_trial")
+    if cpus is not None and type(cpus.value) is int and cpus.value > 0:
+        tree = merge(tree, nest(("threads",), cpus))
+    fixed = find(root, "fixed")
+    if fixed is not None and fixed.is_mapping:
+        tree = merge(tree, undot(fixed, problems))
+        for name in ("seed", "profile"):
+            given = find(fixed, name)
+            if given is not None:
+                problems.append(
+                    Problem(given.key_at or given.at, f"{name} is set at the top of the file, not in fixed")
+                )
+    return _with(tree, meant[0], Node(0, profile.at), profile.at)
+
+
+def _check_cells(
+    root: Node,
+    axes: Axes,
+    base: Node,
+    overrides: list[tuple[str, Node]],
+    checks: Sequence[Check],
+    problems: list[Problem],
+) -> list[tuple[dict[str, Any], TrialConfig]]:
+    seeds_node = find(root, "seeds")
+    listed = seeds_node.value if seeds_node is not None and isinstance(seeds_node.value, list) else []
+    seeds = [n for n in listed if type(n.value) is int] or [Node(0, base.at)]
+    count = len(seeds)
+    for values in axes.values():
+        count *= len(values)
+    if count > MAX_TRIALS:
+        problems.append(
+            Problem(locate(root, ("parameters",), key=True), f"the grid has {count} trials (most: {MAX_TRIALS})")
+        )
+        return []
+    configs: list[tuple[dict[str, Any], TrialConfig]] = []
+    for combination in itertools.product(*axes.values()):
+        tree = base
+        for name, (_, node) in zip(axes, combination, strict=True):
+            tree = merge(tree, nest(name.split("."), undot(node, problems)))
+        for name, node in overrides:
+            tree = merge(tree, nest(name.split("."), node))
+        try:
+            config = check_trial(tree, checks)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        shown = {name: value for name, (value, _) in zip(axes, combination, strict=True)}
+        configs.append((shown, config))
+    return [(shown, config.model_copy(update={"seed": seed.value})) for seed in seeds for shown, config in configs]
+
+
+def _matches(axes: dict[str, Any], rule: dict[str, Any]) -> bool:
+    """A rule names a value of each of some axes, or a list of them, any of which will do."""
+    return all(
+        name in axes and (axes[name] == value or (isinstance(value, list) and axes[name] in value))
+        for name, value in rule.items()
+    )

@@ -1,0 +1,38 @@
+"""Names of what evaluations measure: the splits they play and the metrics of each. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.env.prompts.perturbations import split_of
+
+if TYPE_CHECKING:
+    from harness.config.schema import TrialConfig
+
+EVAL, SAMPLED, FAULTED, TWIN = "eval", "eval_sampled", "eval_fault", "eval_twin"
+PROMPTED = "eval_prompt_"
+"""Prefix of the splits of perturbed prompts."""
+SCORES = ("em", "f1", "lenient")
+EPISODE = (
+    "reward_mean", *SCORES, "format_ok", "parse_ok_rate", "no_answer", "wrong_order", "operator_loop", "warning_loop",
+    "repeat_loop", "lazy", "calls", "turns", "tokens", "operator_diversity",
+)  # fmt: skip
+"""What `signatures.episode_metrics` gives."""
+FAULT = ("struck", "exposed", "detected", "accepted", "recovered", "em_twin", "effect")
+"""What `evaluation.fault_metrics` gives."""
+
+
+def evaluated(config: TrialConfig) -> list[str]:
+    """Every metric that the evaluations of a trial can yield, and so what an analysis may be registered for."""
+    suites = config.data.eval_suites
+    names = [f"{EVAL}/{name}" for name in EPISODE]
+    names += [f"{EVAL}/{name}/{suite}" for name in SCORES for suite in suites]
+    if config.data.eval_samples:
+        names += [f"{EVAL}/em_sampled", *(f"{EVAL}/em_sampled/{suite}" for suite in suites)]
+        names += [f"{SAMPLED}/{name}" for name in EPISODE]
+    faults = config.environment.faults
+    faulted = [FAULTED] if faults is not None and faults.eval_rate > 0 else []
+    for split in [*faulted, *(PROMPTED + split_of(name) for name in config.environment.perturbations.eval)]:
+        names += [f"{split}/{name}" for name in EPISODE]
+        names += [f"{split}/{name}/{suite}" for name in ("em", "lenient") for suite in suites]
+    return names + [f"{split}/{name}" for split in faulted for name in FAULT]

@@ -1,0 +1,139 @@
+"""What a sweep file's parts must agree on: seeds, excluded cells, the pre-registered contrast.
+
+Each check reads the located tree, so that it reports even when other parts of the file are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.config.identity import digest
+from harness.config.schema import TrialConfig
+from harness.config.sweep_file import Resources
+from harness.config.tree import find, locate, plain, within
+from harness.config.validation import did_you_mean
+from harness.config.yaml_source import Node, Problem
+from harness.redact import known_secrets
+
+Axes = dict[str, list[tuple[Any, Node]]]
+"""The values of each swept setting: what a value is called (itself, where the file gives it no name), and the value."""
+
+
+def secrets_stay_outside(root: Node) -> list[Problem]:
+    """No text holds the value of a variable that is a secret: a sweep file is kept, shown and tagged."""
+    known = known_secrets()
+    return [
+        Problem(node.at, f"holds the value of ${variable}, which is a secret and would be kept")
+        for node in (within(root) if known else ())
+        for secret, variable in known.items()
+        if isinstance(node.value, str) and secret in node.value
+    ]
+
+
+def seeds_differ(root: Node) -> list[Problem]:
+    seeds = find(root, "seeds")
+    if seeds is None or not isinstance(seeds.value, list):
+        return []
+    if not seeds.value:
+        return [Problem(seeds.at, "no seeds: a sweep needs at least one")]
+    values = [plain(node) for node in seeds.value]
+    return [
+        Problem(node.at, f"seed {node.value} is given twice")
+        for i, node in enumerate(seeds.value)
+        if values[i] in values[:i]
+    ]
+
+
+def exclusions_apply(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem]:
+    """Each rule names swept settings and values they take, one or a list; a narrowed axis may have lost some."""
+    problems: list[Problem] = []
+    rules = find(root, "exclude")
+    listed = rules.value if rules is not None and isinstance(rules.value, list) else []
+    for rule in (rule for rule in listed if rule.is_mapping):
+        for name, node in rule.value.items():
+            if name not in axes:
+                hint = did_you_mean(name, axes)
+                problems.append(Problem(node.key_at or node.at, f"exclude names {name!r}, which is not swept", hint))
+            elif name not in narrowed:
+                taken = [shown for shown, _ in axes[name]]
+                named = [node] if plain(node) in taken or not isinstance(node.value, list) else node.value
+                problems += [
+                    Problem(one.at, f"{name} never takes the value {plain(one)!r}")
+                    for one in named
+                    if plain(one) not in taken
+                ]
+        if not rule.value:
+            problems.append(Problem(rule.at, "this rule is empty and would exclude every trial"))
+    return problems
+
+
+def contrast_is_swept(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem]:
+    """The contrast names two values of a swept axis; axes narrowed on the command line are the user's choice."""
+    axis = find(root, "analysis.primary.axis")
+    contrast = find(root, "analysis.primary.contrast")
+    if axis is None or not isinstance(axis.value, str):
+        return []
+    if axis.value not in axes:
+        hint = did_you_mean(axis.value, axes)
+        return [Problem(axis.at, f"the contrast's axis {axis.value!r} is not swept", hint)]
+    if contrast is None or not isinstance(contrast.value, list) or axis.value in narrowed:
+        return []
+    known = [shown for shown, _ in axes[axis.value]]
+    problems = [
+        Problem(
+            node.at, f"{axis.value} never takes the value {plain(node)!r}", did_you_mean(plain(node), map(str, known))
+        )
+        for node in contrast.value
+        if plain(node) not in known
+    ]
+    values = [plain(node) for node in contrast.value]
+    if len(values) == 2 and values[0] == values[1]:
+        problems.append(Problem(contrast.at, "the contrast compares a value with itself"))
+    return problems
+
+
+def metric_is_measured(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:
+    """Every trial evaluates what the analysis is of; metrics of training (train/reward_mean) are not checked."""
+    from harness.config.metric_names import evaluated
+
+    node = find(root, "analysis.primary.metric")
+    if node is None or not str(node.value).startswith("eval"):
+        return []
+    for axes, config in cells:
+        names = evaluated(config)
+        if node.value not in names:
+            hint = did_you_mean(node.value, names)
+            where = f" of the trial {axes}" if axes else ""
+            return [Problem(node.at, f"no evaluation{where} yields {node.value!r}", hint)]
+    return []
+
+
+def cells_differ(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:
+    """There is at least one cell, and no two resolve to the same configuration."""
+    at = locate(root, ("parameters",), key=True)
+    if not cells:
+        return [Problem(at, "every cell of the grid is excluded")]
+    seen: dict[str, dict[str, Any]] = {}
+    for axes, config in cells:
+        first = seen.setdefault(digest(config.model_dump(mode="json")), axes)
+        if first is not axes:
+            return [Problem(at, f"two cells are the same trial: {first} and {axes}", "does an override hide an axis?")]
+    return []
+
+
+def engines_have_gpus(
+    root: Node, resources: Resources, cells: Sequence[tuple[dict[str, Any], TrialConfig]]
+) -> list[Problem]:
+    """Dedicated engines have as many GPUs reserved as they spread over, and are of trials of one worker."""
+    at = locate(root, ("resources",), key=True)
+    wanted = {
+        c.engine.tensor_parallel_size for _, c in cells if c.engine.kind == "vllm" and c.engine.placement == "dedicated"
+    }
+    if wanted and resources.workers > 1:
+        return [Problem(at, "engine.placement is dedicated with several workers", "each worker has its own: colocated")]
+    if resources.gpus and wanted - {resources.engine_gpus}:
+        needed = " or ".join(str(n) for n in sorted(wanted))
+        hint = f"set resources.engine_gpus={needed}, as engine.tensor_parallel_size"
+        return [Problem(at, f"engine.placement is dedicated with engine_gpus {resources.engine_gpus}", hint)]
+    return []

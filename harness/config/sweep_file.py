@@ -1,0 +1,137 @@
+"""A sweep file: one study as data. Layers of a trial: profile, `fixed`, grid cell, command line.
+
+name: granularity
+hypothesis: "..."
+profile: tiny
+fixed: {steps: 30, objective.kl_weight: 0.001}
+parameters:
+  objective.preset: {values: [gsspo, grpo, gspo]}
+seeds: [0, 1, 2, 3, 4]                      # or a number n: 0 … n-1
+exclude: [{objective.preset: grpo, ...}]    # cells to leave out; [grpo, gspo]: any of these
+resources: {cpus_per_trial: 1}
+analysis: {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset},
+           margin: 0.03, alpha: 0.05, correction: holm, threshold: 0.5}
+tracking: {uri: sqlite:///runs/mlflow.db, experiment: granularity}
+small: {seeds: 2, steps: 4, data.eval_questions: 4}     # what --small changes
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from harness.config.schema import Count, Fraction, NonNegative, Positive, ProfileName, Section
+from harness.redact import is_secret
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Axis(Section):
+    """The values of one swept setting, as a list, or named: {short: value}. Names stand in tables and contrasts."""
+
+    values: (
+        Annotated[tuple[Any, ...], Field(min_length=1, strict=False)] | Annotated[dict[str, Any], Field(min_length=1)]
+    )
+
+
+class Resources(Section):
+    """What a trial takes of the machine or cluster. One of several `workers` takes `…_per_worker`."""
+
+    workers: Count = 1
+    """Processes that train a trial together: weights sharded over them (FSDP2), episodes divided among them."""
+    cpus_per_trial: Count = 1
+    """Also the number of threads of a trial, unless the file sets `threads`. Where there are several workers and no
+    `cpus_per_worker`, of each of them."""
+    gpus_per_trial: NonNegative = 0.0
+    """0 hides the GPUs from a trial; 0.5 lets two share one."""
+    engine_gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs of a trial's engine where `engine.placement` is dedicated, beside those of the trial."""
+    cpus_per_worker: Count | None = None
+    gpus_per_worker: NonNegative | None = None
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.workers == 1 and (self.cpus_per_worker is not None or self.gpus_per_worker is not None):
+            raise PydanticCustomError("per_worker", "resources: with one worker set cpus_per_trial and gpus_per_trial")
+        if self.workers > 1 and self.gpus_per_trial:
+            raise PydanticCustomError("per_trial", "resources: with several workers set gpus_per_worker")
+        return self
+
+    @property
+    def cpus(self) -> int:
+        """Of one process."""
+        return self.cpus_per_trial if self.workers == 1 else self.cpus_per_worker or self.cpus_per_trial
+
+    @property
+    def gpus(self) -> float:
+        """Of one process."""
+        return self.gpus_per_trial if self.workers == 1 else self.gpus_per_worker or 0.0
+
+
+class Primary(Section):
+    """The one comparison that the study is about: `metric` of contrast[0] against contrast[1] on `axis`."""
+
+    metric: Annotated[str, Field(min_length=1)]
+    contrast: Annotated[tuple[Any, ...], Field(min_length=2, max_length=2, strict=False)]
+    axis: str
+
+
+class Analysis(Section):
+    """The pre-registered analysis; everything else in a report is exploratory."""
+
+    primary: Primary
+    margin: Positive
+    """Equivalence margin, in units of the metric."""
+    alpha: Annotated[Fraction, Field(gt=0, lt=1)]
+    correction: Literal["holm", "none"] = "holm"
+    threshold: Positive | None = None
+    """Value of the metric that runs are timed to; null: a report chooses one after the fact and says so."""
+
+
+def _without_secrets(value: str) -> str:
+    """Says nothing of the value. A token may stand in the place of a server's user; a database's user is no secret."""
+    try:
+        parts = urlsplit(value)
+        held = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if is_secret(name)]
+        secret = parts.password is not None or held or (parts.username and parts.scheme in ("http", "https"))
+    except ValueError:
+        secret = False
+    if secret:
+        raise PydanticCustomError(
+            "password",
+            "must hold no password, token or key: MLflow reads MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD,"
+            " or MLFLOW_TRACKING_TOKEN (PGPASSWORD for PostgreSQL) in the environment",
+        )
+    return value
+
+
+class Tracking(Section):
+    uri: Annotated[str, AfterValidator(_without_secrets)] | None = None
+    """MLflow store; null: the one that MLFLOW_TRACKING_URI names, or else SQLite in the output folder. A server's user
+    and password come from the environment."""
+    experiment: str | None = None
+    """null: the sweep's name."""
+    traces_per_step: Annotated[int, Field(ge=0)] = 1
+    """Episodes of each (step, split) shown as traces beside one of every kind of failure; 0: no traces."""
+    register_policies: bool = False
+    """Register each trial's trained policy as a version of the model `<sweep>-<arm>`."""
+
+
+class SweepFile(Section):
+    """The file as written; `fixed` and `parameters` are checked as parts of the trials they make."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    hypothesis: Annotated[str, Field(min_length=1)]
+    profile: ProfileName
+    fixed: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Axis] = Field(default_factory=dict)
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False)]
+    exclude: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
+    resources: Resources = Resources()
+    analysis: Analysis | None = None
+    tracking: Tracking = Tracking()
+    small: dict[str, Any] = Field(default_factory=dict)
+    """Overrides of `--small`, which runs the study in minutes, to see it work, under the name NAME-small."""

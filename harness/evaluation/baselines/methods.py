@@ -1,0 +1,144 @@
+"""Direct, chain of thought, self-consistency and a one-shot workflow, as scripts over the operators.
+
+A baseline speaks turns through the ordinary rollout (`ScriptedEngine`), so that it meets the same operators, limits,
+faults, reward and records as a policy: its answers come from the operator LLM, and nothing it reads changes which call
+comes next. What each means:
+
+    direct            one call without reasoning: Custom, told to give the answer alone
+    cot               one call with reasoning: AnswerGenerate, which thinks step by step
+    self_consistency  the answer that occurs most often (after normalisation; ties: the first) among `votes` samples of
+                      chain of thought at temperature 1 (MultiAnswerGenerate gives three a call)
+    one_shot          a workflow fixed before execution: one of `PLANS`, or one the operator LLM writes for the question
+
+The simulated expert recalls facts and has no scratchpad: with it, direct and cot differ in nothing but their tokens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.evaluation.baselines.fixed_workflows import (
+    PLANS,
+    UNKNOWN,
+    WRITTEN,
+    Call,
+    answer_of,
+    body,
+    candidates,
+    read_plan,
+)
+from harness.operators import OPERATORS
+from harness.operators.generate import N_ANSWERS
+from harness.protocol import neutralise, normalize_answer
+from harness.training.warm_start.scripted_agents import Script, turn
+from harness.types import Question
+
+DIRECT = "Give the answer alone, as short as possible, at once and without any explanation."
+PLANNER = (
+    "Write a workflow that answers the question. It is carried out exactly as written, and you see no result before it "
+    "ends. One call a line, `Operator: input`. In an input, {{question}} stands for the question and {{1}} for the "
+    "result of line 1. The last line's result is the answer. Use only these operators: {operators}. Write the lines "
+    "and nothing else."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`votes`: samples of self-consistency; `plan`: a name of `PLANS`, or `written`; `operators`: what a written plan
+    may call; `most_calls`: how long it may be."""
+
+    votes: int = 5
+    plan: str = "revise"
+    operators: tuple[str, ...] = ()
+    most_calls: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """`script` plays one question; `pool` says which operators that takes, `calls` how many calls at most."""
+
+    script: Callable[[Question, Settings], Script]
+    pool: Callable[[Settings], tuple[str, ...]]
+    calls: Callable[[Settings], int]
+
+
+def direct(question: Question, settings: Settings) -> Script:
+    call = f"Custom: <task>{_text(question)}</task><instruction>{DIRECT}</instruction>"
+    seen = yield turn("Ask for the answer.", tool=call)
+    yield _answer(answer_of(_read(seen)))
+
+
+def chain_of_thought(question: Question, settings: Settings) -> Script:
+    seen = yield turn("Ask for reasoning and answer.", tool=f"AnswerGenerate: {_text(question)}")
+    yield _answer(answer_of(_read(seen)))
+
+
+def self_consistency(question: Question, settings: Settings) -> Script:
+    said: list[str] = []
+    for _ in range(_rounds(settings)):
+        seen = yield turn("Ask for samples.", tool=f"MultiAnswerGenerate: {_text(question)}")
+        said += candidates(_read(seen))
+    yield _answer(majority(said[: settings.votes]))
+
+
+def one_shot(question: Question, settings: Settings) -> Script:
+    if settings.plan == WRITTEN:
+        offered = "; ".join(f"{name} ({OPERATORS[name].input_format})" for name in settings.operators)
+        instruction = PLANNER.format(operators=offered)
+        seen = yield turn(
+            "Plan.", tool=f"Custom: <task>{_text(question)}</task><instruction>{instruction}</instruction>"
+        )
+        plan: Sequence[Call] = read_plan(body(_read(seen)), settings.operators, settings.most_calls)
+    else:
+        plan = PLANS[settings.plan]
+    results: list[str] = []
+    for n, call in enumerate(plan, 1):
+        seen = yield turn(f"Step {n} of {len(plan)}.", tool=f"{call.operator}: {call.fill(_text(question), results)}")
+        results.append(_read(seen))
+    yield _answer(answer_of(results[-1]) if results else UNKNOWN)
+
+
+def majority(answers: Sequence[str]) -> str:
+    """The most frequent answer as it was first spelled; ties go to the one given first; `unknown` without answers."""
+    keys = [normalize_answer(a) for a in answers]
+    if not keys:
+        return UNKNOWN
+    counts = Counter(keys)
+    return answers[keys.index(max(counts, key=lambda key: (counts[key], -keys.index(key))))]
+
+
+def _rounds(settings: Settings) -> int:
+    return -(-settings.votes // N_ANSWERS)
+
+
+def _plan_pool(settings: Settings) -> tuple[str, ...]:
+    if settings.plan == WRITTEN:
+        return tuple(dict.fromkeys(("Custom", *settings.operators)))
+    return tuple(dict.fromkeys(call.operator for call in PLANS[settings.plan]))
+
+
+def _plan_calls(settings: Settings) -> int:
+    return 1 + settings.most_calls if settings.plan == WRITTEN else len(PLANS[settings.plan])
+
+
+def _text(question: Question) -> str:
+    """The question without protocol tags, which would end the call that holds it."""
+    return neutralise(question.text)
+
+
+def _read(observation: str) -> str:
+    return observation.removeprefix("<info>").removesuffix("</info>").strip()
+
+
+def _answer(text: str) -> str:
+    return turn("Done.", answer=text)
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "direct": Baseline(direct, lambda s: ("Custom",), lambda s: 1),
+    "cot": Baseline(chain_of_thought, lambda s: ("AnswerGenerate",), lambda s: 1),
+    "self_consistency": Baseline(self_consistency, lambda s: ("MultiAnswerGenerate",), _rounds),
+    "one_shot": Baseline(one_shot, _plan_pool, _plan_calls),
+}

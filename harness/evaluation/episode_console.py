@@ -1,0 +1,111 @@
+"""An episode on a console while it happens: what was thought, called, read and answered, and the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.env.diagnostics import operators_called
+from harness.protocol.observation import WHAT_WAS_WRONG
+from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
+
+LABEL = 20  # the longest operator's name fits
+_THINK, _CALL, _READ, _ANSWER = "italic cyan", "yellow", "white", "bold green"
+_GOOD, _BAD, _FAINT = "green", "red", "dim"
+
+
+@dataclass
+class Show:
+    """Prints one episode. `said` comes when the policy has spoken, `ended` when the environment has answered."""
+
+    console: Console
+    turns: int = 0
+
+    def opening(self, question: str, facts: Sequence[tuple[str, str]]) -> None:
+        self._line("question", question, "bold")
+        for label, fact in facts:
+            self._line(label, fact, _FAINT)
+
+    def said(self, parsed: ParsedTurn) -> None:
+        """What the policy wrote, by its parts; as it stands where no part was understood."""
+        self.turns += 1
+        self.console.print()
+        self.console.print(Text(f"turn {self.turns}", _FAINT))
+        think, action = parsed.think, parsed.action
+        if think is not None:
+            self._line("think", _inside(parsed.text[think.start : think.end]), _THINK)
+        if action is None:
+            rest = parsed.text[think.end :] if think is not None else parsed.text
+            self._line("wrote", rest.strip() or "(nothing)", _BAD)
+        elif action.kind is ActionKind.ANSWER:
+            self._line("answer", action.text, _ANSWER)
+        else:
+            self._line(action.operator or action.kind.value, action.text, _CALL)
+
+    def ended(self, turn: Turn) -> None:
+        """What came back, and how the turn was read."""
+        for call in turn.program_calls:
+            self._line(call.operator, f"{call.asked} → {call.text}", _CALL)
+        if turn.result is not None:
+            self._observation(turn.result)
+        for fault in turn.faults:
+            self._line("fault", f"{fault.kind}; truly: {fault.true_text}", _BAD)
+        if turn.parsed.well_formed:
+            self._line("parse", "well formed", _GOOD)
+        else:
+            reasons = "; ".join(f"{f.value}: {WHAT_WAS_WRONG[f]}" for f in turn.parsed.failures)
+            self._line("parse", reasons, _BAD)
+
+    def closing(self, episode: Trajectory, gold: Sequence[str], seconds: float) -> None:
+        """Answer, reward where the right answer is known, and what the episode took."""
+        self.console.print()
+        reward = episode.reward
+        if reward.answer is None:
+            self._line("answer", f"none ({episode.stop.value.replace('_', ' ')})", _BAD)
+        elif gold:
+            self._line("answer", reward.answer, _ANSWER if reward.em else _BAD)
+        else:
+            self._line("answer", reward.answer, "bold")
+        if gold:
+            parts = f"{reward.total:+.2f} = outcome {reward.outcome:+.2f}, format {reward.format:+.2f}"
+            scores = f"EM {reward.em:.0f}, F1 {reward.f1:.2f}, lenient {reward.lenient:.0f}"
+            self._line("reward", f"{parts}; {scores}", _GOOD if reward.em else _BAD)
+            self._line("gold", " | ".join(gold), _FAINT)
+        else:
+            self._line("reward", "none: no right answer is known (give one with --gold)", _FAINT)
+        calls = sum(len(operators_called(t)) for t in episode.turns)
+        tokens = f"{episode.n_policy_tokens} sampled tokens"
+        self._line("took", f"{len(episode.turns)} turns, {calls} calls, {tokens}, {seconds:.1f} s", _FAINT)
+
+    def _observation(self, result: OperatorResult) -> None:
+        style = _READ if result.failure is None else _BAD
+        self._line("observation", result.text, style)
+        if result.failure is not None:
+            self._line("failure", f"{result.operator}: {result.failure.value}", _BAD)
+
+    def _line(self, label: str, text: str, style: str) -> None:
+        body = printable(text)
+        if not self.console.is_terminal:
+            self.console.print(f"{label:<{LABEL}}{body}", markup=False, highlight=False, soft_wrap=True)
+            return
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=LABEL - 1, no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text(label, _FAINT), Text(body, style))
+        self.console.print(grid)
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: what a model or a server wrote must not steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _inside(element: str) -> str:
+    """The text of an element without its tags."""
+    body = element[element.find(">") + 1 :] if element.startswith("<") else element
+    end = body.rfind("</")
+    return (body[:end] if end >= 0 else body).strip()

@@ -1,0 +1,166 @@
+"""Who answers: a target's policy through its engine, or a baseline through the operators. Both give trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from harness.config import TrialConfig
+from harness.config.evaluation import EvaluationSettings, Method
+from harness.config.metric_names import FAULTED, TWIN
+from harness.engines.base import Engine
+from harness.env.prompts.chat import ChatFormat
+from harness.env.rollout import Environment, rollout
+from harness.evaluation.baselines.fixed_workflows import WRITTEN
+from harness.evaluation.baselines.methods import BASELINES, Baseline, Settings
+from harness.evaluation.targets import Target
+from harness.operators import resolve_pool
+from harness.paths import cache_folder
+from harness.policy.export import load_export
+from harness.policy.load import Policy, PolicyError, load_policy
+from harness.training import factory
+from harness.training.evaluation import EVALUATION_SEED, evaluate, evaluate_variants
+from harness.training.warm_start.scripted_agents import Script, ScriptedEngine
+from harness.types import Question, Trajectory
+
+GREEDY, SAMPLED = "greedy", "sampled"
+ROOM = 1_000_000
+"""Tokens and characters of a baseline's turns and observations: no model reads them, so nothing bounds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One episode a question played greedily, `samples` a question sampled, and greedy ones under other conditions.
+
+    `variants` by split: `eval_fault`, `eval_prompt_<perturbation>`, as the configuration asks for them.
+    """
+
+    greedy: tuple[Trajectory, ...]
+    sampled: tuple[Trajectory, ...]
+    variants: Mapping[str, tuple[Trajectory, ...]]
+
+    def by_mode(self) -> dict[str, tuple[Trajectory, ...]]:
+        """`greedy`, `sampled` and each variant, those without episodes left out."""
+        modes = {GREEDY: self.greedy, SAMPLED: self.sampled, **self.variants}
+        return {mode: episodes for mode, episodes in modes.items() if episodes}
+
+
+def load_policy_of(target: Target, data: factory.TrialData) -> tuple[Policy, Environment]:
+    """A target's policy and the environment it plays in. Raises PolicyError."""
+    if target.folder is not None:
+        policy = load_export(target.folder, factory.DTYPES[target.config.policy.dtype])
+        return policy, factory.environment(target.config, policy.chat, data)
+    base = factory.base_policy(target.config)
+    environment = factory.environment(target.config, base.chat, data)
+    training = factory.training_environment(target.config, environment)
+    return factory.start_policy(target.config, base, training, data), environment
+
+
+def engine_of(config: TrialConfig, policy: Policy) -> Engine:
+    """The engine that runs the policy. Raises PolicyError where there is none for such a model."""
+    from harness.engines.vllm import EngineError
+
+    try:
+        return factory.engine(config, policy)
+    except (EngineError, ValueError) as error:
+        raise PolicyError(str(error)) from error
+
+
+def play_agent(target: Target, data: factory.TrialData) -> Answers:
+    config, at_once = target.config, target.config.data.eval_at_once
+    policy, environment = load_policy_of(target, data)
+    engine = engine_of(config, policy)
+    done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature, at_once)
+    elsewhere = factory.evaluation_variants(config, environment, data)
+    further = evaluate_variants(engine, elsewhere, data.evaluation, done.greedy, at_once)
+    return Answers(done.greedy, done.sampled, {s: e for s, e in further.episodes.items() if s != TWIN})
+
+
+def play_baseline(
+    method: Method, config: TrialConfig, settings: EvaluationSettings, chat: ChatFormat, data: factory.TrialData
+) -> Answers:
+    """Play a baseline on the evaluation questions of `data`, with the operator LLM, faults and seeds of `config`.
+
+    It reads no prompt: of the further evaluations there is only the one with faults.
+    """
+    how = settings_of(config, settings)
+    baseline = BASELINES[method]
+    own = environment_of(config, baseline, how)
+    environment = factory.environment(own, chat, data)
+    questions = [q for asked in data.evaluation.values() for q in asked]
+    repeated = [q for q in questions for _ in range(config.data.eval_samples)]
+
+    def play(place: Environment, asked: Sequence[Question]) -> tuple[Trajectory, ...]:
+        return tuple(_play(place, chat, asked, lambda q: baseline.script(q, how), config.data.eval_at_once))
+
+    variants = {
+        split: play(place, questions)
+        for split, place in factory.evaluation_variants(own, environment, data).items()
+        if split == FAULTED
+    }
+    return Answers(play(environment, questions), play(environment, repeated), variants)
+
+
+def settings_of(config: TrialConfig, settings: EvaluationSettings) -> Settings:
+    """What the baselines take from both configurations: a written plan may call what the policy may call."""
+    pool = resolve_pool(config.environment.pool)
+    return Settings(settings.votes, settings.plan, pool, config.environment.max_calls)
+
+
+def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> TrialConfig:
+    """The configuration with the operators and limits that a baseline takes, everything else as for the policy."""
+    calls = baseline.calls(how)
+    changed = {
+        "pool": baseline.pool(how),
+        "interface": "natural",
+        "perturbations": config.environment.perturbations.model_copy(update={"train": (), "eval": ()}),
+        "style": "compact",
+        "max_calls": calls,
+        "max_turns": calls + 1,
+        "max_turn_tokens": ROOM,
+        "max_response_tokens": ROOM,
+        "observation_chars": ROOM,
+    }
+    return config.model_copy(update={"environment": config.environment.model_copy(update=changed)})
+
+
+def any_chat(config: TrialConfig) -> ChatFormat:
+    """A tokenizer for the words of a baseline, which no model reads: the smallest there is."""
+    none = cache_folder()
+    return load_policy("tiny", None, init="start", dtype=torch.float32, seed=config.seed, cache=none).chat
+
+
+def cannot_play(method: Method, config: TrialConfig, settings: EvaluationSettings) -> str | None:
+    """Why a baseline means nothing with these operators, None if it does."""
+    if config.environment.backend.kind != "simulated":
+        return None
+    if config.data.source == "files":
+        return (
+            "the simulated expert knows of real questions nothing but their answers: give environment.backend a model"
+        )
+    if method != "one_shot":
+        return None
+    if settings.plan == WRITTEN:
+        return "the simulated expert recalls facts and cannot write a plan: give environment.backend a model"
+    if settings.plan == "search":
+        return "the simulated expert reads no passages: give environment.backend a model, or plan=revise or ensemble"
+    return None
+
+
+def _play(
+    environment: Environment,
+    chat: ChatFormat,
+    questions: Sequence[Question],
+    script: Callable[[Question], Script],
+    at_once: int,
+) -> list[Trajectory]:
+    """The seeds that `harness.training.evaluation.evaluate` uses: operators draw alike for every answerer."""
+    played: list[Trajectory] = []
+    for i in range(0, len(questions), at_once):
+        part = questions[i : i + at_once]
+        engine: Engine = ScriptedEngine(chat, [script(q) for q in part])
+        seeds = [EVALUATION_SEED + i + n for n in range(len(part))]
+        played += rollout(engine, environment, part, seeds, 0.0)
+    return played

@@ -1,0 +1,211 @@
+"""An evaluation from its checked settings to its tables: play, score, keep, log, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from harness.config import canonical_json
+from harness.config.evaluation import EvaluationSettings
+from harness.evaluation.baselines.methods import BASELINES
+from harness.evaluation.mlflow_log import log_answerer
+from harness.evaluation.play import SAMPLED, Answers, any_chat, cannot_play, play_agent, play_baseline, settings_of
+from harness.evaluation.scores import Contrast, Score, contrast, metrics, score
+from harness.evaluation.storage import Answerer, evaluation_folder, held_out_in, write_answers, write_tables
+from harness.evaluation.tables import print_contrasts, print_scores
+from harness.evaluation.targets import Target
+from harness.policy.load import PolicyError
+from harness.redact import redact
+from harness.runs.layout import INFO, RunFolder, identity
+from harness.sweep.hints import where_mlflow_is
+from harness.tasks.benchmarks import DataError
+from harness.tracking.client import default_uri
+from harness.training import factory
+from harness.types import OperatorFailure
+
+DONE, FAILED, REFUSED = 0, 1, 2
+"""Exit statuses."""
+SERVICE_FAILURES = frozenset(OperatorFailure) - {
+    OperatorFailure.MISSING_INPUT,
+    OperatorFailure.UNKNOWN_OPERATOR,
+    OperatorFailure.EMPTY,
+    OperatorFailure.PROGRAM_ERROR,
+}
+"""Failures that are not the answerer's own."""
+
+
+def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out: Path | None, console: Console) -> int:
+    """Evaluate every method on every target. Returns the exit status."""
+    _quiet()
+    answerers = name_answerers(settings, targets)
+    for a in answerers:
+        refusal = cannot_play(a.method, a.target.config, settings) if a.method != "agent" else None
+        if refusal:
+            print(f"{a.label}: {refusal}", file=sys.stderr)
+            return REFUSED
+    home = out or _home(targets)
+    folder = evaluation_folder(home, settings, answerers)
+    started = time.time_ns() // 1_000_000
+    try:
+        answers = _play_all(settings, answerers, console)
+    except (PolicyError, DataError) as error:
+        print(f"evaluation stopped: {error}", file=sys.stderr)
+        return FAILED
+    scores: list[Score] = []
+    for label, given in answers.items():
+        for mode, episodes in given.by_mode().items():
+            scores += score(label, mode, episodes, settings.level)
+    contrasts = _contrasts(answerers, answers, settings.level)
+    places = {}
+    try:
+        for a in answerers:
+            own = metrics([s for s in scores if s.answerer == a.label])
+            places[a.label] = write_answers(folder, a, answers[a.label], own, held_out_in(a.target.config))
+        write_tables(folder, settings, answerers, scores, contrasts, answers)
+    except OSError as error:
+        print(f"the results cannot be written: {error}", file=sys.stderr)
+        return FAILED
+    _say(console, "")
+    print_scores(console, scores, settings.level)
+    if contrasts:
+        _say(console, "")
+        print_contrasts(console, contrasts, settings.level)
+    _say(console, "")
+    _say(console, "intervals are over questions: they speak of these policies, not of the algorithms behind them")
+    for line in (*_unequal_operators(answerers, settings), *_failed_calls(answers)):
+        _say(console, line)
+    _say(console, f"scores, episodes: {folder}")
+    _log(settings, answerers, scores, places, folder, home, started, console)
+    return DONE
+
+
+def name_answerers(settings: EvaluationSettings, targets: Sequence[Target]) -> list[Answerer]:
+    """Every method on every target, under names that differ."""
+    names: list[str] = []
+    for t in targets:
+        same = [u for u in targets if u.name == t.name]
+        name = t.name if len(same) == 1 or t.step is None else f"{t.name}@{t.step}"
+        names.append(name if name not in names else f"{name}#{len(names) + 1}")
+    return [
+        Answerer(method if len(targets) == 1 else f"{method} {name}", method, target)
+        for target, name in zip(targets, names, strict=True)
+        for method in settings.method
+    ]
+
+
+def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], console: Console) -> dict[str, Answers]:
+    """The answers by label. A baseline does not depend on the policy: it is played once where all else is the same."""
+    data: dict[str, factory.TrialData] = {}
+    played: dict[str, Answers] = {}
+    answers: dict[str, Answers] = {}
+    for a in answerers:
+        config = a.target.config
+        torch.set_num_threads(config.threads)
+        begun = time.perf_counter()
+        source = canonical_json(config.data.model_dump(mode="json"))
+        if source not in data:
+            data[source] = factory.data(config)
+        with console.status(f"{a.label} …") if console.is_terminal else nullcontext():
+            if a.method == "agent":
+                answers[a.label] = play_agent(a.target, data[source])
+            else:
+                same = canonical_json([a.method, source, config.environment.model_dump(mode="json")])
+                if same not in played:
+                    played[same] = play_baseline(a.method, config, settings, any_chat(config), data[source])
+                answers[a.label] = played[same]
+        done = answers[a.label]
+        n = sum(map(len, done.by_mode().values()))
+        _say(console, f"{a.label}: {n} episodes in {time.perf_counter() - begun:.1f} s")
+    return answers
+
+
+def _contrasts(answerers: Sequence[Answerer], answers: dict[str, Answers], level: float) -> list[Contrast]:
+    """The first method against the others of the same target; with one method, the first target against the others."""
+    pairs = []
+    for a in answerers:
+        first = next(b for b in answerers if b.target is a.target)
+        if first is not a:
+            pairs.append((first, a))
+    if not pairs:
+        pairs = [(answerers[0], b) for b in answerers[1:]]
+    found = [
+        contrast(mode, a.label, b.label, episodes, answers[b.label].by_mode().get(mode, ()), level)
+        for a, b in pairs
+        for mode, episodes in answers[a.label].by_mode().items()
+        if mode != SAMPLED
+    ]
+    return [c for c in found if c is not None]
+
+
+def _unequal_operators(answerers: Sequence[Answerer], settings: EvaluationSettings) -> list[str]:
+    """A line for each baseline that calls operators the policy beside it was not given."""
+    lines: dict[str, None] = {}
+    if "agent" not in settings.method:
+        return []
+    for a in answerers:
+        how = settings_of(a.target.config, settings)
+        extra = set(BASELINES[a.method].pool(how)) - set(how.operators) if a.method != "agent" else set()
+        if extra:
+            lines[f"{a.method} calls {', '.join(sorted(extra))}, which the policy's pool does not have"] = None
+    return list(lines)
+
+
+def _failed_calls(answers: Mapping[str, Answers]) -> list[str]:
+    """A line for each answerer some of whose operator calls failed for want of the service behind them."""
+    lines = []
+    for label, given in answers.items():
+        results = [c for played in given.by_mode().values() for e in played for c in e.calls if c.fault is None]
+        failed = Counter(c.failure.value for c in results if c.failure in SERVICE_FAILURES)
+        if failed:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in failed.most_common())
+            lines.append(f"{label}: {failed.total()} of {len(results)} operator results were failures ({kinds})")
+    return lines
+
+
+def _home(targets: Sequence[Target]) -> Path:
+    """The output folder of the first target's sweep, `runs` for a policy without one."""
+    home = targets[0].home
+    return home.resolve().parents[2] if home is not None and home.resolve().parent.name == "trials" else Path("runs")
+
+
+def _log(
+    settings: EvaluationSettings,
+    answerers: Sequence[Answerer],
+    scores: Sequence[Score],
+    places: dict[str, Path],
+    folder: Path,
+    home: Path,
+    started: int,
+    console: Console,
+) -> None:
+    uri = settings.tracking.uri or default_uri(home)
+    try:
+        for a in answerers:
+            place = places[a.label]
+            key = json.loads((place / INFO).read_text(encoding="utf-8"))["key"]
+            own = metrics([s for s in scores if s.answerer == a.label])
+            files = [folder / "scores.csv", folder / "contrasts.csv", place / "config.yaml", place / "episodes"]
+            artifacts = home / "mlflow-artifacts"
+            ours = identity(RunFolder(home))  # an evaluation's own folder is made anew each time
+            address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, ours, own, files, started)
+            _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
+    except Exception as error:  # whatever the store raises, the results are on disk
+        print(redact(f"MLflow could not be written: {' '.join(str(error).split())[:200]}"), file=sys.stderr)
+
+
+def _quiet() -> None:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(redact(line), markup=False, highlight=False, soft_wrap=True)

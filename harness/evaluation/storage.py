@@ -1,0 +1,213 @@
+"""An evaluation on disk, in the layout of a sweep: every answerer is a trial without training.
+
+    <out>/evaluations/<name>-<key8>/sweep.yaml             what was asked for
+    …/trials/<answerer>-<key8>/                            config.yaml, trial.json and a journal, as a trial has them
+    …/scores.csv, contrasts.csv, episodes.csv              the printed tables in full, and one row an episode
+
+So `analysis.load.load_sweep` and `python -m reports.build` read it like any sweep; `method` is an axis.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.stats.types import Estimate
+from harness.config import TrialConfig, code_version, digest
+from harness.config.evaluation import EvaluationSettings, Method
+from harness.config.metric_names import FAULTED, TWIN
+from harness.env.diagnostics import operators_called
+from harness.evaluation.play import Answers
+from harness.evaluation.scores import Contrast, Score
+from harness.evaluation.targets import Target
+from harness.runs.journal import Journal, restart
+from harness.runs.jsonl import write_atomically
+from harness.runs.layout import CONFIG, INFO
+from harness.types import Question, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """A method applied to a target, under one name in every table."""
+
+    label: str
+    method: Method
+    target: Target
+
+
+def evaluation_folder(out: Path, settings: EvaluationSettings, answerers: Sequence[Answerer]) -> Path:
+    """Where an evaluation is kept: the same one again replaces itself."""
+    asked = [settings.model_dump(mode="json"), [_plain(a) for a in answerers]]
+    name = settings.name or "+".join(dict.fromkeys(a.target.name for a in answerers))[:60]
+    return out / "evaluations" / f"{_safe(name)}-{digest(asked)[:8]}"
+
+
+def write_answers(
+    folder: Path, answerer: Answerer, answers: Answers, metrics: Mapping[str, float], held_out: Any
+) -> Path:
+    """One answerer's journal and episodes. Raises OSError."""
+    plain, code = _plain(answerer), code_version()
+    key = digest({"evaluation": plain, "code": code})
+    place = folder / "trials" / f"{_safe(answerer.label)}-{key[:8]}"
+    place.mkdir(parents=True, exist_ok=True)
+    restart(place)
+    axes = {"method": answerer.method, "evaluated": arm_of(answerer.target)}
+    info = {
+        "key": key,
+        "name": answerer.label,
+        "axes": axes,
+        "labels": {name: name for name in axes},
+        "seed": answerer.target.config.seed,
+        "code": code,
+        "config": answerer.target.config.model_dump(mode="json"),
+    }
+    write_atomically(place / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
+    write_atomically(place / INFO, (json.dumps(info, indent=1) + "\n").encode())
+    with Journal(place, held_out=held_out) as journal:
+        step = answerer.target.step or 0
+        journal.episodes(step, "eval", answers.greedy)
+        if answers.sampled:
+            journal.episodes(step, "eval_sampled", answers.sampled)
+        for split, episodes in answers.variants.items():
+            journal.episodes(step, split, episodes)
+        if FAULTED in answers.variants:
+            journal.episodes(step, TWIN, answers.greedy)
+        journal.metrics(step, metrics)
+        journal.finish(key, metrics)
+    return place
+
+
+def write_tables(
+    folder: Path,
+    settings: EvaluationSettings,
+    answerers: Sequence[Answerer],
+    scores: Sequence[Score],
+    contrasts: Sequence[Contrast],
+    answers: Mapping[str, Answers],
+) -> None:
+    """`sweep.yaml` and the CSV files. Raises OSError."""
+    axes: dict[str, dict[str, list[str]]] = {
+        "method": {"values": list(dict.fromkeys(a.method for a in answerers))},
+        "evaluated": {"values": list(dict.fromkeys(arm_of(a.target) for a in answerers))},
+    }
+    sweep = {
+        "name": folder.name,
+        "hypothesis": "none: an evaluation of policies that are trained already",
+        "parameters": axes,
+        "seeds": sorted({a.target.config.seed for a in answerers}),
+        "evaluation": settings.model_dump(mode="json"),
+        "targets": [_provenance(a.target) for a in answerers],
+    }
+    write_atomically(folder / "sweep.yaml", yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True).encode())
+    write_atomically(folder / "scores.csv", _csv(map(_score_row, scores)))
+    write_atomically(folder / "contrasts.csv", _csv(map(_contrast_row, contrasts)))
+    rows = (
+        {"answerer": name, "mode": mode} | _episode_row(e)
+        for name, a in answers.items()
+        for mode, episodes in a.by_mode().items()
+        for e in episodes
+    )
+    write_atomically(folder / "episodes.csv", _csv(rows))
+
+
+def arm_of(target: Target) -> str:
+    """A target's name without its seed: trials of one arm differ in nothing else."""
+    return re.sub(r"_seed\d+$", "", target.name)
+
+
+def held_out_in(config: TrialConfig) -> Any:
+    """Says of a question of the offline world whether no training question mentions what it is about; else None."""
+    if config.data.source != "world":
+        return None
+
+    def held_out(question: Question) -> bool:
+        from harness.tasks.world import load_world
+
+        return load_world().is_held_out_entity(question)
+
+    return held_out
+
+
+def _provenance(target: Target) -> dict[str, Any]:
+    folder = str(target.folder) if target.folder else None
+    return {"name": target.name, "folder": folder, "trial_key": target.trial_key, "step": target.step}
+
+
+def _plain(answerer: Answerer) -> dict[str, Any]:
+    config = answerer.target.config.model_dump(mode="json")
+    return {**config, "method": answerer.method, "evaluated": arm_of(answerer.target), "step": answerer.target.step}
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "evaluation"
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer: csv.DictWriter[str] | None = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(text, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(row)
+    return text.getvalue().encode()
+
+
+def _ends(name: str, estimate: Estimate) -> dict[str, float | None]:
+    interval = estimate.interval
+    ends = (interval.low, interval.high) if interval else (None, None)
+    return {name: estimate.value, f"{name}_low": ends[0], f"{name}_high": ends[1]}
+
+
+def _score_row(s: Score) -> dict[str, Any]:
+    return {
+        "answerer": s.answerer,
+        "mode": s.mode,
+        "scope": s.scope,
+        "name": s.name,
+        "questions": s.questions,
+        "episodes": s.episodes,
+        **_ends("em", s.em),
+        **_ends("f1", s.f1),
+        **_ends("lenient", s.lenient),
+        "reward": s.reward,
+        "format_ok": s.format_ok,
+        "calls": s.calls,
+        "operator_tokens": s.operator_tokens,
+        "operator_failures": s.operator_failures,
+    }
+
+
+def _contrast_row(c: Contrast) -> dict[str, Any]:
+    row = {"mode": c.mode, "answerer": c.answerer, "against": c.against, **_ends("em_difference", c.em), "p": c.test.p}
+    return row | {"p_mcnemar": c.exact.p, "questions": c.em.n}
+
+
+def _episode_row(e: Trajectory) -> dict[str, Any]:
+    called = [name for t in e.turns for name in operators_called(t)]
+    return {
+        "question_id": e.question.id,
+        "suite": e.question.suite,
+        "hops": e.question.hops,
+        "question": e.question.text,
+        "gold": " | ".join(e.question.answers),
+        "answer": e.reward.answer,
+        "em": e.reward.em,
+        "f1": e.reward.f1,
+        "lenient": e.reward.lenient,
+        "reward": e.reward.total,
+        "stop": e.stop.value,
+        "turns": len(e.turns),
+        "operators": " ".join(called),
+        "failures": " ".join(f.value for f in e.failures),
+        "faults": sum(len(t.faults) for t in e.turns),
+        "sample_seed": e.sample_seed,
+    }

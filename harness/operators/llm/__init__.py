@@ -1,0 +1,1 @@
+"""Language models behind the operators: simulated, local, or an OpenAI-compatible endpoint."""

@@ -1,0 +1,1 @@
+"""How reliably turns are parsed: synthetic turns, malformations, and the benchmark."""

@@ -1,0 +1,97 @@
+"""Share of Think-Action boundaries that the parser finds in malformed turns.
+
+python -m harness.protocol.reliability.benchmark
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.protocol.parse import action_start_char, parse_turn
+from harness.protocol.reliability.synthetic_turns import KINDS, OPERATORS, TrueTurn, make_turn
+from harness.types import ParsedTurn, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Shares in [0, 1] over `turns` turns.
+
+    `boundaries`: of all starts and ends of the think element and of the first, second, ... action element, true or
+    claimed, those where truth and claim agree (white space at the edges aside). A missed or made-up element is two
+    wrong boundaries. `halves`: turns whose action half begins where it truly does. `judged`: turns that are executed
+    if and only if they may be, and whose expected failures are all named.
+    """
+
+    kind: str
+    turns: int
+    boundaries: float
+    halves: float
+    judged: float
+
+
+Parse = Callable[[TrueTurn], ParsedTurn]
+
+
+def by_parser(turn: TrueTurn) -> ParsedTurn:
+    return parse_turn(turn.text, OPERATORS, truncated=turn.truncated)
+
+
+def boundary_accuracy(kind: str, n: int = 1000, seed: int = 0, parse: Parse = by_parser) -> Accuracy:
+    """Parse `n` random turns with a malformation and compare with what was written.
+
+    The same kind, `n` and `seed` give the same turns to any `parse`. Raises KeyError for a kind not in KINDS.
+    """
+    rng = random.Random(f"{kind}/{seed}")
+    agreed = claimed = halves = judged = 0
+    for _ in range(n):
+        turn = make_turn(kind, rng)
+        parsed = parse(turn)
+        truth = boundaries(turn.text, turn.think, turn.actions)
+        claim = boundaries(turn.text, parsed.think, parsed.action_spans)
+        agreed += sum(claim.get(key) == at for key, at in truth.items())
+        claimed += len(truth.keys() | claim.keys())
+        begins = turn.actions[0].start if turn.actions else len(turn.text)
+        halves += _same_place(turn.text, begins, action_start_char(parsed))
+        judged += (parsed.action is not None) == turn.executable and turn.expected <= set(parsed.failures)
+    return Accuracy(kind, n, agreed / max(claimed, 1), halves / n, judged / n)
+
+
+def boundaries(text: str, think: Span | None, actions: Sequence[Span]) -> dict[tuple[int, str], int]:
+    """Position of each boundary by element (-1: think, i: the i-th action) and edge, white space at edges aside."""
+    found: dict[tuple[int, str], int] = {}
+    spans = {i: span for i, span in enumerate([think, *actions], start=-1) if span is not None}
+    for i, span in spans.items():
+        inside = text[span.start : span.end]
+        found[i, "start"] = span.start + len(inside) - len(inside.lstrip())
+        found[i, "end"] = span.start + len(inside.rstrip())
+    return found
+
+
+def _same_place(text: str, a: int, b: int) -> bool:
+    return not text[min(a, b) : max(a, b)].strip()
+
+
+def table(n: int, seed: int) -> str:
+    """Accuracy by kind of malformation and their means, as text."""
+    rows = [boundary_accuracy(kind, n, seed) for kind in KINDS]
+    mean = [sum(getattr(row, name) for row in rows) / len(rows) for name in ("boundaries", "halves", "judged")]
+    rows.append(Accuracy("mean", n * len(rows), mean[0], mean[1], mean[2]))
+    head = f"{'malformation':<26}{'turns':>7}{'boundaries':>12}{'halves':>9}{'judged':>9}"
+    return "\n".join(
+        [head, *(f"{r.kind:<26}{r.turns:>7}{r.boundaries:>12.1%}{r.halves:>9.1%}{r.judged:>9.1%}" for r in rows)]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How many Think-Action boundaries the parser finds, by malformation.")
+    parser.add_argument("--turns", type=int, default=1000, help="turns of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    print(table(arguments.turns, arguments.seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Turns whose true boundaries are known, spoilt in known ways: what parsing is measured against.
+
+A turn is written piece by piece, and every piece knows which element it was written for. A malformation then removes,
+repeats, swaps or rewrites pieces. So the true span of an element is known by construction, whatever the malformation:
+from the first to the last character written for it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.protocol.reliability.malformations import (
+    MALFORMATIONS,
+    OPERATORS,
+    THINK,
+    NothingToSpoil,
+    Piece,
+    called,
+    well_formed,
+)
+from harness.types import ParseFailure, Span
+
+__all__ = ["COMBINATIONS", "CUT_OFF", "KINDS", "OPERATORS", "TrueTurn", "make_episode", "make_turn"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrueTurn:
+    """A turn's text, where its elements truly are, whether it may be executed, and failures the parser must name."""
+
+    kind: str
+    text: str
+    think: Span | None
+    actions: tuple[Span, ...]
+    executable: bool
+    expected: frozenset[ParseFailure]
+    truncated: bool = False
+
+
+CUT_OFF = "cut off"
+"""Cut at a random character, as by a token limit."""
+
+COMBINATIONS: Mapping[str, int] = {"two at once": 2, "three at once": 3}
+"""Several random malformations one after another: damage that no repair rule was written for."""
+
+KINDS: tuple[str, ...] = (*MALFORMATIONS, CUT_OFF, *COMBINATIONS)
+
+
+def make_turn(kind: str, rng: random.Random) -> TrueTurn:
+    """A random turn with the malformation `kind`, one of KINDS. Raises KeyError for an unknown kind."""
+    if kind in COMBINATIONS:
+        return _written(kind, _combined(COMBINATIONS[kind], rng), False, frozenset(), None)
+    if kind == CUT_OFF:
+        pieces = well_formed(rng)
+        cut = rng.randint(1, sum(len(p.text) for p in pieces))
+        return _written(kind, pieces, False, frozenset({ParseFailure.TRUNCATED_TURN}), cut)
+    malformation = MALFORMATIONS[kind]
+    pieces = malformation.spoil(called(rng) if malformation.calls_only else well_formed(rng), rng)
+    return _written(kind, pieces, not malformation.expected, malformation.expected, None)
+
+
+def make_episode(kinds: Sequence[str], seed: int) -> tuple[TrueTurn, ...]:
+    """One turn of each of `kinds`, in order."""
+    rng = random.Random(seed)
+    return tuple(make_turn(kind, rng) for kind in kinds)
+
+
+def _combined(count: int, rng: random.Random) -> list[Piece]:
+    """A call spoilt by `count` different malformations. What they cannot be applied to, or undo, is drawn again."""
+    harmful = [m for m in MALFORMATIONS.values() if m.expected]
+    while True:
+        pieces = called(rng)
+        try:
+            for malformation in rng.sample(harmful, count):
+                pieces = malformation.spoil(pieces, rng)
+        except NothingToSpoil:
+            continue
+        if not _is_whole(pieces) and any(p.text.strip() for p in pieces):
+            return pieces
+
+
+def _is_whole(pieces: Sequence[Piece]) -> bool:
+    tags = [p.text for p in pieces if p.role != "text"]
+    return tags in (["<think>", "</think>", "<tool>", "</tool>"], ["<think>", "</think>", "<answer>", "</answer>"])
+
+
+def _written(
+    kind: str, pieces: Sequence[Piece], executable: bool, expected: frozenset[ParseFailure], cut: int | None
+) -> TrueTurn:
+    text, spans = "", dict[str, Span]()
+    for piece in pieces:
+        if piece.owner and piece.text:
+            begun = spans.get(piece.owner, Span(len(text), 0))
+            spans[piece.owner] = Span(begun.start, len(text) + len(piece.text))
+        text += piece.text
+    end = len(text) if cut is None else cut
+    spans = {owner: Span(s.start, min(s.end, end)) for owner, s in spans.items() if s.start < end}
+    actions = sorted((span for owner, span in spans.items() if owner != THINK), key=lambda span: span.start)
+    return TrueTurn(kind, text[:end], spans.get(THINK), tuple(actions), executable, expected, cut is not None)

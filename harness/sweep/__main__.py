@@ -1,0 +1,114 @@
+"""Door: run a sweep.
+
+    python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--plan [--gpus 1x80GB]]
+                            [--small] [--only GLOB] [--limit N] [--rerun] [--prepare] [--address HOST:PORT]
+                            [--out runs] [--reports reports]
+
+The same command again goes on where the last one stopped; when the code has changed since, it says so and asks what to
+do, for its trials cannot go on with other code. Exit status: 0 all finished, 1 a trial failed, 2 a
+configuration or folder that cannot be used (or a plan that does not fit), 130 stopped by the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.config import ConfigError, SweepSpec, load_sweep
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        return _sweep(arguments)
+    except KeyboardInterrupt:  # while the file was checked or modules were imported; `run_sweep` catches its own
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _sweep(arguments: list[str] | None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m harness.sweep", description="Run every trial of a sweep file.")
+    parser.add_argument("file", type=Path, help="sweep file, such as ablations/granularity.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="change a setting, such as steps=5 or seeds=3"
+    )
+    parser.add_argument("--small", action="store_true", help="the study's small mode: minutes, to see it work")
+    parser.add_argument("--dry-run", action="store_true", help="show the trials, their cost and what they could show")
+    parser.add_argument("--plan", action="store_true", help="show the memory a trial takes, and whether it fits")
+    parser.add_argument("--gpus", metavar="1x80GB", help="with --plan: the GPUs to fit (default: this machine's)")
+    parser.add_argument("--only", metavar="GLOB", help="only trials whose name matches, such as 'gsspo*'")
+    parser.add_argument("--limit", type=int, metavar="N", help="run at most N trials now")
+    parser.add_argument("--rerun", action="store_true",
+                        help="where trials were begun by another version of the code: set them aside and run them"
+                        " anew, instead of refusing to go on")  # fmt: skip
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="make the trials' folders and run none: harness.sweep.run_trials runs them, without Ray",
+    )
+    parser.add_argument("--address", metavar="HOST:PORT", default=os.environ.get("RAY_ADDRESS"),
+                        help="run on this Ray cluster, or on the one this machine is part of: auto"
+                        " (default: $RAY_ADDRESS, else this machine alone)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of sweeps and of MLflow (default: runs)")
+    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of reports (default: reports)")
+    options = parser.parse_intermixed_args(arguments)
+    if options.gpus and not options.plan:
+        parser.error("--gpus goes with --plan")
+    if options.limit is not None and options.limit < 1:
+        parser.error("--limit must be at least 1")
+    try:
+        spec = load_sweep(options.file, options.overrides, small=options.small)
+    except ConfigError as error:
+        print(error.render(), file=sys.stderr)
+        return 2
+    if options.plan:
+        return _plan(spec, options.gpus)
+    if not (options.dry_run or options.prepare) and (missing := _missing(spec)):
+        print(f"{spec.path}: {missing}", file=sys.stderr)
+        return 2
+    from harness.sweep.run import Options, run_sweep  # heavy: after the configuration is known to be good
+
+    return run_sweep(
+        spec,
+        Options(
+            out=options.out,
+            reports=options.reports,
+            dry_run=options.dry_run,
+            only=options.only,
+            limit=options.limit,
+            address=options.address or None,
+            rerun=options.rerun,
+            prepare=options.prepare,
+        ),
+        Console(),
+    )
+
+
+def _missing(spec: SweepSpec) -> str | None:
+    """What a trial would find missing when its engine is made, minutes from now on a GPU that was waited for."""
+    if all(config.engine.kind != "vllm" for _, config in spec.cells) or find_spec("vllm") is not None:
+        return None
+    from harness.engines.vllm import INSTALL
+
+    return INSTALL
+
+
+def _plan(spec: SweepSpec, described: str | None) -> int:
+    from harness.sweep.memory_plan.gpus import detect_gpus, parse_gpus
+    from harness.sweep.memory_plan.shapes import PlanError
+    from harness.sweep.memory_plan.show import show_plan
+
+    try:
+        gpus = parse_gpus(described) if described else detect_gpus()
+        return 0 if show_plan(Console(), spec, gpus) else 2
+    except PlanError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

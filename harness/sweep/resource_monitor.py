@@ -1,0 +1,56 @@
+"""What a trial's process uses, measured by a thread of its own: `system.jsonl` in the trial's folder.
+
+The names are MLflow's own where it has one, so that its pages show them as system metrics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from harness.runs.journal import SYSTEM
+from harness.runs.jsonl import LineLog
+
+PERIOD_S = 10.0
+"""As often as MLflow itself measures."""
+
+
+@contextlib.contextmanager
+def measured(folder: Path, period_s: float = PERIOD_S) -> Iterator[None]:
+    """Measure this process every `period_s` seconds, and once more at the end, while the block runs."""
+    process = psutil.Process()
+    process.cpu_percent()  # the first call only starts the clock, as the next
+    psutil.cpu_percent()
+    over = threading.Event()
+
+    def run() -> None:
+        with contextlib.suppress(OSError), LineLog(folder / SYSTEM) as log:  # a full disk stops the trial, not this
+            last = False
+            while not last:
+                last = over.wait(period_s)
+                log.append({"values": usage(process)})
+                log.sync()
+
+    thread = threading.Thread(target=run, name="usage", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def usage(process: psutil.Process) -> dict[str, float]:
+    """CPU since the last call in percent (the process: of one core; the machine: of all); memory in MB and percent."""
+    memory = psutil.virtual_memory()
+    return {
+        "system/process_cpu_percentage": process.cpu_percent(),
+        "system/process_memory_megabytes": process.memory_info().rss / 1e6,
+        "system/cpu_utilization_percentage": psutil.cpu_percent(),
+        "system/system_memory_usage_megabytes": memory.used / 1e6,
+        "system/system_memory_usage_percentage": memory.percent,
+    }

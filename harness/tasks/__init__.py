@@ -1,0 +1,1 @@
+"""Questions and passages: the offline world, and the seven benchmarks."""

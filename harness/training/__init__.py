@@ -1,0 +1,1 @@
+"""The algorithm: train, update, evaluate, and the parts they are built from."""

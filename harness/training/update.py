@@ -1,0 +1,191 @@
+"""One rollout batch in, several optimizer updates out: minibatches, objective, KL, clipping.
+
+The trainer knows no objective by name: it asks `harness.objectives` for a segmentation, weights and a band. Every
+average is taken over the whole minibatch before it is split, so the gradient does not depend on the micro-batches, nor
+on how many workers share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.distributed.collective import ALONE, Collective, rounds, totals
+from harness.distributed.tensors import whole
+from harness.objectives.advantages import group_relative
+from harness.objectives.batch import segment_batch
+from harness.objectives.clip import Clip
+from harness.objectives.loss import ObjectiveOutput, kl_k3, policy_objective, summarize
+from harness.objectives.off_policy import Mismatch, mismatch, truncated_importance
+from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
+from harness.policy.forward import MicroBatch, micro_batches
+from harness.policy.sharding import logprobs
+from harness.types import Group, Trajectory
+
+Reference = Callable[[MicroBatch], Tensor]
+"""Log-probs of a micro-batch's policy tokens under the frozen reference policy, [T'], without gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSettings:
+    """`ratio_unit` and `reduction` are keys of `RATIO_UNITS` and `REDUCTIONS`; `temperature` is the sampler's."""
+
+    ratio_unit: str
+    reduction: str
+    kl_weight: float
+    updates_per_batch: int
+    tokens_per_microbatch: int
+    max_grad_norm: float
+    temperature: float
+    autocast: bool
+    seed: int
+    importance_cap: float | None = None
+    """Of `truncated_importance`; None: no weights, the sampler's log-probs stand for the old policy's."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateResult:
+    """`clip`: its state after this batch; `metrics`: means over the updates, `update/…` and `sampler/…`."""
+
+    clip: Clip
+    metrics: dict[str, float]
+
+
+def policy_update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    groups: Sequence[Group],
+    clip: Clip,
+    settings: UpdateSettings,
+    reference: Reference | None = None,
+    workers: Collective = ALONE,
+) -> UpdateResult:
+    """Train `model` in place on the groups of one rollout batch, `updates_per_batch` optimizer steps.
+
+    `reference` serves the KL term (k3, token level) and is needed when `kl_weight` is positive. Raises ValueError then.
+    With several `workers`, all are given all groups and a `Sharded` model, and all get the same result.
+    """
+    if settings.kl_weight > 0 and reference is None:
+        raise ValueError("a positive kl_weight needs a reference policy")
+    outputs: list[ObjectiveOutput] = []
+    records: list[dict[str, float]] = []
+    start = _start_logprobs(model, groups, settings, workers) if settings.importance_cap is not None else None
+    for chunk in np.array_split(np.arange(len(groups)), settings.updates_per_batch):
+        minibatch = [groups[i] for i in chunk]
+        produced, record = _one_update(model, optimizer, minibatch, clip, settings, reference, workers, start)
+        outputs += produced
+        records.append(record)
+    optimizer.zero_grad(set_to_none=True)  # nothing of them is held through the next rollouts
+    stats = {f"update/{k}": float(v) for k, v in summarize(outputs).items()} if outputs else {}
+    # per-update values: the mean; the sampler's mismatch, that of the first update which computed anything: minibatches
+    # of equal rewards only compute nothing and move nothing, so it is still measured before the policy has moved
+    keys = {k for r in records for k in r}
+    stats |= {f"update/{k}": float(np.mean([r[k] for r in records if k in r])) for k in keys if "/" not in k}
+    stats["update/grad_norm_max"] = max(r["grad_norm"] for r in records)
+    mismatches = ({k: v for k, v in r.items() if "/" in k} for r in records)
+    stats |= next((found for found in mismatches if found), {})
+    stats |= {"update/clip_low": clip.band.low, "update/clip_high": clip.band.high}
+    if outputs:
+        clip = clip.observe(torch.cat([o.ratio for o in outputs]), torch.cat([o.advantage for o in outputs]))
+    return UpdateResult(clip, stats)
+
+
+def _one_update(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    groups: Sequence[Group],
+    clip: Clip,
+    settings: UpdateSettings,
+    reference: Reference | None,
+    workers: Collective,
+    start: _StartLogprobs | None,
+) -> tuple[list[ObjectiveOutput], dict[str, float]]:
+    trajectories = [t for g in groups for t in g.trajectories]
+    rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
+    group_index = torch.tensor([i for i, g in enumerate(groups) for _ in g.trajectories])
+    advantage = group_relative(rewards, group_index)
+    segmentation = segment_batch(trajectories, settings.ratio_unit, seed=settings.seed)
+    weights = REDUCTIONS[settings.reduction](segmentation)
+    kl_weights = seq_mean_token_mean(segmentation)
+    # A group of equal rewards has no policy gradient; without a KL term its trajectories need no forward at all.
+    active = [i for i in range(len(trajectories)) if settings.kl_weight > 0 or advantage[i] != 0]
+    optimizer.zero_grad(set_to_none=True)
+    outputs: list[ObjectiveOutput] = []
+    loss, kl, entropy, n_tokens = 0.0, 0.0, 0.0, 0.0
+    drift, cap = Mismatch(), settings.importance_cap
+    importances: list[Tensor] = []
+    batches = micro_batches([trajectories[i] for i in active], settings.tokens_per_microbatch)
+    for batch, counts in rounds(workers, batches):
+        selection = segmentation.select([active[i] for i in batch.indices])
+        selected = [trajectories[active[i]] for i in batch.indices]
+        # the reference first: its activations are gone before the policy's are kept for the backward pass
+        ref_logp = reference(batch) if settings.kl_weight > 0 and reference is not None else None
+        logp, token_entropy = logprobs(model, batch, settings.temperature, settings.autocast)
+        sampled = _sampled_logprobs(selected).to(logp)
+        segments, device = selection.segmentation.to(logp.device), logp.device
+        old, factors = sampled, weights[selection.segments].to(device)
+        if start is not None and cap is not None:
+            old = torch.cat([start[id(t)] for t in selected]).to(logp)
+            importance = truncated_importance(old, sampled, segments, cap)
+            factors = factors.to(importance) * importance
+            importances += [importance.cpu()] if counts else []
+        output = policy_objective(logp, old, advantage[selection.trajectories].to(device), segments, factors, clip.band)
+        total = output.loss
+        if ref_logp is not None:
+            k3 = kl_k3(logp, ref_logp)
+            total = total + settings.kl_weight * (kl_weights[selection.tokens].to(logp) * k3).sum()
+            kl += float(k3.detach().sum()) if counts else 0.0
+        (total if counts else 0 * total).backward()
+        if not counts:
+            continue
+        outputs.append(output.on_cpu())
+        loss += float(total.detach())
+        entropy += float(token_entropy.sum())
+        drift += mismatch(logp, sampled)
+        n_tokens += len(logp)
+    loss, kl, entropy, n_tokens = totals(workers, (loss, kl, entropy, n_tokens))
+    drift = sum(workers.gather(drift), Mismatch())
+    importances = [x for part in workers.gather(importances) for x in part]
+    outputs = [o for part in workers.gather(outputs) for o in part]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))) if n_tokens else 0.0
+    record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
+    if n_tokens:
+        optimizer.step()
+        record |= {"entropy": entropy / n_tokens} | {f"sampler/{k}": v for k, v in drift.means().items()}
+        if importances and cap is not None:
+            together = torch.cat(importances).double()
+            record |= {
+                "importance_mean": float(together.mean()),
+                "importance_capped": float(torch.ge(together, cap).double().mean()),
+            }
+        if settings.kl_weight > 0:
+            record["kl"] = kl / n_tokens
+    return outputs, record
+
+
+def _sampled_logprobs(trajectories: Sequence[Trajectory]) -> Tensor:
+    return torch.from_numpy(np.concatenate([t.sampled_logprobs for t in trajectories]))
+
+
+_StartLogprobs = dict[int, Tensor]
+"""Log-probs of a trajectory's policy tokens, [n], by the trajectory's `id`."""
+
+
+@torch.no_grad()
+def _start_logprobs(
+    model: nn.Module, groups: Sequence[Group], settings: UpdateSettings, workers: Collective
+) -> _StartLogprobs:
+    """Under the model before the batch's first update: one more forward pass over the whole batch."""
+    trajectories = [t for g in groups for t in g.trajectories]
+    mine: list[tuple[int, Tensor]] = []
+    for batch, counts in rounds(workers, micro_batches(trajectories, settings.tokens_per_microbatch)):
+        logp, _ = logprobs(model, batch, settings.temperature, settings.autocast)
+        parts = logp.cpu().split([trajectories[i].n_policy_tokens for i in batch.indices])
+        if counts:
+            mine += zip(batch.indices, parts, strict=True)
+    return {id(trajectories[i]): logp for part in workers.gather(mine) for i, logp in part}

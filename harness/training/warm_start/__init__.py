@@ -1,0 +1,1 @@
+"""Supervised warm start: scripted episodes, imitation, and the recipe of the tiny start policy."""

@@ -1,6 +1,0 @@
-"""An offline world of real facts about countries, cities, currencies and languages, with seven suites of questions."""
-
-from harness.world.relations import RELATIONS, Relation
-from harness.world.world import SUITES, World, load_world
-
-__all__ = ["RELATIONS", "SUITES", "Relation", "World", "load_world"]

@@ -1,0 +1,58 @@
+"""A chapter of a report: text, figures and tables of one question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from analysis.compare import format_p
+from analysis.stats.regression import Fit
+from analysis.stats.types import DegenerateInput
+from reports.style import Figure
+from reports.tables import Table, shown
+
+
+@dataclass
+class Section:
+    """A chapter. `role` is confirmatory or exploratory, shown beside its title; `stamp` ends its tables' captions."""
+
+    name: str
+    title: str
+    role: str = "exploratory"
+    stamp: str = ""
+    text: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+    def figure(self, make: Callable[[], Figure]) -> None:
+        """Add a figure, or the reason why there is none."""
+        try:
+            self.figures.append(make())
+        except DegenerateInput as reason:
+            self.say(str(reason))
+
+    def table(self, name: str, title: str, frame: pd.DataFrame, caption: str = "", **formats: str) -> None:
+        """Add a table of a frame's display text; nothing for an empty frame. Rules where the first column changes."""
+        if len(frame):
+            first = frame.iloc[:, 0].astype(str).tolist()
+            starts = [i for i in range(1, len(first)) if first[i] != first[i - 1]]
+            rules = starts if 2 * (len(starts) + 1) <= len(first) else []
+            text = f"{caption} {self.stamp}".strip()
+            self.tables.append(Table(name, title, shown(frame, formats), text, frame, rules=tuple(rules)))
+
+    def say(self, sentence: str) -> None:
+        """Add a sentence, its first letter a capital and a full stop at its end."""
+        self.text.append(f"{sentence[0].upper()}{sentence[1:].rstrip('.')}.")
+
+
+def fit_sentence(fit: Fit, what: str) -> str:
+    """The last coefficient of a regression in words, or why there is none."""
+    if not fit.coefficients:
+        return f"Regression of {what}: {fit.note} ({fit.method})."
+    c = fit.coefficients[-1]
+    return (
+        f"Regression of {what}: {c.name} {c.value:+.3f} [{c.interval.low:+.3f}, {c.interval.high:+.3f}], "
+        f"p {format_p(c.p)} ({fit.method}); exploratory."
+    )

@@ -1,0 +1,31 @@
+"""Keep a finished sweep as small data: `python -m reports.packing runs/NAME [--out FOLDER] [--revision COMMIT]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.packing.pack import pack
+from reports.packing.read import ROOT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", help="a sweep's output folder")
+    parser.add_argument("--out", type=Path, default=ROOT, help="default: reports/results")
+    parser.add_argument("--revision", help="commit that the trials ran with, where the working tree is another one")
+    options = parser.parse_args(arguments)
+    try:
+        folder = pack(options.source, options.out, options.revision)
+    except ValueError as error:
+        print(f"no results: {error}", file=sys.stderr)
+        return 1
+    size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+    print(f"{folder}: {size / 1e6:.2f} MB. Then: make findings")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

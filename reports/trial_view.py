@@ -1,0 +1,122 @@
+"""What people look at of one trial: learning curves as SVG, and a page of its episodes.
+
+Unlike a sweep's report this concludes nothing; it is drawn while other trials run, so it is cheap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from harness.runs.episode_store import EpisodeFile, open_episodes
+from harness.runs.journal import EPISODES, METRICS, decode
+from harness.runs.jsonl import read_lines
+from harness.runs.layout import TrialInfo, read_info
+from harness.runs.trace_sampling import evenly, kinds_in, rows_at
+from reports.episode_gallery import Specimen, to_html
+from reports.style import house_style, looks
+
+LAST_EVALUATION = 8
+"""Episodes of the last evaluation that the page shows beside those in trouble."""
+FILES = 20
+"""So many of the newest episode files are looked through."""
+PANELS: dict[str, dict[str, str]] = {
+    "Reward": {"training": "train/reward_mean", "evaluation": "eval/reward_mean"},
+    "Well-formed turns": {"training": "train/parse_ok_rate", "evaluation": "eval/parse_ok_rate"},
+    "Policy": {"entropy (nats)": "update/entropy", "clipped share": "update/clip_fraction"},
+}
+ROUND = (1, 2, 5, 10)
+"""Steps between ticks. They are few, being among the dearest things to draw."""
+_FILE = re.compile(r"step-(\d+)-(\w+)\.parquet")
+
+
+def write_trial_views(trial: Path, out: Path) -> None:
+    """Write learning_curves.svg and episodes.html of a trial's folder, as far as there is something to show."""
+    lines = [(r["step"], decode(r["values"])) for r in read_lines(trial / METRICS).records]
+    if lines:
+        canvas = curves(lines)
+        with house_style():
+            canvas.savefig(out / "learning_curves.svg", metadata={"Date": None})
+    cards = [to_html(s) for s in episodes(trial, read_info(trial))]
+    if cards:
+        environment = Environment(
+            loader=FileSystemLoader(Path(__file__).with_name("templates")),
+            autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        )  # fmt: skip
+        page = environment.get_template("trial.html.j2").render(title=read_info(trial).name, cards=cards)
+        (out / "episodes.html").write_text(page, encoding="utf-8")
+
+
+def curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canvas:
+    """Four panels by training step: Exact Match by suite, then `PANELS`."""
+    suites = sorted({n.removeprefix("eval/em/") for _, v in lines for n in v if n.startswith("eval/em/")})
+    with house_style():
+        canvas = Canvas(figsize=(13, 3.6))
+        canvas.subplots_adjust(left=0.04, right=0.99, bottom=0.27, top=0.92, wspace=0.18)
+        axes = canvas.subplots(1, 1 + len(PANELS))
+        for suite in suites:
+            steps, values = _series(lines, f"eval/em/{suite}")
+            axes[0].plot(steps, values, linewidth=0.9, alpha=0.75, label=suite)
+        steps, values = _series(lines, "eval/em")
+        axes[0].plot(steps, values, color="black", linewidth=2.2, marker="o", markersize=3, label="all suites")
+        _finish(axes[0], "Exact Match on evaluation questions")
+        axes[0].set_ylim(0, 1)
+        for axis, (title, names) in zip(axes[1:], PANELS.items(), strict=True):
+            for (label, name), look in zip(names.items(), looks(list(names)).values(), strict=True):
+                steps, values = _series(lines, name)
+                axis.plot(steps, values, color=look.colour, linestyle=look.dash, linewidth=1.6, label=label)
+            _finish(axis, title)
+    return canvas
+
+
+def episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
+    """Of every split the first episode of each kind of trouble, from the newest step back; then the last evaluation."""
+    arm = info.name.rpartition("seed")[0].rstrip("_") or "all"
+    found: set[tuple[str, str]] = set()
+    troubled: list[Specimen] = []
+    last: list[Specimen] = []
+    evaluated = False
+    for step, split, kinds, file in _files(trial / EPISODES):
+        why: dict[int, str] = {}  # an episode with two kinds of trouble is shown once
+        for i, trouble in enumerate(kinds):
+            for kind in trouble:
+                if (split, kind) not in found:
+                    found.add((split, kind))
+                    why.setdefault(i, kind.replace("_", " "))
+        ends = evenly(range(len(kinds)), LAST_EVALUATION) if split == "eval" and not evaluated else []
+        evaluated |= split == "eval"
+        shown = sorted({*why, *ends})
+        for i, row in zip(shown, rows_at(file, shown), strict=True):
+            specimen = Specimen(why.get(i, "last evaluation"), arm, info.seed, step, split, row)
+            (troubled if i in why else last).append(specimen)
+    return [*troubled, *last]
+
+
+def _files(folder: Path) -> Iterator[tuple[int, str, list[list[str]], EpisodeFile]]:
+    """(step, split, troubles of each episode, file) of the newest files, the newest step first; without broken ones."""
+    named = [(m, path) for path in folder.glob("*.parquet") if (m := _FILE.fullmatch(path.name))]
+    for match, path in sorted(named, key=lambda pair: (-int(pair[0][1]), pair[0][2]))[:FILES]:
+        with contextlib.suppress(OSError, pa.ArrowException):
+            file = open_episodes(path)
+            yield int(match[1]), match[2], kinds_in(file), file
+
+
+def _series(lines: Sequence[tuple[int, Mapping[str, float]]], name: str) -> tuple[list[int], list[float]]:
+    points = [(step, values[name]) for step, values in lines if name in values]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+def _finish(axis: Axes, title: str) -> None:
+    axis.set_title(title, y=1)  # where it is anyway: otherwise measured, a tenth of the drawing
+    axis.set_xlabel("training step")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=ROUND, integer=True))
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=ROUND))
+    axis.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.18), fontsize=6.5, ncols=3)  # below: lines go everywhere
