@@ -152,7 +152,7 @@ def correction_chapter(m: Material) -> Section:
         "second_looks",
         "What a second look does to an answer",
         transitions.second_look_table(looks, level),
-        "Episodes of the last evaluation, greedy and sampled, that called Review, Revise or ScEnsemble after an "
+        f"Episodes of the last evaluation, greedy and sampled, that called {_either(transitions.CORRECTORS)} after an "
         "operator had given a candidate answer; hurt: of right candidates the share that ended wrong, Wilson with the "
         "design effect of questions; helped: of wrong candidates the share that ended right.",
     )
@@ -163,6 +163,10 @@ def correction_chapter(m: Material) -> Section:
     except DegenerateInput as reason:
         section.text.append(f"Injected faults: {reason}.")
     return section
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]])
 
 
 def _operators(m: Material, level: float) -> pd.DataFrame:
