@@ -5,15 +5,15 @@ check that fails, or whose quantity was not measured, gives the verdict "design 
 failed it; no p-value stands as evidence then.
 
     requires:
-      - {check: called, operator: Review, at_least: 0.05}                  # share of episodes, treatment arm
-      - {check: level, metric: eval_sampled/turns, at_least: 3, of: all}   # every arm (or: some) at the last step
-      - {check: differ, metric: update/clip_fraction, at_least: 0.05}      # treatment against baseline, as designed
-      - {check: agree, metric: update/clip_fraction, at_most: 0.02}
-      - {check: learns, metric: eval_sampled/em, at_least: 0.05, beyond_form: true}
-      - {check: discriminates, at_least: 0.5}                              # questions with .1 < P(right) < .9
-      - {check: exposed, at_least: 100}                                    # episodes an arm that met an injected fault
-      - {check: control, metric: eval_sampled/em, axis: credit, contrast: [oracle, plain], expect: higher}
-      - {check: control, metric: eval_sampled/em, axis: credit, contrast: [shuffled, plain], expect: none}
+      - {kind: called, operator: Review, at_least: 0.05}                  # share of episodes, treatment arm
+      - {kind: level, metric: eval_sampled/turns, at_least: 3, of: all}   # every arm (or: some) at the last step
+      - {kind: differ, metric: update/clip_fraction, at_least: 0.05}      # treatment against baseline, as designed
+      - {kind: agree, metric: update/clip_fraction, at_most: 0.02}
+      - {kind: learns, metric: eval_sampled/em, at_least: 0.05, beyond_form: true}
+      - {kind: discriminates, at_least: 0.5}                              # questions with .1 < P(right) < .9
+      - {kind: exposed, at_least: 100}                                    # episodes an arm that met an injected fault
+      - {kind: control, metric: eval_sampled/em, axis: credit, contrast: [oracle, plain], expect: higher}
+      - {kind: control, metric: eval_sampled/em, axis: credit, contrast: [shuffled, plain], expect: none}
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Evidence:
 
 def evaluate_requirements(requires: Sequence[Mapping[str, Any]], evidence: Evidence) -> list[CheckResult]:
     """Every check of a plan, in its order. Raises KeyError for a check that does not exist."""
-    return [CHECKS[str(r["check"])](evidence, {k: v for k, v in r.items() if k != "check"}) for r in requires]
+    return [CHECKS[str(r["kind"])](evidence, {k: v for k, v in r.items() if k != "kind"}) for r in requires]
 
 
 def failed(results: Iterable[CheckResult]) -> list[CheckResult]:

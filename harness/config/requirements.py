@@ -1,4 +1,4 @@
-"""Settings of `analysis.requires`: manipulation checks and controls of a study (`analysis/requirements.py` has them)."""
+"""Settings of `analysis.requires`: manipulation checks and controls, evaluated by `analysis/requirements.py`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Name = Annotated[str, Field(min_length=1)]
 class OperatorCalled(Section):
     """Episodes of the last evaluation that call an operator, in the treatment arms."""
 
-    check: Literal["called"]
+    kind: Literal["called"]
     operator: Name
     at_least: Fraction
 
@@ -23,7 +23,7 @@ class OperatorCalled(Section):
 class MetricLevel(Section):
     """Mean over seeds of a metric at the last step against a bound."""
 
-    check: Literal["level"]
+    kind: Literal["level"]
     metric: Name
     at_least: float | None = None
     at_most: float | None = None
@@ -40,7 +40,7 @@ class MetricLevel(Section):
 class ArmsDiffer(Section):
     """Treatment and baseline differ in a metric (of training: mean over steps), as designed."""
 
-    check: Literal["differ"]
+    kind: Literal["differ"]
     metric: Name
     at_least: Positive
 
@@ -48,7 +48,7 @@ class ArmsDiffer(Section):
 class ArmsAgree(Section):
     """Treatment and baseline agree in a metric (of training: mean over steps), as designed."""
 
-    check: Literal["agree"]
+    kind: Literal["agree"]
     metric: Name
     at_most: Positive
 
@@ -56,7 +56,7 @@ class ArmsAgree(Section):
 class ArmLearns(Section):
     """Some arm's metric rises from step 0 to the last step."""
 
-    check: Literal["learns"]
+    kind: Literal["learns"]
     metric: Name
     at_least: Positive
     beyond_form: bool = False
@@ -66,7 +66,7 @@ class ArmLearns(Section):
 class QuestionsDiscriminate(Section):
     """Share of questions that some runs answer right and others do not."""
 
-    check: Literal["discriminates"]
+    kind: Literal["discriminates"]
     at_least: Fraction
     between: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = (0.1, 0.9)
     """Bounds of a question's share of right answers over runs, both exclusive."""
@@ -75,14 +75,14 @@ class QuestionsDiscriminate(Section):
 class FaultsMet(Section):
     """Episodes of each arm that met an injected fault."""
 
-    check: Literal["exposed"]
+    kind: Literal["exposed"]
     at_least: Count
 
 
 class Control(Section):
     """A contrast with a known answer: a placebo must not be found, a planted effect must."""
 
-    check: Literal["control"]
+    kind: Literal["control"]
     metric: Name
     axis: str | None = None
     """null: the axis of the primary contrast."""
@@ -91,13 +91,6 @@ class Control(Section):
 
 
 Requirement = Annotated[
-    OperatorCalled
-    | MetricLevel
-    | ArmsDiffer
-    | ArmsAgree
-    | ArmLearns
-    | QuestionsDiscriminate
-    | FaultsMet
-    | Control,
-    Field(discriminator="check"),
+    OperatorCalled | MetricLevel | ArmsDiffer | ArmsAgree | ArmLearns | QuestionsDiscriminate | FaultsMet | Control,
+    Field(discriminator="kind"),
 ]
