@@ -61,6 +61,7 @@ test-faults: setup
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 setup-vllm: $(VLLM)/.made
 
