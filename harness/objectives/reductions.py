@@ -1,7 +1,7 @@
 """Reductions: the weight of each segment in the loss, computed from the whole mini-batch.
 
 The loss is sum_k w_k f_k. As weights come from the whole mini-batch, micro-batches add up, and neither the loss nor
-its gradient depends on how the mini-batch is split, packed or accumulated. To add one: a function and a dictionary line.
+its gradient depends on how the mini-batch is split, packed or accumulated.
 
 With the token ratio unit, N1 and N3 are seq-mean-token-mean (GRPO) and N2 and N4 token-mean (DAPO).
 """

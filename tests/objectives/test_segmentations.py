@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -168,3 +170,8 @@ def test_a_selection_is_the_segmentation_of_the_chosen_trajectories(batch, ratio
 def test_a_selection_takes_each_existing_trajectory_at_most_once(chosen):
     with pytest.raises(ValueError):
         segment(make_batch([[2], [3]]).layouts, "token").select(chosen)
+
+
+def test_ratio_units_are_known_without_torch():
+    program = "import sys; from harness.objectives.ratio_units import RATIO_UNITS; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
