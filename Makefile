@@ -32,7 +32,7 @@ sweep: setup
 	$(RUN) -m harness.sweep $(SWEEP) $(SHORT) $(ARGS)
 
 study: setup
-	$(RUN) -m harness.sweep $(SWEEP) --out $(STUDIES) --reports $(STUDIES)/reports $(ARGS)
+	$(RUN) -m harness.sweep $(SWEEP) --out $(STUDIES) $(ARGS)
 
 results: setup
 	$(RUN) -m reports.packing $(DIR) $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.runs.layout import RunFolder, prepare_trial, write_manifest
 from harness.sweep import tune
 from harness.sweep.run import Options, run_sweep
 
+ROOT = Path(__file__).parents[2]
 SWEEP = """\
 name: demo
 hypothesis: the embedded arms differ
@@ -67,7 +69,6 @@ class Runner:
         console = Console(file=io.StringIO(), width=200)
         where = {
             "out": self.home / "runs",
-            "reports": self.home / "reports",
             "trial": f"tests.sweep.cheap_trials:{trial}",
         }
         status = run_sweep(self.spec(*overrides, small=small), Options(**{**where, **options}), console)
@@ -91,16 +92,23 @@ def runner(tmp_path: Path) -> Runner:
 
 @dataclass
 class Finished:
-    """A sweep that has ended: its exit status, what it printed, and its runner."""
+    """A sweep that has ended: runner, exit status, output, and unignored files left in the checkout."""
 
     runner: Runner
     status: int
     printed: str
+    left_in_checkout: set[str]
 
 
 @pytest.fixture(scope="session")
 def failing_sweep(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Two seeds of three arms, of which GSPO fails every time. Only to be looked at."""
-    runner = Runner(tmp_path_factory.mktemp("failing"))
+    runner, before = Runner(tmp_path_factory.mktemp("failing")), untracked()
     status = runner("gspo_fails")
-    return Finished(runner, status, runner.printed)
+    return Finished(runner, status, runner.printed, untracked() - before)
+
+
+def untracked() -> set[str]:
+    """Files of the checkout that git neither tracks nor ignores."""
+    command = ["git", "ls-files", "--others", "--exclude-standard"]
+    return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines())
