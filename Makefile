@@ -32,7 +32,7 @@ sweep: setup
 	$(RUN) -m harness.sweep $(SWEEP) $(SHORT) $(ARGS)
 
 study: setup
-	$(RUN) -m harness.sweep $(SWEEP) --out $(STUDIES) --reports $(STUDIES)/reports $(ARGS)
+	$(RUN) -m harness.sweep $(SWEEP) --out $(STUDIES) $(ARGS)
 
 results: setup
 	$(RUN) -m reports.packing $(DIR) $(ARGS)
@@ -61,6 +61,7 @@ test-faults: setup
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 setup-vllm: $(VLLM)/.made
 

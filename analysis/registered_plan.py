@@ -40,7 +40,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.correction not in CORRECTIONS:
-            raise PlanError(f"analysis.self_correction {self.correction!r}: one of {', '.join(CORRECTIONS)}")
+            raise PlanError(f"analysis.correction {self.correction!r}: one of {', '.join(CORRECTIONS)}")
         if not 0 < self.alpha < 1:
             raise PlanError(f"analysis.alpha {self.alpha}: must lie between 0 and 1")
         if self.margin is not None and self.margin <= 0:

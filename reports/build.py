@@ -1,5 +1,7 @@
 """A sweep's report: `python -m reports.build RUN_DIR|EXPERIMENT [--out DIR]`.
 
+into RUN_DIR/report or runs/EXPERIMENT/report:
+
     report.html   one file with everything inline, for offline reading
     report.pdf    the same as vectors
     figures/      NAME.svg .pdf .png .csv .txt (caption)
@@ -140,11 +142,11 @@ def _frames(source: str, uri: str | None, cache: Path) -> Frames:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="a sweep's output folder, or the name of an MLflow experiment")
-    parser.add_argument("--out", type=Path, help="default: SOURCE/report, or report-EXPERIMENT")
+    parser.add_argument("--out", type=Path, help="default: SOURCE/report, or runs/EXPERIMENT/report")
     parser.add_argument("--uri", help="MLflow store or server of the experiment; default: sqlite:///runs/mlflow.db")
     options = parser.parse_args(arguments)
     folder = Path(options.source)
-    out = options.out or (folder / "report" if folder.is_dir() else Path(f"report-{options.source}"))
+    out = options.out or (folder if folder.is_dir() else Path("runs") / options.source) / "report"
     try:
         paths = write_report(_frames(options.source, options.uri, out / "episodes"), out)
     except ValueError as error:

@@ -40,11 +40,11 @@ def ray_session() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def failing_sweep(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Two seeds of three arms, of which GSPO fails every time. Read only."""
-    from tests.support.sweep_runner import Finished, Runner
+    from tests.support.sweep_runner import Finished, Runner, untracked
 
-    runner = Runner(tmp_path_factory.mktemp("failing"))
+    runner, before = Runner(tmp_path_factory.mktemp("failing")), untracked()
     status = runner("gspo_fails")
-    return Finished(runner, status, runner.printed)
+    return Finished(runner, status, runner.printed, untracked() - before)
 
 
 @pytest.fixture(scope="session")

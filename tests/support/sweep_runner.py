@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from harness.config import SweepSpec, TrialSpec, code_version, expand, load_swee
 from harness.runs.layout import RunFolder, prepare_trial, write_manifest
 from harness.sweep.run import Options, run_sweep
 
+ROOT = Path(__file__).parents[2]
 SWEEP = """\
 name: demo
 hypothesis: the embedded arms differ
@@ -63,7 +65,6 @@ class Runner:
         console = Console(file=io.StringIO(), width=200)
         where = {
             "out": self.home / "runs",
-            "reports": self.home / "reports",
             "trial": f"tests.support.cheap_trials:{trial}",
         }
         status = run_sweep(self.spec(*overrides, small=small), Options(**{**where, **options}), console)
@@ -73,8 +74,15 @@ class Runner:
 
 @dataclass
 class Finished:
-    """A sweep that has ended: its exit status, what it printed, and its runner."""
+    """A sweep that has ended: runner, exit status, output, and unignored files left in the checkout."""
 
     runner: Runner
     status: int
     printed: str
+    left_in_checkout: set[str]
+
+
+def untracked() -> set[str]:
+    """Files of the checkout that git neither tracks nor ignores."""
+    command = ["git", "ls-files", "--others", "--exclude-standard"]
+    return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines())

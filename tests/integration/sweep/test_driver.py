@@ -63,8 +63,14 @@ def test_the_report_names_arms_suites_figures_and_the_next_command(failing_sweep
     store = f"sqlite:///{home / 'runs' / 'mlflow.db'}"
     assert f"MLflow: make ui STORE={store}, then http://127.0.0.1:5000/#/experiments/" in printed
     assert f"-m harness.sweep {home / 'demo.yaml'}" in printed
-    reports = {path.name for path in (home / "reports" / "demo").iterdir()}
-    assert {"summary.csv", "learning_curves.svg", "learning_curves.csv"} <= reports
+    report = failing_sweep.runner.folder.root / "report"
+    files = {str(path.relative_to(report)) for path in report.rglob("*")}
+    assert {"summary.csv", "figures/learning_curves.svg", "figures/learning_curves.csv"} <= files
+
+
+def test_everything_a_sweep_writes_lies_in_its_output_folder(failing_sweep):
+    assert {path.name for path in failing_sweep.runner.home.iterdir()} == {"demo.yaml", "runs"}
+    assert failing_sweep.left_in_checkout == set()
 
 
 def test_the_disk_holds_everything_about_a_trial(failing_sweep):
@@ -311,8 +317,8 @@ def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
         assert {r.info.run_name: r.info.status for r in trial_runs(runner.store)}["grpo_seed1"] == "KILLED"
         assert not (runner.folder.root / ".ray").exists()
         printed = (runner.home / "printed.txt").read_text()
-        again = f"demo.yaml objective.preset=grpo --only 'grpo*' --out {runner.home / 'runs'} --reports {runner.home}"
-        assert f"{again}/reports\n" in printed
+        again = f"demo.yaml objective.preset=grpo --only 'grpo*' --out {runner.home / 'runs'}"
+        assert f"{again}\n" in printed
     assert runner("learns", "objective.preset=grpo") == FINISHED
     assert "1 trials to run, 1 finished before" in runner.printed
     runs = trial_runs(runner.store)

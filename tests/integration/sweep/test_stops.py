@@ -34,7 +34,7 @@ def ctrl_c(*_: object, **__: object) -> None:
 def told(runner) -> str:
     return (
         f"stopped; finished trials are kept. To go on: {run.python()} -m harness.sweep {runner.home / 'demo.yaml'}"
-        f" --out {runner.home / 'runs'} --reports {runner.home / 'reports'}"
+        f" --out {runner.home / 'runs'}"
     )
 
 

@@ -7,7 +7,7 @@ import torch
 
 from harness.integrations.mask_runs import segment_mask_runs
 from harness.objectives.clip import ClipBand
-from harness.objectives.loss import kl_loss, policy_objective
+from harness.objectives.loss import kl_k3, policy_objective
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from tests.parity.integrations.padded_batches import BATCHES, padded_batch
 from tests.parity.integrations.tiny_language_model import tiny_model, tiny_tokenizer
@@ -177,7 +177,7 @@ def test_loss_and_gradient_are_gsspos(trainer, monkeypatch, case, beta):
     policy, segmentation = batch.mask.bool(), segment_mask_runs(batch.mask)
     weights = REDUCTIONS["N1"](segmentation)
     ours = policy_objective(batch.logp[policy], batch.old[policy], batch.advantage, segmentation, weights, BAND).loss
-    ours = ours + beta * kl_loss(batch.logp[policy], reference[policy], seq_mean_token_mean(segmentation))
+    ours = ours + beta * (seq_mean_token_mean(segmentation) * kl_k3(batch.logp[policy], reference[policy])).sum()
     torch.testing.assert_close(loss, ours, rtol=1e-12, atol=1e-12)
     gradients = [torch.autograd.grad(x, batch.logp)[0] for x in (loss, ours)]
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)

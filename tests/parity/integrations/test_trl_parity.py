@@ -13,9 +13,10 @@ import torch
 
 from harness.integrations.mask_runs import segment_mask_runs
 from harness.objectives.clip import ClipBand
-from harness.objectives.loss import kl_loss, policy_objective, summarize
-from harness.objectives.ratio_units import UnitLayout, segment
+from harness.objectives.loss import kl_k3, policy_objective, summarize
+from harness.objectives.ratio_units import UnitLayout
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
+from harness.objectives.segmentation import segment
 from tests.parity.integrations.padded_batches import BATCHES, Padded, padded_batch
 from tests.parity.integrations.tiny_language_model import tiny_model, tiny_tokenizer
 
@@ -92,7 +93,8 @@ def our_loss(batch: Padded, segmentation, reduction, kl_weight=0.0, reference=No
     output = policy_objective(batch.logp[policy], batch.old[policy], batch.advantage, segmentation, weights, BAND)
     loss = output.loss
     if kl_weight:
-        loss = loss + kl_weight * kl_loss(batch.logp[policy], reference[policy], seq_mean_token_mean(segmentation))
+        kl = kl_k3(batch.logp[policy], reference[policy])
+        loss = loss + kl_weight * (seq_mean_token_mean(segmentation) * kl).sum()
     (gradient,) = torch.autograd.grad(loss, batch.logp)
     return loss.detach(), gradient[policy], output
 

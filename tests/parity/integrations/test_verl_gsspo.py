@@ -5,7 +5,7 @@ import torch
 
 from harness.integrations.mask_runs import segment_mask_runs
 from harness.objectives.clip import ClipBand
-from harness.objectives.loss import kl_loss, policy_objective
+from harness.objectives.loss import kl_k3, policy_objective
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from tests.parity.integrations.padded_batches import BATCHES, Padded, padded_batch
 
@@ -44,7 +44,7 @@ def reference(batch: Padded, kl_weight=0.0, ref=None):
     weights = REDUCTIONS["N1"](segmentation)
     loss = policy_objective(batch.logp[policy], batch.old[policy], batch.advantage, segmentation, weights, BAND).loss
     if kl_weight:
-        loss = loss + kl_weight * kl_loss(batch.logp[policy], ref[policy], seq_mean_token_mean(segmentation))
+        loss = loss + kl_weight * (seq_mean_token_mean(segmentation) * kl_k3(batch.logp[policy], ref[policy])).sum()
     (gradient,) = torch.autograd.grad(loss, batch.logp)
     return loss.detach(), gradient
 

@@ -15,9 +15,10 @@ import torch
 from harness.integrations.mask_runs import segment_mask_runs
 from harness.objectives.advantages import group_relative
 from harness.objectives.clip import ClipBand
-from harness.objectives.loss import kl_k3, kl_loss, policy_objective, summarize
-from harness.objectives.ratio_units import UnitLayout, segment
+from harness.objectives.loss import kl_k3, policy_objective, summarize
+from harness.objectives.ratio_units import UnitLayout
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
+from harness.objectives.segmentation import segment
 from tests.parity.integrations.padded_batches import BATCHES, Padded, padded_batch
 
 core_algos = pytest.importorskip(
@@ -122,7 +123,7 @@ def test_verl_has_the_same_kl_term():
     kld = core_algos.kl_penalty(batch.logp, reference, "low_var_kl")
     theirs = core_algos.agg_loss(kld, batch.mask, "seq-mean-token-mean")
     policy = batch.mask.bool()
-    ours = kl_loss(batch.logp[policy], reference[policy], seq_mean_token_mean(segment_mask_runs(batch.mask)))
+    ours = (seq_mean_token_mean(segment_mask_runs(batch.mask)) * kl_k3(batch.logp[policy], reference[policy])).sum()
     gradients = [torch.autograd.grad(x, batch.logp)[0][policy] for x in (theirs, ours)]
     same((theirs.detach(), gradients[0]), (ours.detach(), gradients[1]))
     torch.testing.assert_close(kl_k3(batch.logp, reference), kld)

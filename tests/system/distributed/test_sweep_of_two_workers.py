@@ -76,9 +76,8 @@ def test_a_sweep_over_two_workers_of_which_one_is_killed_gives_what_one_worker_g
     command = [sys.executable, "-m", "harness.sweep", str(file), "--out", str(tmp_path / "runs")]
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     driver = subprocess.Popen(
-        [*command, "--reports", str(tmp_path / "reports")], cwd=ROOT, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
         os.kill(wait_for_a_checkpoint(folder, driver), signal.SIGKILL)
         printed, _ = driver.communicate(timeout=600)

@@ -42,9 +42,7 @@ def main(home: Path, code: str) -> int:
         _strike_writer(statement)
     file = home / f"{NAME}.yaml"
     file.write_text(SWEEP)
-    options = run.Options(
-        out=home / "runs", reports=home / "reports", trial="tests.system.faults.cheap_steps:random_walk"
-    )
+    options = run.Options(out=home / "runs", trial="tests.system.faults.cheap_steps:random_walk")
     spec = load_sweep(file, json.loads(os.environ.get("FAULTS_SETTINGS", "[]")))
     return run.run_sweep(spec, options, Console(width=200))
 

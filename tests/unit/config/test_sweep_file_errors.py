@@ -204,6 +204,8 @@ def test_all_mistakes_come_out_together(tmp_path):
 @pytest.mark.parametrize(
     ("metric", "settings", "hint"),
     [
+        ("em", [], None),
+        ("train/reward_maen", [], "train/reward_mean"),
         ("eval/emm", [], "eval/em"),
         ("eval/em/world_chian", [], "eval/em/world_chain"),
         ("eval_sampled/em", ["data.eval_samples=0"], None),
@@ -219,9 +221,15 @@ def test_a_registered_metric_that_no_evaluation_yields_is_refused_before_the_fir
     with pytest.raises(ConfigError) as caught:
         load_sweep(path, settings)
     [problem] = caught.value.problems
-    assert problem.message.startswith("no evaluation of the trial")
+    assert problem.message.startswith("no step or evaluation of the trial")
     assert repr(metric) in problem.message
     assert hint is None or hint in (problem.hint or "")
+
+
+def test_a_check_names_a_metric_that_is_logged(tmp_path):
+    requires = "requires: [{kind: learns, metric: eval_sampled/emm, at_least: 0.05}]"
+    [message] = problems_of(tmp_path, changed("alpha: 0.05", f"alpha: 0.05\n  {requires}")).values()
+    assert "'eval_sampled/emm'" in message
 
 
 def test_a_mistake_shared_by_many_cells_is_reported_once(tmp_path):
@@ -336,7 +344,7 @@ def test_an_excluded_trial_need_not_measure_what_is_registered(tmp_path):
     faults = f"environment.faults: {{values: {{none: null, some: {struck}}}}}"
     text = GOOD.replace("eval/em", "eval_fault/recovered").replace("seeds: [0, 1]", f"  {faults}\nseeds: [0, 1]")
     path.write_text(text)
-    with pytest.raises(ConfigError, match="no evaluation of the trial"):
+    with pytest.raises(ConfigError, match="no step or evaluation of the trial"):
         load_sweep(path)
     path.write_text(text + "exclude: [{environment.faults: none}]\n")
     assert len(load_sweep(path).cells) == 4

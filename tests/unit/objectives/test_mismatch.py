@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from harness.objectives.off_policy import Mismatch, mismatch, truncated_importance
-from harness.objectives.ratio_units import UnitLayout, segment
+from harness.objectives.ratio_units import UnitLayout
+from harness.objectives.segmentation import segment
 
 D = torch.float64
 MU, PI = torch.tensor([0.5, 0.25, 0.25], dtype=D), torch.tensor([0.4, 0.4, 0.2], dtype=D)

@@ -11,15 +11,15 @@ from harness.objectives.advantages import group_relative
 from harness.objectives.clip import ClipBand
 from harness.objectives.loss import (
     kl_k3,
-    kl_loss,
     policy_objective,
     policy_objective_tokenwise,
     summarize,
 )
 from harness.objectives.presets import PRESETS
-from harness.objectives.ratio_units import RATIO_UNITS, UnitLayout, segment
+from harness.objectives.ratio_units import RATIO_UNITS, UnitLayout
 from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
+from harness.objectives.segmentation import segment
 from tests.unit.objectives.objective_oracles import Batch, loop_objective, make_batch, ragged, ragged_batches
 
 BAND = ClipBand(0.2, 0.3)
@@ -236,7 +236,7 @@ def test_the_stop_gradient_form_credits_each_token_with_its_own_advantage():
 @given(ragged_batches, ratio_units)
 def test_the_kl_term_is_the_mean_over_trajectories_of_token_means(batch, ratio_unit):
     s = segment(batch.layouts, ratio_unit)
-    value = kl_loss(batch.logp, batch.old, seq_mean_token_mean(s))
+    value = (seq_mean_token_mean(s) * kl_k3(batch.logp, batch.old)).sum()
     rows = ragged(batch.old - batch.logp, [[sum(u.lengths)] for u in batch.layouts])
     expected = math.fsum(math.fsum(math.expm1(d) - d for d in row[0]) / len(row[0]) for row in rows) / len(rows)
     same(value.detach(), torch.tensor(expected, dtype=torch.float64), 1e-9)

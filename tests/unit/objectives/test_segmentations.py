@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.objectives.batch import segment_batch, unit_layout
-from harness.objectives.ratio_units import RATIO_UNITS, Segmentation, UnitLayout, layout_seed, random, segment, shifted
+from harness.objectives.ratio_units import RATIO_UNITS, UnitLayout, layout_seed, random_boundaries, shifted_boundaries
+from harness.objectives.segmentation import Segmentation, segment
 from harness.types import ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
 from tests.unit.objectives.objective_oracles import make_batch, ragged_batches
 
@@ -77,13 +80,13 @@ def test_fixed_blocks_of_a_trajectory_differ_by_at_most_one_token(batch):
 def test_shifted_boundaries_lie_the_share_inside_the_unit_they_moved_into(batch, share):
     for layout in batch.layouts:
         starts = np.cumsum(layout.lengths) - layout.lengths
-        moved = np.cumsum(shifted(layout, share))[:-1] - starts[1:]
+        moved = np.cumsum(shifted_boundaries(layout, share))[:-1] - starts[1:]
         assert moved.tolist() == [int(np.floor(share * n)) for n in layout.lengths[1:]]
 
 
 def test_random_boundaries_are_uniform_over_compositions():
     """Of 7 tokens in 3 positive parts there are 15 compositions; 3,000 seeds must hit each equally often."""
-    counts = Counter(tuple(random(UnitLayout((5, 1, 1), (0, 0, 0), seed=s)).tolist()) for s in range(3000))
+    counts = Counter(tuple(random_boundaries(UnitLayout((5, 1, 1), (0, 0, 0), seed=s)).tolist()) for s in range(3000))
     assert len(counts) == 15
     assert stats.chisquare(list(counts.values())).pvalue > 1e-3
 
@@ -167,3 +170,8 @@ def test_a_selection_is_the_segmentation_of_the_chosen_trajectories(batch, ratio
 def test_a_selection_takes_each_existing_trajectory_at_most_once(chosen):
     with pytest.raises(ValueError):
         segment(make_batch([[2], [3]]).layouts, "token").select(chosen)
+
+
+def test_ratio_units_are_known_without_torch():
+    program = "import sys; from harness.objectives.ratio_units import RATIO_UNITS; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
