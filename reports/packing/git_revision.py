@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 
-def revision() -> str | None:
+def working_tree_revision() -> str | None:
     """The commit of the working tree, None outside of one; with "+" where files differ from it."""
     here = Path(__file__).parent
     try:
