@@ -3,6 +3,7 @@
     runs/<sweep>/sweep.yaml                 the sweep as resolved; a changed one is refused
     runs/<sweep>/sweep.id                   the folder's identity, by which MLflow's runs are known as its own
     runs/<sweep>/trials/<name>-<key8>/      config.yaml, trial.json, output.log, attempts.jsonl and the trial's journal
+    runs/<sweep>/report/                    its report
     runs/<sweep>/superseded/                trials of an earlier version of the code, run anew: kept, counted nowhere
 
 `trials/` holds trials of the present sweep and code, and no others.
@@ -88,6 +89,10 @@ class RunFolder:
     @property
     def trials(self) -> Path:
         return self.root / "trials"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report"
 
     def trial(self, spec: TrialSpec) -> Path:
         return self.trials / spec.directory

@@ -24,8 +24,8 @@ def trial_views(trial: Path, out: Path) -> None:
     write_trial_views(trial, out)
 
 
-def report(console: Console, folder: RunFolder, reports: Path, everything: Sequence[Figures]) -> list[Path]:
-    """Summary and learning curves of what has finished, the files under `reports`; which those are."""
+def report(console: Console, folder: RunFolder, everything: Sequence[Figures]) -> list[Path]:
+    """Print the summary and write the summary table and the learning curves of finished trials; the files written."""
     if not any(f.state is State.FINISHED for f in everything):
         return []
     from analysis.summary import summarise_sweep
@@ -37,13 +37,12 @@ def report(console: Console, folder: RunFolder, reports: Path, everything: Seque
         summary.print()
     else:
         say(console, summary.text())
-    target = reports / folder.root.name
     try:
-        paths = write_learning_curves(folder.root, target)
-        table = target / "summary.csv"
+        paths = write_learning_curves(folder.root, folder.report / "figures")
+        table = folder.report / "summary.csv"
         table.write_text(summary.csv(), encoding="utf-8")
     except OSError as error:  # the trials have finished all the same, and MLflow is to say so
         say(console, f"learning curves and tables cannot be written: {error}")
         return []
-    say(console, f"learning curves and tables: {target}")
+    say(console, f"learning curves and tables: {folder.report}")
     return [*paths, table]

@@ -29,7 +29,7 @@ from harness.sweep.tune import TuneRun
 from harness.sweep.worker import TRIAL
 from harness.tracking import default_uri
 
-OUT, REPORTS = Path("runs"), Path("reports")
+OUT = Path("runs")
 LOOK_S = 1.0
 FULL_BYTES = 1 << 20
 """A disk with less room counts as full: a checkpoint and most episode files are larger."""
@@ -42,7 +42,6 @@ class Options:
     """How to run a sweep. `trial` is the function to run, `module:name`."""
 
     out: Path = OUT
-    reports: Path = REPORTS
     dry_run: bool = False
     only: str | None = None
     limit: int | None = None
@@ -148,7 +147,7 @@ def _run(
             tune = TuneRun([path for _, path in todo], options.trial, resources, folder.root / ".ray", nodes)
             _follow(tune, watch, feeder, screen_for(console, spec.name, concurrency(resources, nodes)))
             _bury(todo, watch, tune)
-        reports = report(console, folder, options.reports, whole.look())
+        reports = report(console, folder, whole.look())
         if tune is not None:
             tune.leave()
     except KeyboardInterrupt:
@@ -279,7 +278,6 @@ def _command(spec: SweepSpec, options: Options, only: str | None = None) -> str:
     parts += ["--small"] if spec.small else []
     parts += ["--only", only] if only else []
     parts += ["--out", str(options.out)] if options.out != OUT else []
-    parts += ["--reports", str(options.reports)] if options.reports != REPORTS else []
     parts += ["--address", options.address] if options.address else []
     return shlex.join(parts)
 
