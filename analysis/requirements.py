@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.episode_frames import SAMPLED, Episodes
+from analysis.episode_frames import SAMPLED_SPLIT, Episodes
 from analysis.frames import Frames
-from analysis.registered_plan import Plan, same_setting
+from analysis.registered_plan import AnalysisPlan, same_setting
 from analysis.stats.permutation import best_interval
 from analysis.stats.types import DegenerateInput
 from analysis.summary import final_step, seed_values
@@ -54,7 +54,7 @@ class Evidence:
     split, step and operator (`analysis.operator_use`); `exposures`: episodes by arm that met an injected fault."""
 
     frames: Frames
-    plan: Plan
+    plan: AnalysisPlan
     episodes: Episodes | None = None
     operator_use: pd.DataFrame | None = None
     exposures: Mapping[str, int] | None = None
@@ -86,7 +86,7 @@ def called(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
     if table is None:
         return _unmeasured(required)
     arms = arms_with(evidence, evidence.plan.treatment)
-    split = SAMPLED if (table["split"].astype(str) == SAMPLED).any() else str(table["split"].iloc[0])
+    split = SAMPLED_SPLIT if (table["split"].astype(str) == SAMPLED_SPLIT).any() else str(table["split"].iloc[0])
     rows = table[(table["split"].astype(str) == split) & table["arm"].astype(str).isin(arms)]
     if rows.empty:
         return _unmeasured(required)

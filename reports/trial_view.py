@@ -21,8 +21,8 @@ from harness.runs.journal import EPISODES, METRICS, decode
 from harness.runs.jsonl import read_lines
 from harness.runs.layout import TrialInfo, read_info
 from harness.runs.trace_sampling import evenly, kinds_in, rows_at
-from reports.episode_gallery import Specimen, to_html
-from reports.style import house_style, looks
+from reports.episode_gallery import Specimen, episode_card
+from reports.figure_style import house_style, looks
 
 LAST_EVALUATION = 8
 """Episodes of the last evaluation that the page shows beside those in trouble."""
@@ -42,10 +42,10 @@ def write_trial_views(trial: Path, out: Path) -> None:
     """Write learning_curves.svg and episodes.html of a trial's folder, as far as there is something to show."""
     lines = [(r["step"], decode(r["values"])) for r in read_lines(trial / METRICS).records]
     if lines:
-        canvas = curves(lines)
+        canvas = draw_trial_curves(lines)
         with house_style():
             canvas.savefig(out / "learning_curves.svg", metadata={"Date": None})
-    cards = [to_html(s) for s in episodes(trial, read_info(trial))]
+    cards = [episode_card(s) for s in notable_episodes(trial, read_info(trial))]
     if cards:
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -55,7 +55,7 @@ def write_trial_views(trial: Path, out: Path) -> None:
         (out / "episodes.html").write_text(page, encoding="utf-8")
 
 
-def curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canvas:
+def draw_trial_curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canvas:
     """Four panels by training step: Exact Match by suite, then `PANELS`."""
     suites = sorted({n.removeprefix("eval/em/") for _, v in lines for n in v if n.startswith("eval/em/")})
     with house_style():
@@ -77,7 +77,7 @@ def curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canvas:
     return canvas
 
 
-def episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
+def notable_episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
     """Of every split the first episode of each kind of trouble, from the newest step back; then the last evaluation."""
     arm = info.name.rpartition("seed")[0].rstrip("_") or "all"
     found: set[tuple[str, str]] = set()

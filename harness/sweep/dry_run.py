@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from analysis.study_design import Design, assess
+from analysis.study_design import StudyDesign, assess_design
 from harness.config import SweepSpec, TrialSpec
 from harness.runs.layout import State
 from harness.sweep.console import say
@@ -95,7 +95,7 @@ def _design(console: Console, spec: SweepSpec) -> None:
     first = spec.cells[0][1].data
     by_suite = plan.primary.metric.rsplit("/", 1)[-1] in BY_SUITE
     suites, questions = len(first.eval_suites), first.eval_questions
-    design = Design(
+    design = StudyDesign(
         seeds=len(spec.file.seeds),
         tests=suites if by_suite else 1,
         questions=questions if by_suite else suites * questions,
@@ -107,7 +107,7 @@ def _design(console: Console, spec: SweepSpec) -> None:
     say(console, "")
     where = "on every suite" if by_suite else "over all suites together"
     say(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} {where}")
-    found = assess(design)
+    found = assess_design(design)
     for sentence in found.sentences:
         say(console, sentence)
     if not found.reachable:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.paths import checkout, command
-from reports.findings.page import PAGE, regenerate
+from reports.findings.page import FINDINGS_FILE, regenerate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("findings are made in a checkout of the repository: an installed copy has no results", file=sys.stderr)
         return 2
     page = regenerate()
-    print(f"{PAGE} with {len(page.pictures)} pictures, and the README's result")
+    print(f"{FINDINGS_FILE} with {len(page.pictures)} pictures, and the README's result")
     return 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.calibration import __main__ as calibrate
 from analysis.calibration import scenarios, simulate
-from analysis.calibration.simulate import World
+from analysis.calibration.simulate import SimulationSetting
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +18,13 @@ def table():
     """The designs of five seeds, with fewer questions, and those that are not about seeds, but for the slowest."""
     slow = ("15 runs", "5 v 5 seeds, 100 faults")
     listed = [d for d in calibrate.designs((5,), 200) if not d[0].startswith(slow)]
-    return calibrate.run(listed, simulations=80).set_index("test")
+    return calibrate.run_calibration(listed, simulations=80).set_index("test")
 
 
 def test_made_up_studies_have_the_effect_and_spread_they_are_given():
     rng = np.random.default_rng(0)
-    world = World(seeds=400, questions=400, effect=0.06, seed_sd=0.05)
-    a, b, (truth, other) = simulate.arms(world, rng)
+    world = SimulationSetting(seeds=400, questions=400, effect=0.06, seed_sd=0.05)
+    a, b, (truth, other) = simulate.simulate_arms(world, rng)
     assert a.mean() - b.mean() == pytest.approx(0.06, abs=0.01)
     assert truth - other == pytest.approx(0.06, abs=0.01)
     assert a.mean() == pytest.approx(truth, abs=0.01)
@@ -34,7 +34,9 @@ def test_made_up_studies_have_the_effect_and_spread_they_are_given():
 
 
 def test_suites_of_a_run_share_its_seed_effect():
-    a, _, _ = simulate.suites(World(seeds=300, questions=400, seed_sd=0.08), 2, np.random.default_rng(0))
+    a, _, _ = simulate.simulate_suites(
+        SimulationSetting(seeds=300, questions=400, seed_sd=0.08), 2, np.random.default_rng(0)
+    )
     assert np.corrcoef(a.T)[0, 1] > 0.7
 
 
@@ -58,9 +60,9 @@ def test_a_real_effect_is_found_more_often_than_none(table):
 
 def test_the_table_is_the_same_every_time_and_has_its_errors():
     listed = list(calibrate.designs((3,), 50))
-    first, second = (calibrate.run(listed, simulations=2) for _ in range(2))
+    first, second = (calibrate.run_calibration(listed, simulations=2) for _ in range(2))
     pd.testing.assert_frame_equal(first, second)
-    text = calibrate.markdown(first)
+    text = calibrate.calibration_page(first)
     assert text.count("|\n") >= len(first)
     assert "2 simulations a cell" in text
     assert "nan" not in text
@@ -75,26 +77,29 @@ def test_the_table_is_the_same_every_time_and_has_its_errors():
         ({"type1": 0.09, "coverage": ""}, calibrate.LIBERAL),
         ({"type1": 0.05, "coverage": 0.91}, calibrate.LIBERAL),
         ({"type1": 0.01, "coverage": 0.95}, calibrate.CONSERVATIVE),
-        ({"type1": 0.0, "power": 0.0, "coverage": ""}, calibrate.MUTE),
+        ({"type1": 0.0, "power": 0.0, "coverage": ""}, calibrate.NO_POWER),
     ],
 )
 def test_a_rate_is_judged_against_its_monte_carlo_error(row, expected):
     errors = {f"{name}_se": (v * (1 - v) / 1000) ** 0.5 for name, v in row.items() if v not in ("", 0.0)}
-    assert calibrate.verdict({"power": 0.8, **errors, **row, "type1_se": errors.get("type1_se", 0.0005)}) == expected
+    assert (
+        calibrate.calibration_verdict({"power": 0.8, **errors, **row, "type1_se": errors.get("type1_se", 0.0005)})
+        == expected
+    )
 
 
 PUBLISHED = pd.read_csv(Path(__file__).parents[2] / "reports" / "calibration" / "calibration.csv")
 
 
 def test_no_test_that_a_report_uses_is_too_liberal():
-    used = PUBLISHED[PUBLISHED["role"] != scenarios.SHOWN]
+    used = PUBLISHED[PUBLISHED["role"] != scenarios.NOT_USED]
     assert set(used["test"]) == {n for r in (scenarios.PRIMARY, scenarios.SUPPORT) for n in scenarios.ROLES[r]}
     assert used[used["verdict"] == calibrate.LIBERAL]["test"].tolist() == []
 
 
 def test_the_error_of_the_two_proportion_z_is_what_it_leaves_out():
     """It misses the seeds' variance and what the shared questions cancel, by a closed form; so does the paired test."""
-    expected = simulate.expected_error(World())
+    expected = simulate.expected_error(SimulationSetting())
     assert expected["two-proportion z"] == pytest.approx(0.0751, abs=5e-4)
     for name, error in expected.items():
         shown = PUBLISHED[(PUBLISHED["test"] == name) & PUBLISHED["design"].str.endswith("v 8 seeds, 500 questions")]

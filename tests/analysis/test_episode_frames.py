@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.episode_frames import has_failure, load_episodes, read_rows
-from analysis.load import load_sweep
+from analysis.load import load_frames
 from harness.runs.episode_store import SCHEMA
 from harness.types import OperatorFailure, ParseFailure
 from tests.analysis.synthetic_episodes import answer, call, episode, malformed, random_episodes, write
@@ -27,7 +27,7 @@ def sweep(tmp_path):
 
 def test_every_fact_of_a_trajectory_survives(sweep):
     root, trajectories = sweep
-    data = load_episodes(load_sweep(root))
+    data = load_episodes(load_frames(root))
     frame, turns = data.episodes, data.turns
     assert "gspo_seed1" not in set(frame["trial"])
     for (trial, step), group in frame.groupby(["trial", "step"], observed=True):
@@ -49,7 +49,7 @@ def test_every_fact_of_a_trajectory_survives(sweep):
 
 
 def test_a_question_has_one_code_in_all_trials_and_another_in_another_suite(sweep):
-    frame = load_episodes(load_sweep(sweep[0])).episodes
+    frame = load_episodes(load_frames(sweep[0])).episodes
     assert frame["question"].nunique() == 12
     assert (frame.groupby("question")["suite"].nunique() == 1).all()
     per_trial = frame.groupby(["trial", "step"], observed=True)["question"].apply(frozenset)
@@ -57,18 +57,17 @@ def test_a_question_has_one_code_in_all_trials_and_another_in_another_suite(swee
 
 
 def test_masks_renumber_the_turns_of_their_episodes(sweep):
-    data = load_episodes(load_sweep(sweep[0]))
+    data = load_episodes(load_frames(sweep[0]))
     part = data.of(data.episodes["step"] == 20)
     assert part.turns.groupby("episode").size().tolist() == part.episodes["n_turns"].tolist()
-    assert set(data.last_step().episodes["step"]) == {20}
-    assert set(load_episodes(load_sweep(sweep[0]), last_only=True).episodes["step"]) == {20}
+    assert set(load_episodes(load_frames(sweep[0]), last_only=True).episodes["step"]) == {20}
 
 
 def test_faults_and_operator_failures_are_read(tmp_path):
     root = write_sweep(tmp_path / "s", made_frames({"grpo": 0.1}, seeds=(0,)))
     turns = [call(fault="wrong_passage"), call("Review", failure=OperatorFailure.TIMEOUT), malformed(), answer()]
     write(root, "grpo_seed0", 20, "eval_fault", [episode(turns, hops=None), episode([malformed()] * 3, em=0.0)])
-    data = load_episodes(load_sweep(root))
+    data = load_episodes(load_frames(root))
     assert data.episodes["faults"].tolist() == [1, 0]
     assert data.episodes["hops"].tolist() == [-1, 1]
     assert data.episodes["stop"].tolist() == ["answered", "turn_budget"]
@@ -80,7 +79,7 @@ def test_faults_and_operator_failures_are_read(tmp_path):
 
 def test_whole_rows_are_read_only_when_asked(sweep):
     root, trajectories = sweep
-    data = load_episodes(load_sweep(root))
+    data = load_episodes(load_frames(root))
     path = data.source["grpo_seed0", 20, "eval"]
     rows = read_rows(path, [3, 1])
     assert [r["index"] for r in rows] == [3, 1]
@@ -91,7 +90,7 @@ def test_a_broken_file_is_named(sweep):
     root, _ = sweep
     (root / "trials" / "grpo_seed0" / "episodes" / "step-000020-eval.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(ValueError, match=r"grpo_seed0.*step-000020-eval\.parquet"):
-        load_episodes(load_sweep(root))
+        load_episodes(load_frames(root))
 
 
 def test_a_flipped_bit_in_a_finished_trials_numbers_is_told_and_not_averaged(sweep):
@@ -102,7 +101,7 @@ def test_a_flipped_bit_in_a_finished_trials_numbers_is_told_and_not_averaged(swe
     raw[column.data_page_offset + column.total_compressed_size - 2] ^= 1
     path.write_bytes(raw)
     with pytest.raises(ValueError, match=r"grpo_seed0/episodes/step-000020-eval\.parquet: .*checksum does not match"):
-        load_episodes(load_sweep(root))
+        load_episodes(load_frames(root))
     with pytest.raises(ValueError, match=r"step-000020-eval\.parquet: its checksum does not match"):
         read_rows(path, [0])
 
@@ -111,10 +110,10 @@ def test_an_episode_that_was_not_scored_is_named(tmp_path):
     root = write_sweep(tmp_path / "s", made_frames({"grpo": 0.1}, seeds=(0,)))
     write(root, "grpo_seed0", 20, "eval", [episode([call(), answer()], em=float("nan"))])
     with pytest.raises(ValueError, match=r"step-000020-eval\.parquet: 1 episodes have no EM"):
-        load_episodes(load_sweep(root))
+        load_episodes(load_frames(root))
 
 
 def test_a_sweep_without_episodes_gives_empty_frames(tmp_path):
-    data = load_episodes(load_sweep(write_sweep(tmp_path / "s", made_frames(seeds=(0,)))))
+    data = load_episodes(load_frames(write_sweep(tmp_path / "s", made_frames(seeds=(0,)))))
     assert data.episodes.empty
     assert data.turns.empty

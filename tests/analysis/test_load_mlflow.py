@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from analysis.episode_frames import load_episodes
-from analysis.load import LoadError, load_sweep
+from analysis.load import LoadError, load_frames
 from analysis.load_mlflow import load_experiment
-from analysis.preregistration import check
+from analysis.preregistration import check_registration
 from analysis.summary import summarise
 from harness.config import expand
 from harness.config import load_sweep as load_file
@@ -80,11 +80,11 @@ def test_mlflow_gives_the_frames_of_the_journals(store, tmp_path, where):
         track(out, address)
         same_frames(out, address, tmp_path / "cache")
         theirs = load_episodes(load_experiment("small", address, tmp_path / "cache")).episodes
-        assert theirs.equals(load_episodes(load_sweep(out / "small")).episodes)
+        assert theirs.equals(load_episodes(load_frames(out / "small")).episodes)
 
 
 def same_frames(out: Path, uri: str, cache: Path) -> None:
-    ours, theirs = load_sweep(out / "small"), load_experiment("small", uri, cache)
+    ours, theirs = load_frames(out / "small"), load_experiment("small", uri, cache)
     assert theirs.trials.drop(columns="reason").equals(ours.trials.drop(columns="reason"))
     assert theirs.trials["reason"].tolist() == ours.trials["reason"].tolist()
     order = ["trial", "metric", "step"]
@@ -98,14 +98,14 @@ def same_frames(out: Path, uri: str, cache: Path) -> None:
 
 def test_episodes_come_along(store, tmp_path):
     out, uri = store
-    ours = load_episodes(load_sweep(out / "small"))
+    ours = load_episodes(load_frames(out / "small"))
     theirs = load_episodes(load_experiment("small", uri, tmp_path))
     assert theirs.episodes.equals(ours.episodes)
     assert theirs.turns.equals(ours.turns)
 
 
 def test_the_registered_plan_is_checked_against_the_runs(store, tmp_path):
-    found = check(load_experiment("small", store[1]))
+    found = check_registration(load_experiment("small", store[1]))
     assert found.kept
     assert not load_experiment("small", store[1]).path
     assert found.plan.treatment == "gsspo"

@@ -10,7 +10,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from analysis.episode_frames import load_episodes
-from analysis.load import load_sweep
+from analysis.load import load_frames
 from analysis.progress import before_and_after
 from tests.analysis.synthetic_episodes import answer, episode, write
 from tests.analysis.synthetic_sweep import made_frames, write_sweep
@@ -21,7 +21,7 @@ SUITES = {"one_hop": ([0, 0, 1, 1], [1, 1, 1, 0]), "two_hop": ([0, 0], [0, 1])}
 @pytest.fixture
 def sweep(tmp_path):
     root = write_sweep(tmp_path / "s", made_frames({"grpo": 0.1}, seeds=(0, 1, 2)))
-    first, second, third = load_sweep(root).trials["trial"]
+    first, second, third = load_frames(root).trials["trial"]
     for step, which in ((0, 0), (10, 0), (20, 1)):
         episodes = [
             episode([answer()], f"q{i}", suite, em=float(em))
@@ -35,8 +35,8 @@ def sweep(tmp_path):
 
 
 def test_scores_before_and_after_are_of_the_first_and_last_step_and_suites_weigh_the_same(sweep):
-    table = before_and_after(load_episodes(load_sweep(sweep), ["eval"])).set_index("suite")
-    assert set(table["trial"]) == {load_sweep(sweep).trials["trial"].iloc[0]}  # others asked others, or only once
+    table = before_and_after(load_episodes(load_frames(sweep), ["eval"])).set_index("suite")
+    assert set(table["trial"]) == {load_frames(sweep).trials["trial"].iloc[0]}  # others asked others, or only once
     assert list(table.index) == ["all suites", "one_hop", "two_hop"]
     one = table.loc["one_hop"]
     assert (one["before"], one["after"], one["change"]) == (0.5, 0.75, 0.25)
@@ -52,7 +52,7 @@ def test_the_door_prints_every_suite_and_refuses_what_is_no_sweep(sweep, tmp_pat
     command = [sys.executable, "-m", "analysis.progress"]
     whole = [*command, str(sweep), "--csv", str(tmp_path / "whole.csv")]
     told = subprocess.run(whole, capture_output=True, text=True, check=True).stdout
-    expected = before_and_after(load_episodes(load_sweep(sweep), ["eval"]))
+    expected = before_and_after(load_episodes(load_frames(sweep), ["eval"]))
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "whole.csv"), expected, check_dtype=False)
     assert "0.500 [0.150, 0.850] → 0.750 [0.301, 0.954]" in told
     wrong = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)

@@ -9,7 +9,7 @@ from analysis.stats.aggregate import iqm, probability_of_improvement
 from analysis.stats.multiplicity import holm
 from analysis.stats.permutation import smallest_p
 from analysis.stats.power import question_power_n
-from analysis.stats.proportions import mcnemar, mcnemar_chi2, newcombe, rule_of_three, wilson
+from analysis.stats.proportions import mcnemar, newcombe, rule_of_three, wilson
 from analysis.stats.survival import logrank
 
 # scipy.stats.logrank's own example: weeks of survival with two kinds of recurrent glioma (deaths, then censored).
@@ -37,8 +37,6 @@ def test_newcombe(counts, expected):
 
 def test_mcnemar():
     table = [[794, 86], [150, 570]]
-    assert mcnemar_chi2(table).statistic == pytest.approx(17.3559, abs=5e-5)
-    assert mcnemar_chi2(table, correction=True).statistic == pytest.approx(16.8178, abs=5e-5)
     assert mcnemar(table).p == pytest.approx(3.716e-5, abs=5e-9)
 
 

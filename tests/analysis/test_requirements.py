@@ -8,10 +8,10 @@ import pytest
 
 from analysis.episode_frames import EPISODE_COLUMNS, TURN_COLUMNS, Episodes
 from analysis.frames import Arm, Frames, metrics_frame, trials_frame
-from analysis.registered_plan import Plan
+from analysis.registered_plan import AnalysisPlan
 from analysis.requirements import CHECKS, Evidence, evaluate_requirements, failed
 
-PLAN = Plan(metric="eval/em", axis="objective.preset", treatment="new", baseline="old")
+PLAN = AnalysisPlan(metric="eval/em", axis="objective.preset", treatment="new", baseline="old")
 SEEDS = range(6)
 
 

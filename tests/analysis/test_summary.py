@@ -11,15 +11,15 @@ import pytest
 from scipy import stats
 
 from analysis.compare import format_p
-from analysis.load import LoadError, load_sweep
-from analysis.registered_plan import PlanError, contrasts, read_plan
+from analysis.load import LoadError, load_frames
+from analysis.registered_plan import AnalysisPlanError, contrasts, read_analysis_plan
 from analysis.summary import OVERALL, summarise, summarise_sweep
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames, write_sweep
 
 
 def test_journals_give_back_the_frames_they_were_written_from(tmp_path):
     frames = made_frames()
-    read = load_sweep(write_sweep(tmp_path / "s", frames))
+    read = load_frames(write_sweep(tmp_path / "s", frames))
     key = ["trial", "step", "metric"]
     left = frames.metrics.sort_values(key, ignore_index=True)
     right = read.metrics.sort_values(key, ignore_index=True)
@@ -45,7 +45,7 @@ def test_a_damaged_journal_excludes_its_trial_and_says_where(tmp_path):
     path = root / "trials" / "grpo_seed0" / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text(lines[0] + lines[1].replace("0.2", "0.9", 1) + "".join(lines[2:]))
-    trial = load_sweep(root).left_out.iloc[0]
+    trial = load_frames(root).left_out.iloc[0]
     assert trial["trial"] == "grpo_seed0"
     assert "metrics.jsonl:2" in trial["reason"]
     assert str(root) not in trial["reason"]
@@ -53,7 +53,7 @@ def test_a_damaged_journal_excludes_its_trial_and_says_where(tmp_path):
 
 def test_an_empty_folder_is_no_sweep(tmp_path):
     with pytest.raises(LoadError, match="sweep"):
-        load_sweep(tmp_path)
+        load_frames(tmp_path)
 
 
 def test_arm_means_and_intervals_are_those_of_student():
@@ -114,12 +114,12 @@ def test_a_value_that_is_not_finite_is_left_out_and_named():
 
 
 def test_only_the_promised_contrast_is_confirmatory():
-    found = contrasts(made_frames(), read_plan(ANALYSIS))
+    found = contrasts(made_frames(), read_analysis_plan(ANALYSIS))
     assert [(c.treatment, c.baseline, c.confirmatory) for c in found] == [
         ("gsspo", "grpo", True),
         ("gspo", "grpo", False),
     ]
-    assert not any(c.confirmatory for c in contrasts(made_frames(), read_plan(None)))
+    assert not any(c.confirmatory for c in contrasts(made_frames(), read_analysis_plan(None)))
 
 
 def test_another_metric_contrasts_the_same_pairs_and_confirms_nothing():
@@ -131,12 +131,12 @@ def test_another_metric_contrasts_the_same_pairs_and_confirms_nothing():
 
 
 def test_a_plan_that_makes_no_sense_is_refused():
-    with pytest.raises(PlanError, match="primary"):
-        read_plan({"margin": 0.1})
-    with pytest.raises(PlanError, match="correction"):
-        read_plan({**ANALYSIS, "correction": "bonferoni"})
-    with pytest.raises(PlanError, match="alpha"):
-        read_plan({**ANALYSIS, "alpha": 0})
+    with pytest.raises(AnalysisPlanError, match="primary"):
+        read_analysis_plan({"margin": 0.1})
+    with pytest.raises(AnalysisPlanError, match="correction"):
+        read_analysis_plan({**ANALYSIS, "correction": "bonferoni"})
+    with pytest.raises(AnalysisPlanError, match="alpha"):
+        read_analysis_plan({**ANALYSIS, "alpha": 0})
 
 
 def test_the_csv_holds_the_numbers_at_full_precision():

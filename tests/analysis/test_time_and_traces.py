@@ -20,15 +20,14 @@ from analysis.stats.aggregate import (
     seed_question_bootstrap,
 )
 from analysis.stats.curves import area, time_to_threshold
+from analysis.stats.lagged_correlation import lagged_spearman
 from analysis.stats.permutation import difference_interval, mean_interval
 from analysis.stats.regression import cluster_ols, gee_logit
-from analysis.stats.series import lagged_spearman
 from analysis.stats.survival import (
     kaplan_meier,
     logrank,
     logrank_permutation,
     logrank_scores,
-    restricted_mean,
     restricted_mean_difference,
 )
 from analysis.stats.types import DegenerateInput
@@ -81,7 +80,7 @@ def test_no_event_leaves_the_curve_at_one_and_says_so():
     assert (curve.survival == 1).all()
     assert curve.note
     assert logrank([3, 4], [0, 0], [5, 6], [0, 0]).p == 1.0
-    assert restricted_mean([3, 4, 5], [0, 0, 0], 3).value == 3
+    assert restricted_mean_difference([3, 4, 5], [0, 0, 0], [3, 4, 5], [0, 0, 0], 3)[0].value == 0
 
 
 def test_everybody_at_once_is_no_test():
@@ -94,7 +93,8 @@ def test_everybody_at_once_is_no_test():
 def test_without_censoring_the_restricted_mean_is_a_mean(sample):
     t = np.array([u for u, _ in sample], dtype=float)
     horizon = float(t.max())
-    estimate = restricted_mean(t, np.ones(t.size), horizon)
+    zero = np.zeros(1)  # its restricted mean is 0 and has no variance
+    estimate, _ = restricted_mean_difference(t, np.ones(t.size), zero, np.ones(1), horizon)
     assert estimate.value == pytest.approx(np.minimum(t, horizon).mean())
     if np.ptp(t) > 0:
         half = (estimate.interval.high - estimate.interval.low) / 2
@@ -111,7 +111,7 @@ def test_greenwood_agrees_with_statsmodels():
 
 def test_a_horizon_beyond_the_data_is_refused():
     with pytest.raises(DegenerateInput, match="horizon"):
-        restricted_mean([3, 4], [1, 0], 6)
+        restricted_mean_difference([3, 4], [1, 0], [3, 4], [1, 1], 6)
     difference, test = restricted_mean_difference([1, 2, 3], [1, 1, 1], [2, 3, 4], [1, 1, 1], 4)
     assert difference.value == pytest.approx(-1)
     assert 0 < test.p < 1

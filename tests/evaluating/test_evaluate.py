@@ -14,7 +14,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from analysis.load import load_sweep
+from analysis.load import load_frames
 from harness.env.prompts.perturbations import PERTURBATIONS, split_of
 from harness.evaluate import load_evaluation, main
 from harness.evaluation.run import name_answerers
@@ -61,7 +61,7 @@ def test_the_tables_show_suites_hops_and_the_difference_with_intervals(evaluated
 
 
 def test_what_is_kept_reads_like_a_sweep_whose_arms_are_the_methods(trained: Trained, evaluated: str) -> None:
-    frames = load_sweep(kept(trained))
+    frames = load_frames(kept(trained))
     assert list(frames.trials["included"]) == [True, True]
     assert {arm.settings["method"] for arm in frames.arms.values()} == {"agent", "one_shot"}
     kinds = dict.fromkeys((r["answerer"], r["mode"]) for r in rows(kept(trained) / "episodes.csv"))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from analysis.frames import Frames
-from analysis.load import load_sweep
+from analysis.load import load_frames
 from reports import build
-from reports.chapters.order import SECTIONS
-from reports.context import gather
+from reports.chapters.all_chapters import CHAPTERS
+from reports.report_data import gather_report_data
 from tests.analysis.synthetic_episodes import random_episodes, write
 from tests.analysis.synthetic_sweep import made_frames, write_sweep
 
@@ -22,10 +22,10 @@ ARMS = {"grpo": 0.1, "gsspo": 0.2}
 
 def page_of(frames: Frames) -> str:
     """The page as text: no markup, no pictures, no style."""
-    material = gather(frames)
+    material = gather_report_data(frames)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        text = build.page(material, [make(material) for make in SECTIONS])
+        text = build.render_report(material, [make(material) for make in CHAPTERS])
     text = re.sub(r"<style>.*?</style>|<svg.*?</svg>|base64,[^\"]*", "", text, flags=re.S)
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
     assert not re.search(r"\bnan\b|\binf\b", text, re.IGNORECASE), re.search(r".{40}\b(nan|inf)\b", text, re.IGNORECASE)
@@ -66,7 +66,7 @@ def test_a_sweep_of_one_arm_says_that_the_contrast_could_not_be_made():
 def test_a_sweep_without_a_finished_trial_is_refused_with_reasons():
     frames = made_frames({"grpo": 0.1}, seeds=(0, 1), unfinished=("grpo_seed0", "grpo_seed1"))
     with pytest.raises(ValueError, match=r"none of 2 trials counts: grpo_seed0 \(no result\)"):
-        gather(frames)
+        gather_report_data(frames)
 
 
 def test_trials_left_out_are_told_before_any_number():
@@ -78,11 +78,11 @@ def test_trials_left_out_are_told_before_any_number():
 
 def test_unequal_question_sets_refuse_pairing_and_say_so(tmp_path):
     root = write_sweep(tmp_path / "s", made_frames(ARMS, seeds=(0, 1, 2, 3), steps=(0, 5)))
-    frames = load_sweep(root)
+    frames = load_frames(root)
     for i, trial in enumerate(frames.trials["trial"]):
         asked = 6 if trial.startswith("grpo") else 9
         write(root, trial, 5, "eval", random_episodes(np.random.default_rng(i), asked, (("one_hop", 1),)))
-    text = page_of(load_sweep(root))
+    text = page_of(load_frames(root))
     assert "The trials answered different questions of one_hop (6, 9 of them, 6 shared by all)" in text
     assert "the arms answered different questions" in text
     assert "No pair of checkpoints shares a seed and a question set." in text

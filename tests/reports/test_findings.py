@@ -12,51 +12,51 @@ import pytest
 import yaml
 
 from analysis.frames import Arm, Frames
-from analysis.preregistration import check, expected_hash
-from analysis.verdict import Verdict
+from analysis.preregistration import check_registration, expected_hash
+from analysis.verdict import ContrastVerdict
 from harness.config import load_sweep
 from reports.findings.claims import read_claims
-from reports.findings.measures import MEASURES, POOLED
+from reports.findings.identical_runs import REWARD_TRACE, find_identical_runs
+from reports.findings.measure_registry import MEASURES, POOLED
 from reports.findings.page import (
     ABLATIONS,
-    HERE,
-    PAGE,
-    PICTURES,
-    README,
+    FINDINGS_FILE,
+    PICTURES_FOLDER,
+    README_FILE,
+    REPORTS_FOLDER,
+    adjust_over_page,
     anchor,
-    load_plan,
+    identical_runs_section,
+    load_study_plan,
     make_page,
-    over_the_page,
-    readme,
-    same_runs,
-    told,
+    overview_verdict,
+    updated_readme,
 )
-from reports.findings.readme import BEGIN, END, placed, result
-from reports.findings.replicas import TRACE, replicas
-from reports.packing.read import Study, committed
-from reports.tables import markdown
+from reports.findings.readme_result import RESULT_BEGIN, RESULT_END, insert_result, readme_result
+from reports.packing.read_study import Study, committed_studies
+from reports.tables import markdown_table
 from tests.analysis.synthetic_sweep import ANALYSIS, made_frames
 
 STUDIES = sorted(p.stem for p in ABLATIONS.glob("*.yaml"))
 
 
 def test_the_committed_page_is_what_the_committed_results_give():
-    page = make_page(committed(), read_claims())
-    assert (HERE / PAGE).read_text(encoding="utf-8") == page.text, "run make findings"
-    kept = {p.name: p.read_bytes() for p in (HERE / PICTURES).glob("*.svg")}
+    page = make_page(committed_studies(), read_claims())
+    assert (REPORTS_FOLDER / FINDINGS_FILE).read_text(encoding="utf-8") == page.text, "run make findings"
+    kept = {p.name: p.read_bytes() for p in (REPORTS_FOLDER / PICTURES_FOLDER).glob("*.svg")}
     assert kept == dict(page.pictures), "run make findings"
 
 
 def test_the_readme_result_is_what_the_committed_results_give():
-    text = README.read_text(encoding="utf-8")
-    assert text == readme(committed(), text), "run make findings"
+    text = README_FILE.read_text(encoding="utf-8")
+    assert text == updated_readme(committed_studies(), text), "run make findings"
     named = [part.split('"')[0] for part in text.split('<img src="')[1:]]
     assert named
-    assert all((README.parent / name).exists() for name in named)
+    assert all((README_FILE.parent / name).exists() for name in named)
 
 
 def test_the_readme_result_gives_levels_and_rises_of_every_arm():
-    lines = result(study({"gsspo": 0.30, "grpo": 0.10}), "p").splitlines()
+    lines = readme_result(study({"gsspo": 0.30, "grpo": 0.10}), "p").splitlines()
     rows = {cells[0]: cells[1:] for cells in ([c.strip() for c in x.strip("|").split("|")] for x in lines if "|" in x)}
     gsspo, grpo = (float(rows[arm][1].split()[0]) for arm in ("gsspo", "grpo"))
     assert gsspo - grpo == pytest.approx(0.2, abs=0.05)
@@ -65,10 +65,12 @@ def test_the_readme_result_gives_levels_and_rises_of_every_arm():
         assert level - start == pytest.approx(rise, abs=0.0015)
 
 
-@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
+@pytest.mark.parametrize(
+    "text", ["", RESULT_BEGIN, f"{RESULT_END}\n{RESULT_BEGIN}", f"{RESULT_BEGIN}{RESULT_END}{RESULT_BEGIN}{RESULT_END}"]
+)
 def test_a_readme_without_its_marks_is_refused(text):
     with pytest.raises(ValueError, match=r"README.md needs one line"):
-        placed(text, "")
+        insert_result(text, "")
 
 
 def test_every_study_answers_a_claim():
@@ -96,7 +98,7 @@ def study(effects: dict[str, float], small: bool = False, **changes: object) -> 
     }
     from analysis.episode_frames import load_episodes
 
-    return Study("granularity", made, frames, check(frames), load_episodes(frames), {})
+    return Study("granularity", made, frames, check_registration(frames), load_episodes(frames), {})
 
 
 def first_line(page: str) -> str:
@@ -106,9 +108,9 @@ def first_line(page: str) -> str:
 @pytest.mark.parametrize(
     ("effects", "verdict", "words"),
     [
-        ({"gsspo": 0.30, "grpo": 0.10}, Verdict.HIGHER, "| higher, as claimed |"),
-        ({"gsspo": 0.10, "grpo": 0.30}, Verdict.LOWER, "| lower instead |"),
-        ({"gsspo": 0.20, "grpo": 0.20}, Verdict.EQUIVALENT, "| equivalent within the margin |"),
+        ({"gsspo": 0.30, "grpo": 0.10}, ContrastVerdict.HIGHER, "| higher, as claimed |"),
+        ({"gsspo": 0.10, "grpo": 0.30}, ContrastVerdict.LOWER, "| lower instead |"),
+        ({"gsspo": 0.20, "grpo": 0.20}, ContrastVerdict.EQUIVALENT, "| equivalent within the margin |"),
     ],
 )
 def test_the_verdict_follows_the_numbers(effects, verdict, words):
@@ -134,7 +136,10 @@ def test_a_design_that_could_not_tell_carries_no_verdict_and_no_p_over_the_page(
 
 
 def test_withdrawn_entries_of_the_page_are_those_whose_design_could_not_tell():
-    rows = [line.strip("| ").split(" | ") for line in (HERE / PAGE).read_text(encoding="utf-8").splitlines()]
+    rows = [
+        line.strip("| ").split(" | ")
+        for line in (REPORTS_FOLDER / FINDINGS_FILE).read_text(encoding="utf-8").splitlines()
+    ]
     found = {row[0]: row[3:] for row in rows if len(row) == 7 and row[0].isdigit()}
     for i, claim in enumerate(read_claims(), 1):
         verdict, _, over, same = found[str(i)]
@@ -154,37 +159,37 @@ def test_a_claim_with_an_unknown_or_mistyped_key_is_refused(tmp_path, wrong):
 
 
 def test_links_into_the_page_lead_to_its_entries():
-    page = (HERE / PAGE).read_text(encoding="utf-8")
+    page = (REPORTS_FOLDER / FINDINGS_FILE).read_text(encoding="utf-8")
     entries = {f"{i}. {claim.title}" for i, claim in enumerate(read_claims(), 1)}
     headings = {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")}
     assert entries <= headings
     targets = {anchor(h) for h in headings}
-    text = README.read_text(encoding="utf-8")
+    text = README_FILE.read_text(encoding="utf-8")
     named = re.findall(r"\[(?:FINDINGS, )?(\d+)\]\(reports/FINDINGS\.md#([^)]*)\)", text)
     assert len(named) == text.count("reports/FINDINGS.md#")
     assert all(link in targets and link.startswith(f"{number}-") for number, link in named)
 
 
 def test_several_strata_are_corrected_together():
-    from reports.findings.contrasts import jointly, overall
+    from reports.findings.contrast_measures import correct_jointly, primary_rows
 
-    rows = overall(MEASURES["primary"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
-    twice = jointly([rows[0], dataclasses.replace(rows[0])], "holm")
+    rows = primary_rows(MEASURES["primary"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
+    twice = correct_jointly([rows[0], dataclasses.replace(rows[0])], "holm")
     assert [r.p_adjusted for r in twice] == [2 * rows[0].test.p] * 2
 
 
 def test_intervals_of_corrected_strata_hold_together():
-    made = committed()["parse_reliability"]
+    made = committed_studies()["parse_reliability"]
     found = MEASURES["primary"](made)
     assert len(found.verdicts) == 2
     assert [r.difference.interval.level for r in found.rows[:2]] == [pytest.approx(0.975)] * 2
     assert [r.equivalence.interval.level for r in found.rows[:2]] == [pytest.approx(0.95)] * 2
-    words, _ = told(made, [found])
+    words, _ = overview_verdict(made, [found])
     assert all(f"({r.contrast.stratum})" in words for r in found.rows[:2])
 
 
 def test_the_page_corrects_all_registered_contrasts_together():
-    assert over_the_page([[0.01], [], [0.04, 0.03]]) == [".03", "–", ".06; .06"]
+    assert adjust_over_page([[0.01], [], [0.04, 0.03]]) == [".03", "–", ".06; .06"]
 
 
 def test_the_registered_pair_is_not_explored_again():
@@ -198,7 +203,7 @@ def traced(other: int | None = None) -> Study:
     made = study({"gsspo": 0.3, "grpo": 0.1})
     rows = made.frames.trials[["trial", "arm", "seed"]].merge(pd.DataFrame({"step": range(10)}), how="cross")
     rows["value"] = rows["arm"].eq("gsspo") + rows["seed"] / 7 + rows["step"] / 11
-    rows["metric"] = TRACE
+    rows["metric"] = REWARD_TRACE
     if other is not None:
         rows.loc[(rows["seed"] >= other) & (rows["step"] == 5), "value"] += 1e-12
     frames = dataclasses.replace(made.frames, metrics=pd.concat([made.frames.metrics, rows]))
@@ -206,7 +211,7 @@ def traced(other: int | None = None) -> Study:
 
 
 def test_runs_that_agree_to_the_digit_are_one_piece_of_evidence():
-    found = replicas({"a": traced(), "b": traced(), "c": traced(other=2)})
+    found = find_identical_runs({"a": traced(), "b": traced(), "c": traced(other=2)})
     assert [(r.first, r.second, r.seeds, r.steps) for r in found] == [
         ("a: gsspo", "b: gsspo", 6, 10),
         ("a: gsspo", "c: gsspo", 2, 10),
@@ -215,14 +220,14 @@ def test_runs_that_agree_to_the_digit_are_one_piece_of_evidence():
         ("b: gsspo", "c: gsspo", 2, 10),
         ("b: grpo", "c: grpo", 2, 10),
     ]
-    assert same_runs({"a": traced(), "b": traced(other=0)}) == []
+    assert identical_runs_section({"a": traced(), "b": traced(other=0)}) == []
 
 
 def test_runs_whose_rewards_never_change_are_not_the_same_for_that():
     made = traced()
     stuck = made.frames.metrics.assign(value=-1.5)
     made = dataclasses.replace(made, frames=dataclasses.replace(made.frames, metrics=stuck))
-    assert replicas({"a": made, "b": made}) == []
+    assert find_identical_runs({"a": made, "b": made}) == []
 
 
 def test_an_operator_that_nobody_calls_is_said_to_be_unused():
@@ -268,7 +273,7 @@ def test_missing_trials_make_a_verdict_interim():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_states_its_plan_and_can_reach_its_level(name):
-    spec = load_plan(ABLATIONS / f"{name}.yaml")
+    spec = load_study_plan(ABLATIONS / f"{name}.yaml")
     plan = spec.file.analysis
     assert plan is not None
     assert plan.margin > 0
@@ -287,12 +292,12 @@ def test_a_study_states_its_plan_and_can_reach_its_level(name):
 
 
 def test_the_figures_of_the_page_exist():
-    text = (HERE / PAGE).read_text(encoding="utf-8")
+    text = (REPORTS_FOLDER / FINDINGS_FILE).read_text(encoding="utf-8")
     named = {part.split(")")[0] for part in text.split("](pictures/")[1:]}
-    assert all(Path(HERE / "pictures" / name).exists() for name in named)
+    assert all(Path(REPORTS_FOLDER / "pictures" / name).exists() for name in named)
 
 
 def test_a_bar_in_a_cell_does_not_break_the_table():
     import pandas as pd
 
-    assert markdown(pd.DataFrame({"a": ["P(x | y)"]})).splitlines()[-1] == "| P(x \\| y) |"
+    assert markdown_table(pd.DataFrame({"a": ["P(x | y)"]})).splitlines()[-1] == "| P(x \\| y) |"

@@ -11,16 +11,16 @@ import pytest
 from pypdf import PdfReader
 
 from analysis.episode_frames import read_rows
-from analysis.load import load_sweep
+from analysis.load import load_frames
 from reports import build
-from reports.chapters.order import verdicts
-from reports.context import gather
+from reports.chapters.verdict_and_exact_match import verdict_chapter
 from reports.episode_gallery import Specimen
-from reports.episode_gallery import to_html as card_html
-from reports.figures import penalty
+from reports.episode_gallery import episode_card as card_html
+from reports.figures import format_penalty
 from reports.pdf import text_width, wrap
-from reports.published import ablation_table, published
-from reports.tables import Table, latex_text, shown, to_html, to_latex
+from reports.published_tables import ablation_table, published
+from reports.report_data import gather_report_data
+from reports.tables import Table, display_frame, html_table, latex_table, latex_text
 from tests.analysis.synthetic_episodes import answer, call, episode, write
 from tests.analysis.synthetic_sweep import made_frames, write_sweep
 from tests.reports.full_sweep import full_sweep
@@ -196,8 +196,8 @@ def test_a_changed_plan_is_flagged_in_the_page(report, tmp_path):
     shutil.copytree(report, root, ignore=shutil.ignore_patterns("report", "episodes"))
     sweep = (root / "sweep.yaml").read_text()
     (root / "sweep.yaml").write_text(sweep.replace("margin: 0.03", "margin: 0.3"))
-    material = gather(load_sweep(root))
-    page = build.page(material, [verdicts(material)])
+    material = gather_report_data(load_frames(root))
+    page = build.render_report(material, [verdict_chapter(material)])
     assert "HASH MISMATCH" in page
     assert 'class="role confirmatory"' not in page
 
@@ -216,7 +216,7 @@ def test_a_folder_that_is_no_sweep_is_refused(tmp_path, capsys):
 
 
 def test_the_papers_numbers_stand_in_its_layout(report):
-    frames = load_sweep(report)
+    frames = load_frames(report)
     table = ablation_table(frames).frame
     assert list(table.columns[2:]) == ["NQ", "TriviaQA", "HotpotQA", "MuSiQue"]
     row = table[(table["source"] == "published, with Search") & (table["objective"] == "GSsPO")].iloc[0]
@@ -230,15 +230,15 @@ def test_the_papers_numbers_stand_in_its_layout(report):
 
 def test_tables_show_absent_numbers_as_dashes_and_escape_text():
     frame = pd.DataFrame({"arm": ["a_b & c"], "difference": [-0.0001], "low": [""], "high": [""], "p": [0.00001]})
-    text = shown(frame)
+    text = display_frame(frame)
     assert text.iloc[0].tolist() == ["a_b & c", "+0.000", "–", "<.0001"]
     table = Table("x", "A < B", text, "50% of 3_4")
-    latex = to_latex(table)
+    latex = latex_table(table)
     assert r"a\_b \& c" in latex
     assert r"50\% of 3\_4" in latex
     assert r"\toprule" in latex
     assert latex.count("&") - latex.count(r"\&") == 2 * 3
-    assert "A &lt; B" in to_html(table)
+    assert "A &lt; B" in html_table(table)
     assert latex_text("Δ ≤ 5 %") == r"$\Delta$ $\leq$ 5 \%"
 
 
@@ -250,7 +250,7 @@ def test_em_is_drawn_against_the_penalty_where_it_was_swept():
     }
     frames = type(frames)(**{**frames.__dict__, "arms": arms})
     spreads = pd.DataFrame({"arm": ["0"], "seed": [0], "mean": [0.3], "worst": [0.2], "spread": [0.2], "sd": [0.1]})
-    figure = penalty.draw(frames, spreads)
+    figure = format_penalty.draw_format_penalty(frames, spreads)
     assert figure.data["penalty"].tolist() == [0.0, 0.5, 1.0]
     assert figure.data["best"].iloc[0] == pytest.approx(0.4)
     assert "broad bars" in str(figure.caption)

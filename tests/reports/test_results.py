@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from analysis import convergence, exact_match, parse_reliability
-from analysis.load import load_sweep
+from analysis.load import load_frames
 from analysis.summary import summarise
-from reports.context import gather
 from reports.packing import __main__ as door
-from reports.packing.pack import pack, without_places
-from reports.packing.read import committed, read_study
+from reports.packing.read_study import committed_studies, read_study
+from reports.packing.write_study import redact_places, write_study
+from reports.report_data import gather_report_data
 from tests.reports.full_sweep import full_sweep
 
 
@@ -33,29 +33,33 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def packed(sweep):
-    return pack(sweep, sweep.parent / "out")
+    return write_study(sweep, sweep.parent / "out")
 
 
 def test_the_packed_study_gives_the_numbers_of_the_journals(sweep, packed):
-    frames, study = load_sweep(sweep), read_study(packed)
+    frames, study = load_frames(sweep), read_study(packed)
     assert summarise(study.frames).csv() == summarise(frames).csv()
     assert study.frames.config_hash == frames.config_hash
     assert study.frames.seed_text() == frames.seed_text()
     assert study.registration.kept
-    before, after = convergence.areas(frames), convergence.areas(study.frames)
+    before, after = convergence.curve_areas(frames), convergence.curve_areas(study.frames)
     assert before.keys() == after.keys()
     assert all(before[k].equals(after[k]) for k in before)
-    pd.testing.assert_frame_equal(parse_reliability.instability(study.frames), parse_reliability.instability(frames))
+    pd.testing.assert_frame_equal(
+        parse_reliability.instability_table(study.frames), parse_reliability.instability_table(frames)
+    )
 
 
 def test_questions_are_paired_as_in_the_episodes(sweep, packed):
-    whole, kept = gather(load_sweep(sweep)), read_study(packed)
+    whole, kept = gather_report_data(load_frames(sweep)), read_study(packed)
     pd.testing.assert_frame_equal(exact_match.by_hops(kept.greedy), exact_match.by_hops(whole.greedy))
     pd.testing.assert_frame_equal(
         exact_match.checkpoint_claims(kept.greedy, whole.contrasts, whole.plan),
         exact_match.checkpoint_claims(whole.greedy, whole.contrasts, whole.plan),
     )
-    pd.testing.assert_frame_equal(parse_reliability.rates(kept.greedy), parse_reliability.rates(whole.greedy))
+    pd.testing.assert_frame_equal(
+        parse_reliability.parse_rates(kept.greedy), parse_reliability.parse_rates(whole.greedy)
+    )
 
 
 def test_tables_of_whole_episodes_are_kept(packed):
@@ -90,7 +94,7 @@ def test_nothing_of_the_machine_but_its_kind_is_written(sweep, packed):
     ],
 )
 def test_places_are_replaced_and_names_are_not(value, kept):
-    assert without_places(value) == kept
+    assert redact_places(value) == kept
 
 
 def test_a_small_run_is_kept_as_such_and_gives_way_to_a_full_one(sweep, packed, tmp_path):
@@ -99,12 +103,12 @@ def test_a_small_run_is_kept_as_such_and_gives_way_to_a_full_one(sweep, packed, 
     (small / "trials").symlink_to(sweep / "trials")
     config = yaml.safe_load((sweep / "sweep.yaml").read_text())
     (small / "sweep.yaml").write_text(yaml.safe_dump({**config, "name": "made-small"}))
-    out = pack(small, tmp_path / "out")
+    out = write_study(small, tmp_path / "out")
     study = read_study(out)
     assert (study.name, study.small) == ("made", True)
     assert study.provenance["command"].endswith("--small")
     (tmp_path / "out" / "made").symlink_to(packed)
-    assert not committed(tmp_path / "out")["made"].small
+    assert not committed_studies(tmp_path / "out")["made"].small
 
 
 def test_the_door_writes_again_what_it_wrote_and_refuses_what_is_no_sweep(sweep, packed, tmp_path, capsys):

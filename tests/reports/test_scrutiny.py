@@ -10,10 +10,10 @@ import pytest
 from analysis.frames import Frames
 from analysis.stats.permutation import seed_permutation
 from analysis.stats.survival import logrank_permutation
-from reports.findings.levels import answered, rises, speed, traces
-from reports.findings.measures import MEASURES, POOLED
-from reports.findings.stored import table
-from reports.packing.read import committed
+from reports.findings.descriptive_measures import em_of_answered, metric_rises, threshold_steps, trace_means
+from reports.findings.measure_registry import MEASURES, POOLED
+from reports.findings.table_measures import report_table
+from reports.packing.read_study import committed_studies
 from tests.reports.test_findings import study
 
 
@@ -95,7 +95,7 @@ def test_the_published_difference_is_set_beside_the_interval(gap, said):
 def test_arms_whose_rewards_never_differ_are_said_to_have_learnt_nothing():
     values = {(arm, s, t): float(arm == "gsspo") for arm in ("gsspo", "grpo") for s in range(6) for t in range(1, 4)}
     made = with_values(study({"gsspo": 0.2, "grpo": 0.2}), "train/reward_std", values)
-    told = traces(made, ["train/reward_std"]).sentences
+    told = trace_means(made, ["train/reward_std"]).sentences
     assert told[0] == "train/reward_std runs from 0 (grpo) to 1 (gsspo)."
     assert told[1].startswith("In every step of every run of grpo all rewards were alike")
 
@@ -106,7 +106,7 @@ def test_steps_to_a_threshold_count_runs_that_never_hold_it():
     values = {("gsspo", s, t): 0.6 if t >= 1 else 0.0 for s in range(6) for t in steps}
     values |= {("grpo", s, t): 0.6 if t >= slow[s] else 0.0 for s in range(6) for t in steps}
     made = with_values(study({"gsspo": 0.2, "grpo": 0.2}), "eval/em", values)
-    found = speed(made, beside=[0.5])
+    found = threshold_steps(made, beside=[0.5])
     assert list(found.table["steps to 0.500"]) == ["1", "2.17 (1)"]
     p = logrank_permutation([1] * 6, [True] * 6, [1, 1, 2, 2, 3, 4], [True] * 5 + [False]).p
     assert f"gsspo − grpo at 0.500 {str(round(min(1.0, 2 * p), 4)).lstrip('0')}" in found.sentences[-1]
@@ -116,7 +116,7 @@ def test_a_stored_table_tells_its_reach_its_total_and_its_least_p():
     made = study({"gsspo": 0.2, "grpo": 0.2})
     rows = {"arm": ["a", "b"], "hops": [1, 3], "rate": [0.25, 0.5], "events": [2, 3], "p_adjusted": [0.5, 0.04]}
     made.tables["made"] = pd.DataFrame(rows)
-    assert table(
+    assert report_table(
         made, "made", columns=["arm", "rate"], reach={"of": "rate", "by": ["arm", "hops"]}, total="events"
     ).sentences == [
         "`made`: rate from 0.250 (a, hops 1) to 0.500 (b, hops 3).",
@@ -126,21 +126,21 @@ def test_a_stored_table_tells_its_reach_its_total_and_its_least_p():
 
 
 def test_the_power_is_that_of_the_registered_arms():
-    from analysis.power import compared, outlook, pooled_sd
+    from analysis.projected_power import planned_arms, pooled_sd, project_power
 
     made = study({"gsspo": 0.2, "grpo": 0.2, "gspo": 0.2})
     frames: Frames = made.frames
-    assert compared(frames, made.plan) == ["gsspo", "grpo"]
+    assert planned_arms(frames, made.plan) == ["gsspo", "grpo"]
     noisy = {("gspo", s, 1): 0.9 * (s % 2) for s in range(6)}
     values = {(a, s, 1): 0.1 + 0.01 * s for a in ("gsspo", "grpo") for s in range(6)}
     made = with_values(made, "eval/em", values | noisy)
     expected = float(pd.Series([0.1 + 0.01 * s for s in range(6)]).std())
-    assert outlook(made.frames, made.plan).sd == pytest.approx(expected)
+    assert project_power(made.frames, made.plan).sd == pytest.approx(expected)
     assert pooled_sd(made.frames, "eval/em", list(frames.arms))[0] > 5 * expected
 
 
 def test_sampled_answers_paired_over_both_studies_differ_as_published_here():
-    studies = committed()
+    studies = committed_studies()
     both = [studies["granularity"], studies["granularity_replication"]]
     metrics = ["eval_sampled/em", "eval_sampled/f1", "eval_sampled/reward_mean"]
     found = POOLED["paired_by_seed"](both, pair=["gsspo", "grpo"], metrics=metrics).table
@@ -197,6 +197,6 @@ def test_the_rise_among_answered_episodes_is_told_from_the_rise_in_form():
     for metric, values in ends.items():
         given = {(a, s, t): values[t > 0] for a in arms for s in range(6) for t in (0, 10)}
         made = with_values(made, metric, given)
-    assert rises(made).sentences == ["The rise of EM runs from +0.060 (gsspo) to +0.060 (gsspo)."]
-    (sentence,) = answered(made).sentences
+    assert metric_rises(made).sentences == ["The rise of EM runs from +0.060 (gsspo) to +0.060 (gsspo)."]
+    (sentence,) = em_of_answered(made).sentences
     assert "from 0.120 to 0.120 (gsspo), 0.120 to 0.120 (grpo): less than the margin" in sentence

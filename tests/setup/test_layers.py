@@ -40,7 +40,7 @@ def test_every_import_points_down():
     ("module", "line", "broken"),
     [
         ("harness/types.py", "def late() -> None:\n    import harness.sweep.status", "harness.types"),
-        ("analysis/stats/__init__.py", "import reports.style", "analysis.stats"),
+        ("analysis/stats/__init__.py", "import reports.figure_style", "analysis.stats"),
         ("harness/runs/jsonl.py", "from harness.runs import journal", "harness.runs"),
     ],
     ids=["lazily from above", "from another package", "in a circle of files"],

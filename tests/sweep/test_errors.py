@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.load import load_sweep
+from analysis.load import load_frames
 from harness.runs.journal import Journal, read_result
 from harness.runs.layout import first_error
 from harness.sweep import run
@@ -27,7 +27,7 @@ def test_the_line_shown_of_a_long_message_is_its_first(runner):
     told = "RuntimeError: CUDA error: device-side assert triggered"
     assert first_error(folder) == told
     assert "to enable device-side assertions." in read_result(folder)["error"]
-    assert list(load_sweep(runner.folder.root).trials["reason"]) == [told]  # as reports say it
+    assert list(load_frames(runner.folder.root).trials["reason"]) == [told]  # as reports say it
 
 
 def test_an_account_says_the_line_once_and_last():

@@ -13,8 +13,8 @@ from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import difference_interval, seed_permutation
 from analysis.stats.types import Estimate, Test
 from analysis.summary import final_step, seed_values
-from reports.findings.measured import Measured, what
-from reports.packing.read import Study
+from reports.findings.measure_result import MeasureResult, metric_name
+from reports.packing.read_study import Study
 
 AREA = "area under the curve"
 
@@ -38,7 +38,7 @@ class _Row:
         return f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]" if found else "–"
 
 
-def paired_by_seed(studies: Sequence[Study], pair: Sequence[str], metrics: Sequence[str]) -> Measured:
+def paired_by_seed(studies: Sequence[Study], pair: Sequence[str], metrics: Sequence[str]) -> MeasureResult:
     """Difference of two arms over the seed pairs of all `studies`: at the last step, and of areas under the curve.
 
     A pair is the two runs of a seed in one study, so that no difference between studies enters. p: sign flips of pairs;
@@ -59,7 +59,7 @@ def paired_by_seed(studies: Sequence[Study], pair: Sequence[str], metrics: Seque
     adjusted = [format_p(p) for p in CORRECTIONS[plan.correction]([r.test.p for r in rows])]
     table = pd.DataFrame(
         {
-            "of": [what(r.metric) for r in rows],
+            "of": [metric_name(r.metric) for r in rows],
             "at": [r.place for r in rows],
             "pairs": [str(r.difference.n) for r in rows],
             f"{a} − {b}, points": [r.points for r in rows],
@@ -72,19 +72,17 @@ def paired_by_seed(studies: Sequence[Study], pair: Sequence[str], metrics: Seque
         f"{r.points} points {r.interval} ({r.place}; p {format_p(r.test.p)}, p adj. {p})"
         for r, p in zip(rows, adjusted, strict=True)
     ]
-    sentences = [
-        f"Exploratory: {what(m)}, {a} − {b}: {', '.join(t for r, t in zip(rows, texts, strict=True) if r.metric == m)}."
-        for m in logged
-    ]
+    by_metric = {m: ", ".join(t for r, t in zip(rows, texts, strict=True) if r.metric == m) for m in logged}
+    sentences = [f"Exploratory: {metric_name(m)}, {a} − {b}: {text}." for m, text in by_metric.items()]
     runs = " and ".join(f"{s.name} (seeds {_range(s)})" for s in studies)
     notes = [
         f"Pairs of {runs}. p: sign flips of pairs; p adj.: {plan.correction_name} over the {len(rows)} rows; "
         "intervals: t on the differences of pairs. Points: hundredths, of the reward too. Area under the curve: mean "
         "height, the start included. EM alone is of greedy answers.",
     ]
-    short = f"{what(rows[0].metric)}: {a} − {b} {texts[0]}"
+    short = f"{metric_name(rows[0].metric)}: {a} − {b} {texts[0]}"
     heading = f"{a} − {b} over the seed pairs of {len(studies)} studies"
-    return Measured(heading, table, sentences, short=short, notes=notes, tests=True)
+    return MeasureResult(heading, table, sentences, short=short, notes=notes, tests=True)
 
 
 def _places(studies: Sequence[Study], metrics: Sequence[str]) -> Mapping[str, Callable[[Study, str, str], pd.Series]]:
@@ -95,7 +93,7 @@ def _places(studies: Sequence[Study], metrics: Sequence[str]) -> Mapping[str, Ca
     (last,) = steps
 
     def area(study: Study, metric: str, arm: str) -> pd.Series:
-        ((_, found),) = [(k, v) for k, v in convergence.areas(study.frames, metric).items() if k[1] == arm]
+        ((_, found),) = [(k, v) for k, v in convergence.curve_areas(study.frames, metric).items() if k[1] == arm]
         return found
 
     return {f"step {last}": lambda study, metric, arm: seed_values(study.frames, metric, arm, last), AREA: area}

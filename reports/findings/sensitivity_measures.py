@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.compare import Comparison, SeedValues, compare, comparison_table, format_p
-from analysis.frames import CHANGE, is_share
-from analysis.registered_plan import Contrast, contrasts
+from analysis.compare import Comparison, SeedValues, compare_arms, comparison_table, format_p
+from analysis.frames import CHANGE_RANGE, is_share
+from analysis.registered_plan import ArmContrast, contrasts
 from analysis.summary import final_step, seed_values
-from reports.findings.contrasts import every
-from reports.findings.measured import Measured, outcome
-from reports.packing.read import Study
-from reports.published import published
-from reports.tables import shown
+from reports.findings.contrast_measures import all_pairs
+from reports.findings.measure_result import MeasureResult, metric_outcome
+from reports.packing.read_study import Study
+from reports.published_tables import published
+from reports.tables import display_frame
 
 
-def part(study: Study, seeds: Sequence[int], because: str) -> Measured:
+def seed_subset(study: Study, seeds: Sequence[int], because: str) -> MeasureResult:
     """The registered contrast over some of the seeds alone."""
     frames, metric = study.frames, study.plan.metric
     step = final_step(frames, metric)
@@ -29,7 +29,7 @@ def part(study: Study, seeds: Sequence[int], because: str) -> Measured:
         for found in [seed_values(frames, metric, arm, step)]
     }
     rows = _compared(study, values)
-    name = outcome(metric)
+    name = metric_outcome(metric)
     sentences = []
     for r in rows:
         found = r.difference.interval
@@ -40,16 +40,16 @@ def part(study: Study, seeds: Sequence[int], because: str) -> Measured:
             f"p {format_p(r.test.p)}{same}."
         )
     heading = f"Registered contrast, seeds {_runs(seeds)} alone: {metric}"
-    return Measured(heading, _table(rows, "part"), sentences, tests=True)
+    return MeasureResult(heading, _table(rows, "part"), sentences, tests=True)
 
 
-def by_step(study: Study) -> Measured:
+def contrast_by_step(study: Study) -> MeasureResult:
     """The registered contrast at every evaluation after the start, corrected over them."""
     frames, metric = study.frames, study.plan.metric
     steps = [s for s in sorted(int(s) for s in frames.values(metric)["step"].unique()) if s > 0]
     values = {(str(s), arm): seed_values(frames, metric, arm, s) for s in steps for arm in frames.arms}
     rows = _compared(study, values)
-    name = outcome(metric)
+    name = metric_outcome(metric)
     sentences = []
     for contrast in dict.fromkeys(r.contrast for r in rows):
         mine = [r for r in rows if r.contrast == contrast and r.difference.value is not None]
@@ -66,17 +66,17 @@ def by_step(study: Study) -> Measured:
             )
         sentences.append(f"Exploratory: {text[0].lower()}{text[1:]}.")
     notes = [f"p adj. and p TOST: {study.plan.correction_name} over the {len(steps)} evaluations."]
-    return Measured(
+    return MeasureResult(
         f"Registered contrast by evaluation: {metric}", _table(rows, "step"), sentences, notes=notes, tests=True
     )
 
 
-def questions(study: Study) -> Measured:
+def uniform_questions(study: Study) -> MeasureResult:
     """Questions that all runs of all arms answer alike: they cannot tell arms apart."""
     found = study.greedy.episodes
     heading = "Questions that every run answers alike, greedy answers at the last step"
     if found.empty:
-        return Measured(heading, None)
+        return MeasureResult(heading, None)
     mean = found.groupby(["suite", "question"], observed=True)["em"].mean()
     suites = mean.groupby("suite", observed=True)
     rows = pd.DataFrame(
@@ -92,24 +92,24 @@ def questions(study: Study) -> Measured:
         f"Of the {total} questions {right} are right in all {runs} runs and {wrong} wrong in all of them: those "
         f"{(right + wrong) / total:.0%} cannot tell arms apart."
     )
-    return Measured(heading, rows.reset_index(), [told])
+    return MeasureResult(heading, rows.reset_index(), [told])
 
 
-def published_gap(study: Study, pair: Sequence[str]) -> Measured:
+def published_gap(study: Study, pair: Sequence[str]) -> MeasureResult:
     """What the paper's differences between two objectives are beside the interval found here."""
     frames, metric = study.frames, study.plan.metric
     step = final_step(frames, metric)
     a, b = pair
-    both = [c for c in every(contrasts(frames, study.plan)) if (c.treatment, c.baseline) == (a, b)]
+    both = [c for c in all_pairs(contrasts(frames, study.plan)) if (c.treatment, c.baseline) == (a, b)]
     rows = _compared(study, {(metric, arm): seed_values(frames, metric, arm, step) for arm in frames.arms}, both)
     if not rows or rows[0].difference.interval is None:
-        return Measured("Published differences", None)
+        return MeasureResult("Published differences", None)
     found = rows[0].difference.interval
     blocks = [b["rows"] for b in published()["ablation"]["blocks"]]
     gaps = [float(np.mean(block[a]) - np.mean(block[b])) for block in blocks]
     single = [x - y for block in blocks for x, y in zip(block[a], block[b], strict=True)]
     inside = [found.low <= g <= found.high for g in gaps]
-    name = outcome(metric)
+    name = metric_outcome(metric)
     here = f"the interval here, [{name.digits(found.low)}, {name.digits(found.high)}]"
     margin = study.plan.margin
     below = margin is not None and max(abs(g) for g in gaps) < margin
@@ -124,18 +124,20 @@ def published_gap(study: Study, pair: Sequence[str]) -> Measured:
         f"The paper's {a} − {b} is {name.amount(min(gaps))} to {name.amount(max(gaps))} on the mean of its benchmarks, "
         f"{name.amount(min(single))} to {name.amount(max(single))} on single ones. {said}."
     )
-    return Measured("Published differences", None, [text], tests=True)
+    return MeasureResult("Published differences", None, [text], tests=True)
 
 
-def _compared(study: Study, values: SeedValues, pairs: Sequence[Contrast] | None = None) -> list[Comparison]:
+def _compared(study: Study, values: SeedValues, pairs: Sequence[ArmContrast] | None = None) -> list[Comparison]:
     plan = study.plan
     chosen = [c for c in contrasts(study.frames, plan) if c.confirmatory] if pairs is None else pairs
-    possible = CHANGE if is_share(plan.metric) else None
-    return compare(values, chosen, plan, margin=plan.margin, possible=possible)
+    possible = CHANGE_RANGE if is_share(plan.metric) else None
+    return compare_arms(values, chosen, plan, margin=plan.margin, possible=possible)
 
 
 def _table(rows: Sequence[Comparison], group: str) -> pd.DataFrame:
-    return shown(comparison_table(rows, group=group), dict.fromkeys(("interval", "test", "role", "note"), "drop"))
+    return display_frame(
+        comparison_table(rows, group=group), dict.fromkeys(("interval", "test", "role", "note"), "drop")
+    )
 
 
 def _runs(seeds: Sequence[int]) -> str:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.packing.read import Study
+from reports.packing.read_study import Study
 
-TRACE = "train/reward_mean"
+REWARD_TRACE = "train/reward_mean"
 AT_LEAST = 5
 """Steps that two runs must share to count as the same: rewards of single batches may agree by chance."""
 
 
 @dataclass(frozen=True)
-class Replica:
+class IdenticalRuns:
     """`seeds` of two arms, each named "study: arm", that agree at all of `steps` common steps."""
 
     first: str
@@ -25,7 +25,7 @@ class Replica:
     steps: int
 
 
-def replicas(studies: Mapping[str, Study]) -> list[Replica]:
+def find_identical_runs(studies: Mapping[str, Study]) -> list[IdenticalRuns]:
     """Pairs of arms, of one study or two, in which some seed gave the same rewards at every step that both have."""
     runs = {
         f"{name}: {arm}": _runs(study, arm)
@@ -37,12 +37,12 @@ def replicas(studies: Mapping[str, Study]) -> list[Replica]:
     for (first, a), (second, b) in itertools.combinations(runs.items(), 2):
         lengths = [len(steps) for seed in a.keys() & b.keys() if (steps := _agree(a[seed], b[seed]))]
         if lengths:
-            found.append(Replica(first, second, len(lengths), min(lengths)))
+            found.append(IdenticalRuns(first, second, len(lengths), min(lengths)))
     return found
 
 
 def _runs(study: Study, arm: str) -> dict[int, pd.Series]:
-    rows = study.frames.values(TRACE)
+    rows = study.frames.values(REWARD_TRACE)
     rows = rows[rows["arm"] == arm]
     return {int(seed): g.set_index("step")["value"] for seed, g in rows.groupby("seed")}
 

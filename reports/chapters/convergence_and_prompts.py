@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 
 from analysis import convergence, progress, robustness
-from analysis.compare import compare, comparison_table
-from analysis.episode_frames import GREEDY
+from analysis.compare import compare_arms, comparison_table
+from analysis.episode_frames import GREEDY_SPLIT
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
-from reports.chapters.chapter import Section
-from reports.context import Material
-from reports.figures import penalty
+from reports.chapters.chapter import Chapter
+from reports.figures import format_penalty
+from reports.report_data import ReportData
 
 
-def speed(m: Material) -> Section:
-    section = Section("convergence", "Convergence and stability", stamp=m.stamp)
+def convergence_chapter(m: ReportData) -> Chapter:
+    section = Chapter("convergence", "Convergence and stability", stamp=m.stamp)
     frames, plan = m.frames, m.plan
-    rows = compare(convergence.areas(frames, plan.metric), m.contrasts, plan)
+    rows = compare_arms(convergence.curve_areas(frames, plan.metric), m.contrasts, plan)
     section.table(
         "areas",
         "Area under the learning curve",
@@ -30,12 +30,12 @@ def speed(m: Material) -> Section:
         p_adjusted="drop",
     )
     try:
-        times = convergence.times(frames, plan.metric, plan.threshold)
+        times = convergence.threshold_times(frames, plan.metric, plan.threshold)
         origin = "fixed before the sweep" if times.fixed else "set after the fact (half-way from start to best arm)"
         section.table(
             "speed",
             "Steps to a threshold",
-            convergence.speed_table(times, m.contrasts, plan.level),
+            convergence.threshold_table(times, m.contrasts, plan.level),
             f"Threshold {times.threshold:.3f} of {plan.metric}, held for {convergence.SUSTAINED} evaluations, "
             f"{origin}; "
             f"runs that never hold it are censored at the last step, {times.horizon:g}. Steps: difference of "
@@ -49,12 +49,12 @@ def speed(m: Material) -> Section:
     section.table(
         "stability",
         "Stability",
-        convergence.stability(frames, plan.metric, plan.level),
+        convergence.stability_table(frames, plan.metric, plan.level),
         f"Collapsed: last value below {convergence.COLLAPSE:g} × the run's own best, Wilson over runs. The traces are "
         "means over steps and seeds.",
-        **dict.fromkeys((n.split("/")[1] for n in convergence.STABILITY), "number"),
+        **dict.fromkeys((n.split("/")[1] for n in convergence.STABILITY_TRACES), "number"),
     )
-    changes = progress.before_and_after(m.course.split(GREEDY), plan.level)
+    changes = progress.before_and_after(m.course.split(GREEDY_SPLIT), plan.level)
     section.table(
         "progress",
         "Each checkpoint before and after training",
@@ -70,8 +70,8 @@ def speed(m: Material) -> Section:
     return section
 
 
-def prompts(m: Material) -> Section:
-    section = Section("robustness", "Prompt robustness", stamp=m.stamp)
+def prompt_chapter(m: ReportData) -> Chapter:
+    section = Chapter("robustness", "Prompt robustness", stamp=m.stamp)
     spreads = None
     try:
         section.table(
@@ -84,12 +84,12 @@ def prompts(m: Material) -> Section:
         section.table(
             "spreads",
             "Spread over prompts",
-            robustness.spread_table(m.everything, m.plan.level),
+            robustness.prompt_spread_table(m.everything, m.plan.level),
             "Spread: best minus worst prompt of a seed, t over seeds. Sampling questions alone makes it greater "
             "than 0: "
             "compare arms, do not read it as an effect.",
         )
-        rows = compare(robustness.seed_spreads(m.everything), m.contrasts, m.plan)
+        rows = compare_arms(robustness.seed_prompt_spreads(m.everything), m.contrasts, m.plan)
         section.table(
             "spread_contrasts",
             "Differences over prompts",
@@ -100,14 +100,14 @@ def prompts(m: Material) -> Section:
             role="drop",
             p_equivalence="drop",
         )
-        spreads = robustness.spreads(m.everything)
+        spreads = robustness.prompt_spreads(m.everything)
         for axis in dict.fromkeys(
             a for arm in m.frames.arms.values() for a in arm.settings if "perturb" in a or "prompt" in a
         ):
-            crossed = robustness.cross_table(m.everything, m.frames, axis).reset_index()
+            crossed = robustness.prompt_cross_table(m.everything, m.frames, axis).reset_index()
             section.table("prompt_cross", "Trained under, evaluated under", crossed, f"Mean EM; trained under: {axis}.")
     except DegenerateInput as reason:
         section.say(str(reason))
     with contextlib.suppress(DegenerateInput):  # most sweeps do not vary the penalty
-        section.figures.append(penalty.draw(m.frames, spreads, m.plan.level))
+        section.figures.append(format_penalty.draw_format_penalty(m.frames, spreads, m.plan.level))
     return section

@@ -7,12 +7,12 @@ from matplotlib.figure import Figure as Canvas
 
 from analysis.frames import Frames
 from analysis.stats.types import DegenerateInput
-from reports.style import COLOURS, INK, Caption, Figure, house_style, looks
+from reports.figure_style import COLOURS, INK, Caption, Figure, house_style, looks
 
 _INTERVAL = "95% t over whole seeds (a run's suites share its seed effect)"
 
 
-def draw_intervals(frames: Frames, table: pd.DataFrame) -> Figure:
+def draw_aggregates(frames: Frames, table: pd.DataFrame) -> Figure:
     """`exact_match.aggregates`: IQM by arm, P(improvement) by contrast. Raises DegenerateInput if empty."""
     if table.empty:
         raise DegenerateInput("no arm was scored on every suite")
@@ -52,7 +52,7 @@ def draw_intervals(frames: Frames, table: pd.DataFrame) -> Figure:
     return Figure("aggregates", "Aggregates over suites", caption, canvas, table)
 
 
-def draw_profile(frames: Frames, table: pd.DataFrame) -> Figure:
+def draw_performance_profile(frames: Frames, table: pd.DataFrame) -> Figure:
     """`exact_match.profiles`: share of (seed, suite) scores above each EM. Raises DegenerateInput if empty."""
     if table.empty:
         raise DegenerateInput("no arm was scored on every suite")

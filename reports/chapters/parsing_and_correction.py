@@ -8,18 +8,18 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis import parse_reliability, self_correction, transitions
-from analysis.compare import Comparison, compare, comparison_table
-from analysis.episode_frames import GREEDY, SAMPLED, Episodes
+from analysis.compare import Comparison, compare_arms, comparison_table
+from analysis.episode_frames import GREEDY_SPLIT, SAMPLED_SPLIT, Episodes
 from analysis.operator_use import operator_use
 from analysis.stats.types import DegenerateInput
-from analysis.verdict import Outcome, Verdict, findings
-from reports.chapters.chapter import Section, fit_sentence
-from reports.context import Material
-from reports.figures import failures, stability, survival
+from analysis.verdict import ContrastVerdict, Outcome, findings
+from reports.chapters.chapter import Chapter, regression_sentence
+from reports.figures import parse_failures, survival, training_traces
+from reports.report_data import ReportData
 
 
-def parsing_chapter(m: Material) -> Section:
-    section = Section("parsing", "Parse reliability", stamp=m.stamp)
+def parsing_chapter(m: ReportData) -> Chapter:
+    section = Chapter("parsing", "Parse reliability", stamp=m.stamp)
     level = m.plan.level
     section.table(
         "parse_links",
@@ -34,32 +34,43 @@ def parsing_chapter(m: Material) -> Section:
     section.table(
         "instability",
         "Instability",
-        parse_reliability.instability(m.frames),
+        parse_reliability.instability_table(m.frames),
         "Reward-variance cliffs and gradient spikes in training; share of malformed turns in the 3 steps before "
         "an event "
         "and in all other steps. Descriptive.",
     )
-    section.figure(lambda: stability.draw(m.frames, level=level))
+    section.figure(lambda: training_traces.draw_training_traces(m.frames, level=level))
     if m.greedy.episodes.empty:
         section.text.append("No episodes of the last greedy evaluation were kept.")
         return section
     hops = m.greedy.of(m.greedy.episodes["hops"] >= 0)
-    section.figure(lambda: failures.draw_rates(m.frames, parse_reliability.rates(hops, ["arm", "hops"], level), "hops"))
     section.figure(
-        lambda: failures.draw_rates(m.frames, parse_reliability.rates(m.greedy, ["arm", "suite"], level), "suite")
+        lambda: parse_failures.draw_parse_rates(
+            m.frames, parse_reliability.parse_rates(hops, ["arm", "hops"], level), "hops"
+        )
     )
     section.figure(
-        lambda: failures.draw_by_step(m.frames, parse_reliability.rates(m.course.split(GREEDY), ["arm", "step"], level))
+        lambda: parse_failures.draw_parse_rates(
+            m.frames, parse_reliability.parse_rates(m.greedy, ["arm", "suite"], level), "suite"
+        )
+    )
+    section.figure(
+        lambda: parse_failures.draw_parse_rate_by_step(
+            m.frames, parse_reliability.parse_rates(m.course.split(GREEDY_SPLIT), ["arm", "step"], level)
+        )
     )
     wilson = "Wilson with the design effect of questions."
     last = f"Last greedy evaluation; {wilson}"
     section.table(
-        "parse_rates", "Turns without a parse failure", parse_reliability.rates(m.greedy, ["arm"], level), last
+        "parse_rates", "Turns without a parse failure", parse_reliability.parse_rates(m.greedy, ["arm"], level), last
     )
     section.table(
-        "parse_kinds", "Kinds of failure", parse_reliability.kinds(m.greedy, ["arm"], level), f"Share of turns. {last}"
+        "parse_kinds",
+        "Kinds of failure",
+        parse_reliability.failure_kinds(m.greedy, ["arm"], level),
+        f"Share of turns. {last}",
     )
-    rows = compare(parse_reliability.seed_rates(m.greedy, "suite"), m.contrasts, m.plan)
+    rows = compare_arms(parse_reliability.seed_parse_rates(m.greedy, "suite"), m.contrasts, m.plan)
     section.table(
         "parse_contrasts",
         "Differences in parse rate",
@@ -72,37 +83,41 @@ def parsing_chapter(m: Material) -> Section:
     )
     section.text += _claims(rows, m, Outcome("the parse rate"))
     _complexity(m.greedy, section, "", level)
-    sampled = m.everything.split(SAMPLED)
+    sampled = m.everything.split(SAMPLED_SPLIT)
     if not sampled.episodes.empty:
         kept = sampled.of(sampled.episodes["hops"] >= 0)
         drawn = f"Answers sampled in the last evaluation, where greedy ones have little room. {wilson}"
-        by_hops = parse_reliability.rates(kept, ["arm", "hops"], level)
+        by_hops = parse_reliability.parse_rates(kept, ["arm", "hops"], level)
         section.table("parse_rates_sampled", "Sampled turns without a parse failure, by hops", by_hops, drawn)
-        by_kind = parse_reliability.kinds(sampled, ["arm"], level)
+        by_kind = parse_reliability.failure_kinds(sampled, ["arm"], level)
         section.table("parse_kinds_sampled", "Kinds of failure, sampled", by_kind, f"Share of turns. {drawn}")
         _complexity(sampled, section, " (sampled answers)", level)
     return section
 
 
-def _complexity(data: Episodes, section: Section, suffix: str, level: float) -> None:
+def _complexity(data: Episodes, section: Chapter, suffix: str, level: float) -> None:
     """Whether malformed turns cost more on questions of more hops, and come more often there."""
     try:
-        em, odds = parse_reliability.complexity(data, level)
+        em, odds = parse_reliability.hops_regressions(data, level)
     except DegenerateInput as reason:
         section.say(f"{reason}{suffix}")
         return
     for fit, what in ((em, "EM on failure share × hops"), (odds, "malformed episode on hops")):
-        section.text.append(fit_sentence(fit, f"{what}{suffix}"))
+        section.text.append(regression_sentence(fit, f"{what}{suffix}"))
 
 
-def _claims(rows: Sequence[Comparison], m: Material, what: Outcome) -> list[str]:
+def _claims(rows: Sequence[Comparison], m: ReportData, what: Outcome) -> list[str]:
     """Sentences on the differences that were shown; exploratory, whatever the contrast is for the primary metric."""
     other = [replace(r, contrast=replace(r.contrast, confirmatory=False)) for r in rows]
-    return [f.sentence for f in findings(other, m.plan, what) if f.verdict in (Verdict.HIGHER, Verdict.LOWER)]
+    return [
+        f.sentence
+        for f in findings(other, m.plan, what)
+        if f.verdict in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER)
+    ]
 
 
-def correction_chapter(m: Material) -> Section:
-    section = Section("correction", "Self-correction", stamp=m.stamp)
+def correction_chapter(m: ReportData) -> Chapter:
+    section = Chapter("correction", "Self-correction", stamp=m.stamp)
     frames, level = m.frames, m.plan.level
     if m.greedy.episodes.empty:
         section.text.append("No episodes of the last greedy evaluation were kept.")
@@ -114,9 +129,9 @@ def correction_chapter(m: Material) -> Section:
         "Share of episodes that called the operator, at the first and the last evaluation, greedy and sampled; Wilson "
         "with the design effect of questions, rule of three for none. An arm without the operator has never called it.",
     )
-    first, back = transitions.slip_curves(m.greedy, level)
+    first, back = transitions.parse_failure_curves(m.greedy, level)
     section.figure(
-        lambda: survival.draw(
+        lambda: survival.draw_survival(
             frames,
             first,
             "turns_to_failure",
@@ -126,7 +141,7 @@ def correction_chapter(m: Material) -> Section:
         )
     )
     section.figure(
-        lambda: survival.draw(
+        lambda: survival.draw_survival(
             frames,
             back,
             "turns_to_recovery",
@@ -139,7 +154,7 @@ def correction_chapter(m: Material) -> Section:
         arm: transitions.failure_transitions(m.everything.of(m.everything.episodes["arm"] == arm))
         for arm in frames.arms
     }
-    section.figure(lambda: failures.draw_transitions(frames, tables, ", ".join(m.splits)))
+    section.figure(lambda: parse_failures.draw_transitions(frames, tables, ", ".join(m.splits)))
     moves = transitions.operator_transitions(m.everything)
     section.table(
         "operator_transitions",
@@ -147,11 +162,11 @@ def correction_chapter(m: Material) -> Section:
         moves.rename_axis("turn").reset_index(),
         f"Counts over all arms, of the operator called (rows) and the next action (columns); {', '.join(m.splits)}.",
     )
-    looks = transitions.second_looks(m.everything, (GREEDY, SAMPLED))
+    looks = transitions.candidate_reviews(m.everything, (GREEDY_SPLIT, SAMPLED_SPLIT))
     section.table(
         "second_looks",
         "What a second look does to an answer",
-        transitions.second_look_table(looks, level),
+        transitions.candidate_review_table(looks, level),
         "Episodes of the last evaluation, greedy and sampled, that called Review, Revise or ScEnsemble after an "
         "operator had given a candidate answer; hurt: of right candidates the share that ended wrong, Wilson with the "
         "design effect of questions; helped: of wrong candidates the share that ended right.",
@@ -165,16 +180,16 @@ def correction_chapter(m: Material) -> Section:
     return section
 
 
-def _operators(m: Material, level: float) -> pd.DataFrame:
+def _operators(m: ReportData, level: float) -> pd.DataFrame:
     steps = m.course.episodes["step"]
     return operator_use(m.course.of(steps.isin([steps.min(), steps.max()])), level)
 
 
-def _faults(m: Material, section: Section) -> None:
+def _faults(m: ReportData, section: Chapter) -> None:
     frames, level = m.frames, m.plan.level
     pairs = self_correction.exposures(m.everything, frames=frames)
     section.figure(
-        lambda: survival.draw(
+        lambda: survival.draw_survival(
             frames,
             self_correction.recovery_curves(pairs, level),
             "fault_recovery",
@@ -190,7 +205,7 @@ def _faults(m: Material, section: Section) -> None:
         section.table(
             f"faults_{by[-1]}",
             f"Injected faults {title}",
-            self_correction.table(pairs, by, level),
+            self_correction.exposure_table(pairs, by, level),
             "Exposures: the policy read a fault and went on. Recovered: right all the same (Wilson, design effect of "
             "questions). Effect: EM with the fault minus EM of the fault-free twin, t over seeds. Hurt: of right twins "
             "the share that ended wrong.",
@@ -203,16 +218,20 @@ def _faults(m: Material, section: Section) -> None:
     )
     for contrast in m.contrasts:
         try:
-            fit = self_correction.interaction(pairs, contrast, level)
+            fit = self_correction.fault_interaction(pairs, contrast, level)
         except DegenerateInput as reason:
             section.say(str(reason))
             continue
-        section.text.append(fit_sentence(fit, f"EM on fault × arm, {contrast.label}"))
+        section.text.append(regression_sentence(fit, f"EM on fault × arm, {contrast.label}"))
     for name, title, values in (
         ("recovery_contrasts", "Differences in P(recover | fault)", self_correction.seed_recovery(pairs)),
-        ("effect_contrasts", "Differences in the effect of a fault", self_correction.seed_effects(pairs, "fault")),
+        (
+            "effect_contrasts",
+            "Differences in the effect of a fault",
+            self_correction.seed_fault_effects(pairs, "fault"),
+        ),
     ):
-        rows = compare(values, m.contrasts, m.plan)
+        rows = compare_arms(values, m.contrasts, m.plan)
         section.table(
             name,
             title,

@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from analysis.frames import Frames
 from analysis.stats.permutation import mean_interval
 from analysis.stats.types import DegenerateInput
-from reports.style import Caption, Figure, house_style, legend_columns, looks
+from reports.figure_style import Caption, Figure, house_style, legend_columns, looks
 
-TRACES = {
+TRACE_TITLES = {
     "train/reward_std": "reward SD within groups",
     "update/grad_norm": "gradient norm",
     "update/clip_fraction": "clip fraction",
@@ -40,7 +40,7 @@ def trace_data(frames: Frames, metrics: Mapping[str, str], level: float = 0.95) 
     return pd.DataFrame(rows, columns=["metric", "arm", "step", "seeds", "mean", "low", "high"])
 
 
-def draw(frames: Frames, metrics: Mapping[str, str] = TRACES, level: float = 0.95) -> Figure:
+def draw_training_traces(frames: Frames, metrics: Mapping[str, str] = TRACE_TITLES, level: float = 0.95) -> Figure:
     """One panel a trace that was logged; raises DegenerateInput when none was."""
     data = trace_data(frames, metrics, level)
     if data.empty:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import convergence
-from analysis.compare import ends, format_p, number
-from analysis.power import compared, outlook, pooled_sd
+from analysis.compare import format_p, interval_columns, number_or_blank
+from analysis.projected_power import planned_arms, pooled_sd, project_power
 from analysis.registered_plan import contrasts
 from analysis.stats.curves import Reached
 from analysis.stats.multiplicity import CORRECTIONS
@@ -17,23 +17,23 @@ from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
 from analysis.stats.types import DegenerateInput, Estimate
 from analysis.summary import final_step, seed_values
-from reports.findings.measured import Measured, level, outcome, what
-from reports.packing.read import Study
-from reports.published import published
-from reports.tables import shown
+from reports.findings.measure_result import MeasureResult, format_level, metric_name, metric_outcome
+from reports.packing.read_study import Study
+from reports.published_tables import published
+from reports.tables import display_frame
 
-EM = "eval/em"
+EM_METRIC = "eval/em"
 REWARD_SPREAD = "train/reward_std"
 
 OVER_SEEDS = "Means over seeds, t intervals."
 
 
-def levels(study: Study, metrics: Sequence[str]) -> Measured:
+def final_levels(study: Study, metrics: Sequence[str]) -> MeasureResult:
     """Means over seeds of some metrics at the last step, by arm."""
     frames = study.frames
     logged = [m for m in metrics if frames.has(m)]
     table = _by_arm(study, logged, lambda arm, metric: seed_values(frames, metric, arm, final_step(frames, metric)))
-    return Measured("At the last step", table, notes=[OVER_SEEDS])
+    return MeasureResult("At the last step", table, notes=[OVER_SEEDS])
 
 
 def _by_arm(study: Study, metrics: Sequence[str], values: Callable[[str, str], pd.Series]) -> pd.DataFrame:
@@ -41,12 +41,12 @@ def _by_arm(study: Study, metrics: Sequence[str], values: Callable[[str, str], p
 
     def cell(arm: str, metric: str) -> str:
         found = values(arm, metric)
-        return "–" if found.empty else level(mean_interval(found, study.plan.level), metric)
+        return "–" if found.empty else format_level(mean_interval(found, study.plan.level), metric)
 
     return pd.DataFrame([{"arm": arm} | {m: cell(arm, m) for m in metrics} for arm in study.frames.arms])
 
 
-def rises(study: Study) -> Measured:
+def metric_rises(study: Study) -> MeasureResult:
     """The registered metric at the start and at the end, and its change, by arm."""
     frames, metric = study.frames, study.plan.metric
     last = final_step(frames, metric)
@@ -56,32 +56,32 @@ def rises(study: Study) -> Measured:
         found = [mean_interval(v, study.plan.level) for v in (start, end, end - start)]
         rows.append([arm, *(_three(e) for e in found)])
         changes[arm] = float((end - start).mean())
-    name = what(metric)
+    name = metric_name(metric)
     columns = ["arm", f"{name} at the start", f"{name} at step {last}", "rise"]
     low, high = (pick(changes, key=changes.__getitem__) for pick in (min, max))
     sentence = f"The rise of {name} runs from {changes[low]:+.3f} ({low}) to {changes[high]:+.3f} ({high})."
-    return Measured("Start, end and rise", pd.DataFrame(rows, columns=columns), [sentence], notes=[OVER_SEEDS])
+    return MeasureResult("Start, end and rise", pd.DataFrame(rows, columns=columns), [sentence], notes=[OVER_SEEDS])
 
 
-def answered(study: Study) -> Measured:
+def em_of_answered(study: Study) -> MeasureResult:
     """EM among the episodes that gave an answer, at the start and at the end, by arm: the rise that is not form."""
     frames = study.frames
-    last = final_step(frames, EM)
+    last = final_step(frames, EM_METRIC)
     rows, ends_at, rises_by = [], [], []
     for arm in frames.arms:
         absent, right = (
-            [seed_values(frames, metric, arm, step) for step in (0, last)] for metric in ("eval/no_answer", EM)
+            [seed_values(frames, metric, arm, step) for step in (0, last)] for metric in ("eval/no_answer", EM_METRIC)
         )
         among = [r / (1 - a) for r, a in zip(right, absent, strict=True)]
         cells = [mean_interval(v, study.plan.level) for v in (*absent, *among, among[1] - among[0])]
         rows.append([arm, *(_three(e) for e in cells)])
         ends_at.append(f"{among[0].mean():.3f} to {among[1].mean():.3f} ({arm})")
         rises_by.append(float((among[1] - among[0]).mean()))
-    name, margin = outcome(EM), study.plan.margin
+    name, margin = metric_outcome(EM_METRIC), study.plan.margin
     below = margin is not None and max(map(abs, rises_by)) < margin
     beside = f": less than the margin of {name.amount(margin, signed=False)}" if below else ""
     columns = ["arm", "no answer, start", f"no answer, step {last}", "EM of answered, start", f"step {last}", "rise"]
-    return Measured(
+    return MeasureResult(
         "Episodes without an answer, and EM among the others",
         pd.DataFrame(rows, columns=columns),
         [f"EM among answered episodes goes from {', '.join(ends_at)}{beside}. The rest of the rise is form."],
@@ -94,7 +94,7 @@ def _three(estimate: Estimate) -> str:
     return f"{estimate.value:.3f}" + (f" [{found.low:.3f}, {found.high:.3f}]" if found else "")
 
 
-def seeds(study: Study, metric: str) -> Measured:
+def values_by_seed(study: Study, metric: str) -> MeasureResult:
     """What each seed ended at, by arm: whether a difference is of all runs or of one."""
     frames = study.frames
     last = final_step(frames, metric)
@@ -104,10 +104,10 @@ def seeds(study: Study, metric: str) -> Measured:
         {"arm": arm} | {f"seed {s}": f"{found[s]:.3f}" if s in found.index else "–" for s in names}
         for arm, found in values.items()
     ]
-    return Measured(f"{metric} at the last step, every seed", pd.DataFrame(rows))
+    return MeasureResult(f"{metric} at the last step, every seed", pd.DataFrame(rows))
 
 
-def course(study: Study, metric: str, arm: str) -> Measured:
+def seed_courses(study: Study, metric: str, arm: str) -> MeasureResult:
     """An arm's seeds, evaluation by evaluation: a slow run and one that failed look alike at a single step."""
     found = study.frames.values(metric)
     found = found[found["arm"] == arm].pivot(index="seed", columns="step", values="value").sort_index()
@@ -115,10 +115,10 @@ def course(study: Study, metric: str, arm: str) -> Measured:
         {"seed": int(seed)} | {f"step {step}": f"{value:.3f}" for step, value in row.items()}
         for seed, row in found.iterrows()
     ]
-    return Measured(f"{metric} of {arm}, every seed at every evaluation", pd.DataFrame(rows))
+    return MeasureResult(f"{metric} of {arm}, every seed at every evaluation", pd.DataFrame(rows))
 
 
-def traces(study: Study, metrics: Sequence[str]) -> Measured:
+def trace_means(study: Study, metrics: Sequence[str]) -> MeasureResult:
     """Means of training traces over all steps of each run, then over seeds."""
 
     def means(arm: str, metric: str) -> pd.Series:
@@ -135,7 +135,9 @@ def traces(study: Study, metrics: Sequence[str]) -> Measured:
             f"In every step of every run of {' and '.join(idle)} all rewards were alike, so nothing was learnt: "
             "contrasts with it are of a trained policy with the start policy."
         )
-    return Measured("Training, mean over steps", table, sentences, short=next(iter(sentences), ""), notes=[OVER_SEEDS])
+    return MeasureResult(
+        "Training, mean over steps", table, sentences, short=next(iter(sentences), ""), notes=[OVER_SEEDS]
+    )
 
 
 def _from_to(metric: str, values: Mapping[str, float]) -> str:
@@ -143,17 +145,23 @@ def _from_to(metric: str, values: Mapping[str, float]) -> str:
     return f"{metric} runs from {values[low]:.3g} ({low}) to {values[high]:.3g} ({high})."
 
 
-def speed(study: Study, beside: Sequence[float] = ()) -> Measured:
+def threshold_steps(study: Study, beside: Sequence[float] = ()) -> MeasureResult:
     """Steps to the plan's threshold, and the share of runs that never hold it; `beside`: further thresholds."""
     plan = study.plan
-    found = convergence.times(study.frames, plan.metric, plan.threshold)
-    others = {f"{t:.3f}": convergence.times(study.frames, plan.metric, t) for t in beside}
+    found = convergence.threshold_times(study.frames, plan.metric, plan.threshold)
+    others = {f"{t:.3f}": convergence.threshold_times(study.frames, plan.metric, t) for t in beside}
     rows = []
     for arm, runs in found.reached.items():
         missed = sum(not r.reached for r in runs.values())
         never = wilson(missed, len(runs), plan.level)
         steps = float(np.mean([r.time for r in runs.values()]))
-        row = {"arm": arm, "runs": len(runs), "steps": steps, "never": number(never.value), **ends(never)}
+        row = {
+            "arm": arm,
+            "runs": len(runs),
+            "steps": steps,
+            "never": number_or_blank(never.value),
+            **interval_columns(never),
+        }
         row |= {f"steps to {t}": _steps(o.reached[arm].values()) for t, o in others.items()}
         rows.append(row)
     origin = "fixed before the runs" if found.fixed else "set after the fact, half-way from the start to the best arm"
@@ -164,9 +172,9 @@ def speed(study: Study, beside: Sequence[float] = ()) -> Measured:
     ]
     distinct = {(r.time, r.reached) for runs in found.reached.values() for r in runs.values()}
     told = ["Every run of every arm holds the threshold from the same evaluation on: it does not tell them apart."]
-    return Measured(
+    return MeasureResult(
         f"Steps until {plan.metric} holds {found.threshold:.3f} ({origin})",
-        shown(pd.DataFrame(rows), {"steps": "number"}),
+        display_frame(pd.DataFrame(rows), {"steps": "number"}),
         [*(told if len(distinct) == 1 and len(found.reached) > 1 else []), *_ranks(study, [found, *others.values()])],
         notes=notes,
         tests=True,
@@ -179,14 +187,14 @@ def _steps(runs: Iterable[Reached]) -> str:
     return f"{np.mean([r.time for r in runs]):.3g}" + (f" ({missed})" if missed else "")
 
 
-def _ranks(study: Study, found: Sequence[convergence.Times]) -> list[str]:
+def _ranks(study: Study, found: Sequence[convergence.ThresholdTimes]) -> list[str]:
     """The registered pair's log-rank tests at all thresholds, corrected over them."""
     plan = study.plan
     pairs = [c for c in contrasts(study.frames, plan) if c.confirmatory]
     tests = [
         (row["contrast"], times.threshold, None if row["p_logrank"] == "" else float(row["p_logrank"]))
         for times in found
-        for row in convergence.speed_table(times, pairs, plan.level).to_dict("records")
+        for row in convergence.threshold_table(times, pairs, plan.level).to_dict("records")
     ]
     if not tests:
         return []
@@ -195,18 +203,18 @@ def _ranks(study: Study, found: Sequence[convergence.Times]) -> list[str]:
     return [f"Exploratory: time to a threshold, log-rank, p adj. of {'; '.join(told)}."]
 
 
-def spread(study: Study) -> Measured:
+def seed_spread(study: Study) -> MeasureResult:
     """The spread between seeds beside the differences that were published from one run each: means over suites with
     means over benchmarks, single suites with single benchmarks."""
     frames, metric = study.frames, study.plan.metric
     try:
-        found = outlook(frames, study.plan)
+        found = project_power(frames, study.plan)
     except DegenerateInput as reason:
-        return Measured("Spread between seeds", None, [f"{str(reason)[0].upper()}{str(reason)[1:]}."])
+        return MeasureResult("Spread between seeds", None, [f"{str(reason)[0].upper()}{str(reason)[1:]}."])
     blocks = [b["rows"] for b in published()["ablation"]["blocks"]]
     single = [dict(zip(b, scores, strict=True)) for b in blocks for scores in zip(*b.values(), strict=True)]
     mean = [{name: float(np.mean(scores)) for name, scores in b.items()} for b in blocks]
-    arms = compared(frames, study.plan)
+    arms = planned_arms(frames, study.plan)
     suites = [pooled_sd(frames, f"{metric}/{s}", arms)[0] for s in frames.suites(metric + "/")]
     rows = [
         (
@@ -234,7 +242,7 @@ def spread(study: Study) -> Measured:
         "Published: the ablation's four benchmarks, with and without Search, one run each."
     ]
     short = f"SD between seeds {100 * found.sd:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}] points"
-    return Measured("Points of EM", pd.DataFrame(table), found.sentences, short=short, notes=notes, tests=True)
+    return MeasureResult("Points of EM", pd.DataFrame(table), found.sentences, short=short, notes=notes, tests=True)
 
 
 def _reach(values: Sequence[float]) -> str:

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.power import outlook
+from analysis.projected_power import project_power
 from analysis.stats.types import DegenerateInput
-from reports.chapters.chapter import Section
-from reports.context import Material
+from reports.chapters.chapter import Chapter
+from reports.report_data import ReportData
 
 CALIBRATION = Path(__file__).parents[1] / "calibration" / "calibration.csv"
 
 
-def next_study(m: Material) -> Section:
+def power_chapter(m: ReportData) -> Chapter:
     """Power of this design and of larger ones, at the spread between seeds that was seen."""
-    section = Section("outlook", "What it would take", "planning", m.stamp)
+    section = Chapter("outlook", "What it would take", "planning", m.stamp)
     try:
-        found = outlook(m.frames, m.plan)
+        found = project_power(m.frames, m.plan)
     except DegenerateInput as reason:
         section.say(str(reason))
         return section
@@ -40,9 +40,9 @@ def next_study(m: Material) -> Section:
     return section
 
 
-def calibration(m: Material, path: Path = CALIBRATION) -> Section:
+def calibration_chapter(m: ReportData, path: Path = CALIBRATION) -> Chapter:
     """The rows of the calibration table for tests that a report uses, at the seed count nearest to the sweep's."""
-    section = Section("calibration", "How far the tests can be trusted", "method")
+    section = Chapter("calibration", "How far the tests can be trusted", "method")
     table = pd.read_csv(path).fillna("") if path.exists() else pd.DataFrame()
     if "verdict" not in table:
         section.text.append("The tests have not been calibrated here: `workflow-harness calibrate` does it.")

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-from analysis.compare import format_p, number, smallest_adjusted_p
+from analysis.compare import format_p, number_or_blank, smallest_adjusted_p
 from analysis.frames import Frames
-from analysis.registered_plan import Plan, contrasts
+from analysis.registered_plan import AnalysisPlan, contrasts
 from analysis.stats.permutation import smallest_p
 from analysis.stats.power import detectable_effect, seed_power, seeds_needed
 from analysis.stats.types import DegenerateInput
 from analysis.summary import final_step, seed_values
 
-SEEDS = (3, 4, 5, 6, 8, 10, 15, 20, 30)
+SEED_COUNTS = (3, 4, 5, 6, 8, 10, 15, 20, 30)
 
 
 @dataclass(frozen=True)
-class Outlook:
+class PowerProjection:
     """Pooled SD over seeds of an arm's mean (with its χ² interval), the table by seeds, and sentences."""
 
     sd: float
@@ -35,7 +35,7 @@ class Outlook:
     sentences: tuple[str, ...]
 
 
-def compared(frames: Frames, plan: Plan) -> list[str]:
+def planned_arms(frames: Frames, plan: AnalysisPlan) -> list[str]:
     """The arms whose spread decides what the plan can find: those of its registered contrast, or else all."""
     named = {arm for c in contrasts(frames, plan) if c.confirmatory for arm in (c.treatment, c.baseline)}
     return [arm for arm in frames.arms if arm in named or not named]
@@ -60,33 +60,35 @@ def pooled_sd(frames: Frames, metric: str, arms: Sequence[str]) -> tuple[float, 
     return math.sqrt(squares / df), df
 
 
-def outlook(frames: Frames, plan: Plan) -> Outlook:
+def project_power(frames: Frames, plan: AnalysisPlan) -> PowerProjection:
     """See the module's text. Raises DegenerateInput where the sweep shows no spread between seeds."""
     metric = plan.metric
     names = frames.metrics["metric"]
     if not names.eq(metric).any():
         metric = metric + "/" + next(iter(frames.suites(metric + "/")), "")
-    sd, df = pooled_sd(frames, metric, compared(frames, plan))
+    sd, df = pooled_sd(frames, metric, planned_arms(frames, plan))
     if sd == 0:
         raise DegenerateInput("all seeds of each arm gave the same value: no spread to plan from")
     low, high = (sd * math.sqrt(df / stats.chi2.ppf(q, df)) for q in (0.975, 0.025))
     tests = max(1, len(frames.suites(plan.metric + "/")))
     rows = []
-    for n in SEEDS:
+    for n in SEED_COUNTS:
         effect = detectable_effect(sd, n, plan.alpha)
         rows.append(
             {
                 "seeds": n,
                 "least_p": smallest_p(n, n),
                 "least_p_adjusted": smallest_adjusted_p(n, n, tests),
-                "detectable": number(effect),
-                "at_margin": number(seed_power(plan.margin, sd, n, plan.alpha) if plan.margin is not None else None),
+                "detectable": number_or_blank(effect),
+                "at_margin": number_or_blank(
+                    seed_power(plan.margin, sd, n, plan.alpha) if plan.margin is not None else None
+                ),
             }
         )
-    return Outlook(sd, low, high, tests, pd.DataFrame(rows), tuple(_sentences(frames, plan, sd, low, high)))
+    return PowerProjection(sd, low, high, tests, pd.DataFrame(rows), tuple(_sentences(frames, plan, sd, low, high)))
 
 
-def _sentences(frames: Frames, plan: Plan, sd: float, low: float, high: float) -> list[str]:
+def _sentences(frames: Frames, plan: AnalysisPlan, sd: float, low: float, high: float) -> list[str]:
     used = frames.trials[frames.trials["included"]]
     seeds = int(used.groupby("arm")["seed"].nunique().min())
     out = []

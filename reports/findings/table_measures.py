@@ -13,26 +13,26 @@ import yaml
 
 from analysis.compare import format_p
 from harness.operators.registry import resolve_pool
-from reports.findings.measured import Measured
-from reports.packing.read import Study
-from reports.tables import shown
+from reports.findings.measure_result import MeasureResult
+from reports.packing.read_study import Study
+from reports.tables import display_frame
 
-POOL = "environment.pool"
+POOL_AXIS = "environment.pool"
 
-SPLITS = {"eval": "greedy", "eval_sampled": "sampled"}
+SPLIT_LABELS = {"eval": "greedy", "eval_sampled": "sampled"}
 
-RENAMED: Mapping[str, Mapping[str, str]] = {"faults_arm": {"hurt": "lost"}, "faults_fault": {"hurt": "lost"}}
+RENAMED_COLUMNS: Mapping[str, Mapping[str, str]] = {"faults_arm": {"hurt": "lost"}, "faults_fault": {"hurt": "lost"}}
 """Columns that mean something else than the same name in another table."""
 
 
 @cache
-def legends() -> Mapping[str, str]:
+def table_legends() -> Mapping[str, str]:
     """Table → what stands under it."""
     found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("legends.yaml").read_text(encoding="utf-8"))
     return found
 
 
-def table(
+def report_table(
     study: Study,
     name: str,
     columns: Sequence[str] = (),
@@ -40,7 +40,7 @@ def table(
     most: dict[str, Any] | None = None,
     reach: dict[str, Any] | None = None,
     total: str | None = None,
-) -> Measured:
+) -> MeasureResult:
     """A table of the report.
 
     What the verdict says of it: `reach: {of: rate, by: [arm, hops]}`, a column's least and greatest value and what they
@@ -49,7 +49,7 @@ def table(
     `most: {of: kind, by: failures, n: 5}` keeps the rows of the five kinds with the most failures, all arms together.
     """
     if name not in study.tables:
-        return Measured(name, None, [f"The report has no table {name}: nothing of the kind was seen."])
+        return MeasureResult(name, None, [f"The report has no table {name}: nothing of the kind was seen."])
     frame = study.tables[name]
     for column, value in (where or {}).items():
         frame = frame[frame[column] == value]
@@ -64,9 +64,12 @@ def table(
         *_least(name, frame),
     ]
     kept = frame[[c for c in columns if c in frame.columns]] if columns else frame
-    kept = kept.rename(columns=RENAMED.get(name, {}))
-    return Measured(
-        heading, shown(kept.where(kept.notna(), "")), sentences, notes=[legends()[name]] if name in legends() else []
+    kept = kept.rename(columns=RENAMED_COLUMNS.get(name, {}))
+    return MeasureResult(
+        heading,
+        display_frame(kept.where(kept.notna(), "")),
+        sentences,
+        notes=[table_legends()[name]] if name in table_legends() else [],
     )
 
 
@@ -93,17 +96,17 @@ def _least(name: str, frame: pd.DataFrame) -> list[str]:
     return [f"`{name}`: least p adj. of {len(frame)} rows {format_p(float(frame['p_adjusted'].min()))}."]
 
 
-def use(study: Study, operators: Sequence[str]) -> Measured:
+def operator_calls(study: Study, operators: Sequence[str]) -> MeasureResult:
     """Whether arms that were given some operators call them: episodes with a call, at the start and the end."""
     frame = study.tables["operator_use"]
-    given = {label: resolve_pool(arm.settings[POOL]) for label, arm in study.frames.arms.items()}
+    given = {label: resolve_pool(arm.settings[POOL_AXIS]) for label, arm in study.frames.arms.items()}
     last = int(frame["step"].max())
     rows, counts = [], {"eval": [0, 0], "eval_sampled": [0, 0]}
     for arm, operator in itertools.product(given, operators):
         if operator not in given[arm]:
             continue
         cells = {}
-        for (split, name), (step, when) in itertools.product(SPLITS.items(), ((0, "start"), (last, "end"))):
+        for (split, name), (step, when) in itertools.product(SPLIT_LABELS.items(), ((0, "start"), (last, "end"))):
             found = frame[(frame["arm"] == arm) & (frame["split"] == split) & (frame["step"] == step)]
             called = int(found.loc[found["operator"] == operator, "called"].sum())  # no row: no arm ever called it
             episodes = int(found["episodes"].iloc[0])
@@ -122,4 +125,4 @@ def use(study: Study, operators: Sequence[str]) -> Measured:
         sentences.append("So these comparisons are of having the operators described in the prompt, not of their use.")
     note = "Episodes that called the operator, of all; only arms whose pool has it."
     aside = f"{names} called in {called} of {asked} greedy cases"
-    return Measured(f"Calls of {names}", pd.DataFrame(rows), sentences, notes=[note], aside=aside)
+    return MeasureResult(f"Calls of {names}", pd.DataFrame(rows), sentences, notes=[note], aside=aside)

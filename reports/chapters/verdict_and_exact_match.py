@@ -6,20 +6,20 @@ from functools import partial
 
 from analysis import exact_match
 from analysis.summary import summarise
-from analysis.verdict import digest
-from reports.chapters.chapter import Section
-from reports.context import Material
-from reports.figures import aggregate, forest, learning
-from reports.published import ablation_table, main_table
+from analysis.verdict import summarise_findings
+from reports.chapters.chapter import Chapter
+from reports.figures import aggregates, forest, learning_curves
+from reports.published_tables import ablation_table, main_table
+from reports.report_data import ReportData
 
 
-def verdicts(m: Material) -> Section:
+def verdict_chapter(m: ReportData) -> Chapter:
     confirmatory = any(f.confirmatory for f in m.findings)
-    section = Section("verdict", "What was shown", "confirmatory" if confirmatory else "exploratory", m.stamp)
+    section = Chapter("verdict", "What was shown", "confirmatory" if confirmatory else "exploratory", m.stamp)
     promised = [f for f in m.findings if f.comparison.contrast.confirmatory]
-    section.text += digest(promised, m.plan)
+    section.text += summarise_findings(promised, m.plan)
     section.text += m.summary.notes
-    section.figure(lambda: forest.draw(m.frames, m.summary.contrasts, m.plan))
+    section.figure(lambda: forest.draw_forest(m.frames, m.summary.contrasts, m.plan))
     named = ", ".join(dict.fromkeys(f.comparison.contrast.label for f in promised)) or "none"
     section.table(
         "contrasts",
@@ -48,12 +48,12 @@ def verdicts(m: Material) -> Section:
     return section
 
 
-def exact_matches(m: Material) -> Section:
-    section = Section("em", "Exact Match", stamp=m.stamp)
-    section.text += digest([f for f in m.findings if not f.comparison.contrast.confirmatory], m.plan)
-    for metric, label in learning.METRICS.items():
+def exact_match_chapter(m: ReportData) -> Chapter:
+    section = Chapter("em", "Exact Match", stamp=m.stamp)
+    section.text += summarise_findings([f for f in m.findings if not f.comparison.contrast.confirmatory], m.plan)
+    for metric, label in learning_curves.CURVE_METRICS.items():
         if m.frames.has(metric):
-            section.figure(partial(learning.draw, m.frames, metric, label, m.plan.level))
+            section.figure(partial(learning_curves.draw_learning_curves, m.frames, metric, label, m.plan.level))
     if m.frames.suites("eval/em_sampled/"):
         sampled = summarise(m.frames, m.plan, "eval/em_sampled")
         section.table(
@@ -71,8 +71,10 @@ def exact_matches(m: Material) -> Section:
         return section
     arms = list(m.frames.arms)
     totals = exact_match.aggregates(m.greedy, arms, m.contrasts, m.plan.level)
-    section.figure(lambda: aggregate.draw_intervals(m.frames, totals))
-    section.figure(lambda: aggregate.draw_profile(m.frames, exact_match.profiles(m.greedy, arms, m.plan.level)))
+    section.figure(lambda: aggregates.draw_aggregates(m.frames, totals))
+    section.figure(
+        lambda: aggregates.draw_performance_profile(m.frames, exact_match.profiles(m.greedy, arms, m.plan.level))
+    )
     by = "Means over seeds, t interval; last greedy evaluation."
     section.table("em_by_hops", "EM by hops", exact_match.by_hops(m.greedy, m.plan.level), by)
     held = exact_match.by_held_out(m.greedy, m.plan.level)

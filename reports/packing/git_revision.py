@@ -7,7 +7,7 @@ import subprocess
 from harness.paths import checkout
 
 
-def revision() -> str | None:
+def working_tree_revision() -> str | None:
     """The commit of the working tree, None outside of one; with "+" where files differ from it."""
     root = checkout()
     if root is None:

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.episode_frames import FAULTED, GREEDY, PROMPT, SAMPLED, TWIN, Episodes, load_episodes
+from analysis.episode_frames import (
+    COUNTERFACTUAL_SPLIT,
+    FAULTED_SPLIT,
+    GREEDY_SPLIT,
+    PROMPT_SPLITS,
+    SAMPLED_SPLIT,
+    Episodes,
+    load_episodes,
+)
 from analysis.frames import Frames
-from analysis.preregistration import Registration, check
-from analysis.registered_plan import Contrast, Plan, contrasts
+from analysis.preregistration import Registration, check_registration
+from analysis.registered_plan import AnalysisPlan, ArmContrast, contrasts
 from analysis.summary import SweepSummary, summarise
 from analysis.verdict import Finding, findings
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportData:
     """`greedy` holds the last greedy evaluation, `everything` also the sampled, faulted, twin and perturbed ones,
     `course` the greedy and sampled ones of all steps that are kept."""
 
     frames: Frames
     registration: Registration
     summary: SweepSummary
-    contrasts: tuple[Contrast, ...]
+    contrasts: tuple[ArmContrast, ...]
     findings: tuple[Finding, ...]
     greedy: Episodes
     everything: Episodes
@@ -38,18 +46,18 @@ class Material:
         return sorted(str(s) for s in self.everything.episodes["split"].unique())
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AnalysisPlan:
         return self.registration.plan
 
 
-def gather(frames: Frames) -> Material:
+def gather_report_data(frames: Frames) -> ReportData:
     """Raises ValueError when no trial finished, or an episode file is broken."""
-    registration = check(frames)
+    registration = check_registration(frames)
     summary = summarise(frames, registration.plan)
-    evaluations = [GREEDY, SAMPLED, FAULTED, TWIN, PROMPT]
+    evaluations = [GREEDY_SPLIT, SAMPLED_SPLIT, FAULTED_SPLIT, COUNTERFACTUAL_SPLIT, PROMPT_SPLITS]
     everything = load_episodes(frames, evaluations, last_only=True)
-    greedy = everything.split(GREEDY)
-    return Material(
+    greedy = everything.split(GREEDY_SPLIT)
+    return ReportData(
         frames,
         registration,
         summary,
@@ -57,5 +65,5 @@ def gather(frames: Frames) -> Material:
         tuple(findings(summary.contrasts, registration.plan)),
         greedy,
         everything,
-        load_episodes(frames, [GREEDY, SAMPLED]),
+        load_episodes(frames, [GREEDY_SPLIT, SAMPLED_SPLIT]),
     )

@@ -134,7 +134,7 @@ class Figure:
         return out.getvalue()
 
 
-def save(figure: Figure, out_dir: str | Path) -> list[Path]:
+def save_figure(figure: Figure, out_dir: str | Path) -> list[Path]:
     """Write NAME.svg, .pdf, .png, .csv (full precision) and .txt (caption); returns the paths."""
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)

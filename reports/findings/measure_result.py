@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from analysis.compare import Comparison, ends
-from analysis.frames import SHARE, is_share
+from analysis.compare import Comparison, interval_columns
+from analysis.frames import SHARE_RANGE, is_share
 from analysis.stats.types import Estimate
-from analysis.verdict import Outcome, Verdict
+from analysis.verdict import ContrastVerdict, Outcome
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasureResult:
     """`table` holds display text under a heading, or None; `notes` stand under it, `sentences` in the verdict.
 
     `short`: what the overview shows of it, where nothing is registered or this is; `aside`: what it shows beside a
@@ -25,7 +25,7 @@ class Measured:
     heading: str
     table: pd.DataFrame | None = None
     sentences: Sequence[str] = ()
-    verdicts: Sequence[Verdict] = ()
+    verdicts: Sequence[ContrastVerdict] = ()
     short: str = ""
     role: str = "exploratory"
     rows: Sequence[Comparison] = field(default=(), repr=False)
@@ -35,7 +35,7 @@ class Measured:
     tests: bool = False
 
 
-NAMES = {
+METRIC_NAMES = {
     "eval/em": "EM",
     "eval/em_sampled": "EM of sampled answers",
     "eval/calls": "the number of calls",
@@ -58,18 +58,18 @@ NAMES = {
 """Metrics in sentences."""
 
 
-def what(metric: str) -> str:
-    return NAMES.get(metric, metric)
+def metric_name(metric: str) -> str:
+    return METRIC_NAMES.get(metric, metric)
 
 
-def outcome(metric: str) -> Outcome:
-    return Outcome(what(metric), is_share(metric) or metric == "eval_fault/effect")
+def metric_outcome(metric: str) -> Outcome:
+    return Outcome(metric_name(metric), is_share(metric) or metric == "eval_fault/effect")
 
 
-def level(estimate: Estimate, metric: str) -> str:
+def format_level(estimate: Estimate, metric: str) -> str:
     """A metric's mean with its interval, three digits."""
     if estimate.value is None:
         return "–"
-    found = ends(estimate, within=SHARE if is_share(metric) else None)
+    found = interval_columns(estimate, within=SHARE_RANGE if is_share(metric) else None)
     interval = "" if found["low"] == "" else f" [{found['low']:.3g}, {found['high']:.3g}]"
     return f"{estimate.value:.3g}{interval}"

@@ -5,48 +5,48 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from analysis.frames import SHARE, Frames
+from analysis.frames import SHARE_RANGE, Frames
 from analysis.stats.permutation import mean_interval
 from analysis.stats.types import DegenerateInput
 from analysis.summary import final_step, seed_values
-from reports.style import Caption, Figure, house_style, looks
+from reports.figure_style import Caption, Figure, house_style, looks
 
-AXIS = "reward.format_penalty"
+PENALTY_SETTING = "reward.format_penalty"
 
 
 def penalty_data(frames: Frames, spreads: pd.DataFrame | None = None, level: float = 0.95) -> pd.DataFrame:
     """stratum, penalty, arm, seeds, em, low, high, worst, best: the last two over prompts, empty where not evaluated.
 
-    Raises DegenerateInput when the sweep does not vary AXIS.
+    Raises DegenerateInput when the sweep does not vary PENALTY_SETTING.
     """
-    arms = [a for a in frames.arms.values() if a.value(AXIS) is not None]
-    if len({float(a.value(AXIS)) for a in arms}) < 2:
-        raise DegenerateInput(f"the sweep does not vary {AXIS}")
+    arms = [a for a in frames.arms.values() if a.value(PENALTY_SETTING) is not None]
+    if len({float(a.value(PENALTY_SETTING)) for a in arms}) < 2:
+        raise DegenerateInput(f"the sweep does not vary {PENALTY_SETTING}")
     step = final_step(frames, "eval/em")
     rows = []
     for arm in arms:
         values = seed_values(frames, "eval/em", arm.label, step)
         if values.empty:
             continue
-        e = mean_interval(values, level).within(SHARE)
+        e = mean_interval(values, level).within(SHARE_RANGE)
         ends = (e.interval.low, e.interval.high) if e.interval else (None, None)
         stratum = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in arm.settings.items() if not _sets_it(k)) or "all"
         worst = best = None
         if spreads is not None and (spreads["arm"] == arm.label).any():
             mine = spreads[spreads["arm"] == arm.label]
             worst, best = float(mine["worst"].mean()), float((mine["worst"] + mine["spread"]).mean())
-        rows.append((stratum, float(arm.value(AXIS)), arm.label, len(values), e.value, *ends, worst, best))
+        rows.append((stratum, float(arm.value(PENALTY_SETTING)), arm.label, len(values), e.value, *ends, worst, best))
     columns = ["stratum", "penalty", "arm", "seeds", "em", "low", "high", "worst", "best"]
     return pd.DataFrame(rows, columns=columns).sort_values(["stratum", "penalty"], ignore_index=True)
 
 
 def _sets_it(axis: str) -> bool:
     """Whether an axis is the penalty's own or a section that holds it (then it moves its other settings too)."""
-    return axis == AXIS or AXIS.startswith(axis + ".")
+    return axis == PENALTY_SETTING or PENALTY_SETTING.startswith(axis + ".")
 
 
-def draw(frames: Frames, spreads: pd.DataFrame | None = None, level: float = 0.95) -> Figure:
-    """`spreads` from `robustness.spreads`, None where nothing was evaluated under other prompts."""
+def draw_format_penalty(frames: Frames, spreads: pd.DataFrame | None = None, level: float = 0.95) -> Figure:
+    """`spreads` from `robustness.prompt_spreads`, None where nothing was evaluated under other prompts."""
     data = penalty_data(frames, spreads, level)
     look = looks(list(dict.fromkeys(data["stratum"])))
     with house_style():

@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from analysis.frames import SHARE, Frames, is_share
+from analysis.frames import SHARE_RANGE, Frames, is_share
 from analysis.stats.permutation import mean_interval
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
-from reports.style import Caption, Figure, house_style, legend_columns, looks
+from reports.figure_style import Caption, Figure, house_style, legend_columns, looks
 
-METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}
+CURVE_METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}
 """What learning curves are drawn of, where it was logged."""
 
 
@@ -37,13 +37,13 @@ def curve_data(frames: Frames, metric: str, level: float = 0.95, by_suite: bool 
         for arm in frames.arms:
             wide = table[table["arm"] == arm].pivot(index="step", columns="seed", values="value")
             for step, values in wide.dropna().iterrows():
-                estimate = mean_interval(values, level).within(SHARE if is_share(metric) else None)
+                estimate = mean_interval(values, level).within(SHARE_RANGE if is_share(metric) else None)
                 ends = (estimate.interval.low, estimate.interval.high) if estimate.interval else (None, None)
                 rows.append((suite, arm, int(step), len(values), estimate.value, *ends))
     return pd.DataFrame(rows, columns=["suite", "arm", "step", "seeds", "mean", "low", "high"])
 
 
-def draw(
+def draw_learning_curves(
     frames: Frames, metric: str = "eval/em", label: str = "Exact Match", level: float = 0.95, by_suite: bool = True
 ) -> Figure:
     """One panel a suite, or only that of their mean.

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure as Canvas
 
 from analysis.frames import Frames
 from analysis.stats.types import DegenerateInput
-from analysis.transitions import STATES
-from reports.style import INK, Caption, Figure, house_style, legend_columns, looks
+from analysis.transitions import TURN_STATES
+from reports.figure_style import INK, Caption, Figure, house_style, legend_columns, looks
 
 
-def draw_rates(frames: Frames, table: pd.DataFrame, by: str) -> Figure:
-    """`parsing.rates` by arm and one more column: dots with intervals, arms side by side."""
+def draw_parse_rates(frames: Frames, table: pd.DataFrame, by: str) -> Figure:
+    """`parse_reliability.parse_rates` by arm and one more column: dots with intervals, arms side by side."""
     if table.empty:
         raise DegenerateInput(f"no turn has a known {by}")
     groups = list(dict.fromkeys(table[by]))
@@ -50,8 +50,8 @@ def draw_rates(frames: Frames, table: pd.DataFrame, by: str) -> Figure:
     return Figure(f"parse_rate_by_{by}", f"Parse reliability by {by}", caption, canvas, table)
 
 
-def draw_by_step(frames: Frames, table: pd.DataFrame) -> Figure:
-    """`parsing.rates` by arm and step: a line an arm, pointwise band."""
+def draw_parse_rate_by_step(frames: Frames, table: pd.DataFrame) -> Figure:
+    """`parse_reliability.parse_rates` by arm and step: a line an arm, pointwise band."""
     if table["step"].nunique() < 2:
         raise DegenerateInput("parse reliability was evaluated at one step only")
     with house_style():
@@ -87,8 +87,8 @@ def draw_transitions(frames: Frames, tables: Mapping[str, pd.DataFrame], evaluat
     tables = {arm: t for arm, t in tables.items() if t.to_numpy().sum()}
     if not tables:
         raise DegenerateInput("no turn was recorded")
-    sources = [s for s in STATES[:4] if any(t.loc[s].sum() for t in tables.values())]
-    targets = [s for s in STATES if any(t[s].sum() for t in tables.values())]
+    sources = [s for s in TURN_STATES[:4] if any(t.loc[s].sum() for t in tables.values())]
+    targets = [s for s in TURN_STATES if any(t[s].sum() for t in tables.values())]
     columns = min(2, len(tables))
     n_rows = math.ceil(len(tables) / columns)
     with house_style():

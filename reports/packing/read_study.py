@@ -10,13 +10,20 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from analysis.episode_frames import EPISODE_COLUMNS, GREEDY, TURN_COLUMNS, Episodes
+from analysis.episode_frames import EPISODE_COLUMNS, GREEDY_SPLIT, TURN_COLUMNS, Episodes
 from analysis.frames import Arm, Frames, metrics_frame, trials_frame
-from analysis.preregistration import Registration, check
-from analysis.registered_plan import Plan
-from reports.packing.pack import METRICS, PROVENANCE, QUESTIONS, SWEEP, TABLES, TRIALS
+from analysis.preregistration import Registration, check_registration
+from analysis.registered_plan import AnalysisPlan
+from reports.packing.write_study import (
+    METRICS_TABLE,
+    PROVENANCE_FILE,
+    QUESTIONS_TABLE,
+    SWEEP_COPY,
+    TABLES_FOLDER,
+    TRIALS_TABLE,
+)
 
-ROOT = Path(__file__).resolve().parents[1] / "results"
+RESULTS_FOLDER = Path(__file__).resolve().parents[1] / "results"
 """Where committed results lie."""
 
 
@@ -37,18 +44,18 @@ class Study:
         return bool(self.provenance["mode"] == "small")
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> AnalysisPlan:
         return self.registration.plan
 
 
 def read_study(folder: str | Path) -> Study:
-    """Raises OSError or ValueError for a folder that `pack` has not written."""
+    """Raises OSError or ValueError for a folder that `write_study` has not written."""
     root = Path(folder)
-    made = json.loads((root / PROVENANCE).read_text(encoding="utf-8"))
-    sweep = yaml.safe_load((root / SWEEP).read_text(encoding="utf-8"))
-    trials = trials_frame(pd.read_csv(root / TRIALS, keep_default_na=False).to_dict("records"))
+    made = json.loads((root / PROVENANCE_FILE).read_text(encoding="utf-8"))
+    sweep = yaml.safe_load((root / SWEEP_COPY).read_text(encoding="utf-8"))
+    trials = trials_frame(pd.read_csv(root / TRIALS_TABLE, keep_default_na=False).to_dict("records"))
     owner = trials.set_index("trial")[["arm", "seed"]]
-    metrics = pd.read_parquet(root / METRICS).astype({"trial": str, "metric": str})
+    metrics = pd.read_parquet(root / METRICS_TABLE).astype({"trial": str, "metric": str})
     metrics = metrics.join(owner, on="trial")
     arms = {a["label"]: Arm(a["label"], a["settings"], a["config_hash"]) for a in made["arms"]}
     frames = Frames(
@@ -61,19 +68,19 @@ def read_study(folder: str | Path) -> Study:
         promises=frozenset({made["preregistration"]} - {None}),
         codes=frozenset(made["codes"]),
     )
-    tables = {p.stem: pd.read_csv(p) for p in sorted((root / TABLES).glob("*.csv"))}
-    return Study(made["study"], made, frames, check(frames), _episodes(root, owner, list(arms)), tables)
+    tables = {p.stem: pd.read_csv(p) for p in sorted((root / TABLES_FOLDER).glob("*.csv"))}
+    return Study(made["study"], made, frames, check_registration(frames), _episodes(root, owner, list(arms)), tables)
 
 
 def _episodes(root: Path, owner: pd.DataFrame, arms: list[str]) -> Episodes:
-    rows = pd.read_parquet(root / QUESTIONS).join(owner, on="trial")
-    rows["split"] = GREEDY
+    rows = pd.read_parquet(root / QUESTIONS_TABLE).join(owner, on="trial")
+    rows["split"] = GREEDY_SPLIT
     rows["arm"] = pd.Categorical(rows["arm"], categories=arms)
     rows = rows.reindex(columns=EPISODE_COLUMNS)
     return Episodes(rows, pd.DataFrame(columns=TURN_COLUMNS), {})
 
 
-def committed(root: Path = ROOT) -> dict[str, Study]:
+def committed_studies(root: Path = RESULTS_FOLDER) -> dict[str, Study]:
     """Studies with results, by name; a full run takes the place of a small one."""
-    found = [read_study(p.parent) for p in sorted(root.glob(f"*/{PROVENANCE}"))]
+    found = [read_study(p.parent) for p in sorted(root.glob(f"*/{PROVENANCE_FILE}"))]
     return {s.name: s for s in sorted(found, key=lambda s: not s.small)}
