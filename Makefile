@@ -1,4 +1,4 @@
-# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, test-faults, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
+# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, test-faults, lint, ui, pins, check-environment, clean; setup-vllm, test-vllm (vLLM has its own environment).
 # `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
 # A study in full: `make study SWEEP=ablations/other.yaml`, `make results DIR=runs/studies/other`, `make findings`.
 # `make ui STORE=sqlite:///runs/studies/mlflow.db` serves another store than that of `make sweep`; a sweep says which at its end.
@@ -20,12 +20,12 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 VLLM := .venv-vllm
 
-.PHONY: setup sweep study results findings evaluate ask report calibrate test test-faults lint ui pins clean setup-vllm test-vllm
+.PHONY: setup sweep study results findings evaluate ask report calibrate test test-faults lint ui pins check-environment clean setup-vllm test-vllm
 
 setup: $(STAMP)
 
-$(STAMP): constraints.txt pyproject.toml .ci/setup_env.py
-	TORCH=$(TORCH) $(PYTHON) .ci/setup_env.py
+$(STAMP): constraints.txt pyproject.toml .ci/setup
+	TORCH=$(TORCH) PYTHON=$(PYTHON) .ci/setup $(VENV)
 	@touch $@
 
 sweep: setup
@@ -65,8 +65,8 @@ lint: setup
 
 setup-vllm: $(VLLM)/.made
 
-$(VLLM)/.made: constraints.txt constraints-vllm.txt constraints-vllm-cuda.txt pyproject.toml .ci/setup_env.py .ci/setup_vllm.py
-	TORCH=$(TORCH) $(PYTHON) .ci/setup_vllm.py
+$(VLLM)/.made: constraints.txt constraints-vllm.txt constraints-vllm-cuda.txt pyproject.toml .ci/setup
+	TORCH=$(TORCH) PYTHON=$(PYTHON) .ci/setup $(VLLM)
 	@touch $@
 
 test-vllm: setup-vllm
@@ -78,7 +78,10 @@ ui: setup
 		--backend-store-uri '$(STORE)' --workers 1
 
 pins: setup
-	$(RUN) .ci/freeze.py
+	.ci/pins
+
+check-environment:
+	PYTHON=$(PYTHON) .ci/check_environment
 
 clean:
 	rm -rf $(VENV) $(VLLM) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
