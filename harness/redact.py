@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
@@ -42,10 +43,8 @@ _WRITTEN = re.compile(
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"\$?[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\Z")
-_DIRECTION = (*range(0x200E, 0x2010), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-_VISIBLE = {c: 0x2400 + c for c in range(0x20) if chr(c) not in "\n\t"} | dict.fromkeys(
-    (*range(0x7F, 0xA0), *_DIRECTION), 0xFFFD
-)
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DIRECTIONS = frozenset(map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
 def is_secret(name: str) -> bool:
@@ -86,11 +85,17 @@ def _hide_value(found: re.Match[str]) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` for a terminal: control and direction characters become visible symbols, one for one; \\n and \\t stay.
+    """`text` for a terminal, of equal length: U+FFFD for each control or direction character but line feed and tab.
 
-    ESC becomes ␛, so text of others can neither colour, move nor overwrite what the terminal shows.
+    Text of models, servers, files and the command line can then neither move the cursor nor overwrite or reorder what
+    is shown.
     """
-    return text.translate(_VISIBLE)
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(c: str) -> str:
+    steers = c in _DIRECTIONS or (unicodedata.category(c) in _CONTROLS and c not in "\n\t")
+    return "\N{REPLACEMENT CHARACTER}" if steers else c
 
 
 def error_text(error: BaseException) -> str:

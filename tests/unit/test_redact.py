@@ -78,16 +78,17 @@ def test_redaction_and_printing_are_defined_on_any_text(text):
     assert isinstance(redact_settings(text), str)
 
 
-@given(st.text(st.characters(categories=["Cc", "Cf", "Zl", "Zp", "L"])))
+@given(st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "L"])))
 def test_nothing_printable_controls_a_terminal(text):
     shown = printable(text)
-    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Zl", "Zp") and c not in "\n\t"]
+    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") and c not in "\n\t"]
     assert not set(shown) & set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
     assert printable(shown) == shown
 
 
-def test_an_escape_sequence_is_shown_as_text():
-    assert printable("a\x1b[31mb\x07\r\x9b2J\n\tc") == "a␛[31mb␇␍\ufffd2J\n\tc"
+def test_an_escape_sequence_is_shown_as_text_and_other_scripts_stay():
+    assert printable("a\x1b[31mb\x07\r\x9b2J\n\tc") == "a\ufffd[31mb\ufffd\ufffd\ufffd2J\n\tc"
+    assert printable("日本\u3000é\u00a0👩\u200d🔬") == "日本\u3000é\u00a0👩\u200d🔬"
 
 
 SWEEP = """name: demo
