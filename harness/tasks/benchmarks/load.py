@@ -21,6 +21,8 @@ SPLIT_WORDS = {
     "train": "train", "train_extra": "train", "dev": "validation", "validation": "validation", "valid": "validation",
     "test": "test",
 }  # fmt: skip
+MAX_QUESTIONS = 1_000_000
+"""In one file: they are held in memory."""
 CORPUS_WORDS = ("corpus", "wiki-18", "wiki18")
 
 
@@ -56,6 +58,8 @@ def iter_question_rows(path: Path, benchmark: str | None = None) -> Iterator[Row
     seen: dict[str, str] = {}
     for where, raw in iter_rows(path):
         row = question_row(raw, where, named)
+        if len(seen) > MAX_QUESTIONS:
+            raise DataError(f"{where}: more than {MAX_QUESTIONS} questions in one file; split it")
         before = seen.setdefault(row.question.id, where)
         if before != where:
             raise DataError(f"{where}: id {row.question.id!r} is also that of {before}; ids have to be unique")
