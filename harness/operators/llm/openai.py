@@ -135,8 +135,8 @@ class OpenAIBackend:
 
 
 def read_completion(data: Any) -> tuple[str, int | None, int | None]:
-    """(text, prompt tokens, completion tokens) of a chat completion; counts that a server leaves out, or that no completion
-    can have, are None (the caller estimates four characters a token). Raises for another shape."""
+    """(text, prompt tokens, completion tokens) of a chat completion; counts that are missing or larger than any
+    completion's are None (the caller estimates four characters a token). Raises for another shape."""
     text = data["choices"][0]["message"]["content"]
     if not isinstance(text, str):
         raise ValueError("no text in the completion")

@@ -175,6 +175,10 @@ class DataFolder:
         ids = (pid for title in row.titles for pid in self._passage_ids[title])
         return replace(row.question, supporting=tuple(dict.fromkeys(ids)))
 
+    def holds(self, name: str, suite: str) -> bool:
+        """Whether a split has questions of a benchmark."""
+        return any(row.question.suite == suite for row in self._rows.get(name, ()))
+
     def split(self, name: str, suite: str | None = None) -> tuple[Question, ...]:
         """Questions of a split, of one benchmark if given. Raises DataError if there is none, naming what there is."""
         chosen = [r for r in self._rows.get(name, ()) if suite is None or r.question.suite == suite]
