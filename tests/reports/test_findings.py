@@ -17,7 +17,7 @@ from analysis.verdict import ContrastVerdict
 from harness.config import load_sweep
 from reports.findings.claims import read_claims
 from reports.findings.identical_runs import REWARD_TRACE, find_identical_runs
-from reports.findings.measure_registry import MEASURES, POOLED
+from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
 from reports.findings.page import (
     ABLATIONS,
     FINDINGS_FILE,
@@ -76,7 +76,7 @@ def test_a_readme_without_its_marks_is_refused(text):
 def test_every_study_answers_a_claim():
     claims = read_claims()
     assert {c.study for c in claims if c.study} == set(STUDIES)
-    assert {name for c in claims for name, _ in c.measures} <= set(MEASURES) | set(POOLED)
+    assert {name for c in claims for name, _ in c.measures} <= set(MEASURES) | set(POOLED_MEASURES)
 
 
 def study(effects: dict[str, float], small: bool = False, **changes: object) -> Study:
@@ -115,7 +115,7 @@ def first_line(page: str) -> str:
 )
 def test_the_verdict_follows_the_numbers(effects, verdict, words):
     made = study(effects)
-    assert list(MEASURES["primary"](made).verdicts) == [verdict]
+    assert list(MEASURES["registered_contrast"](made).verdicts) == [verdict]
     page = make_page({"granularity": made}, read_claims()[:2])
     assert words in first_line(page.text)
     assert make_page({"granularity": made}, read_claims()[:2]) == page
@@ -151,7 +151,7 @@ def test_withdrawn_entries_of_the_page_are_those_whose_design_could_not_tell():
 
 @pytest.mark.parametrize("wrong", [{"could_not_tell": True}, {"could_not_tell": " "}, {"could_not": "x"}])
 def test_a_claim_with_an_unknown_or_mistyped_key_is_refused(tmp_path, wrong):
-    entry = {"title": "t", "kind": "claim", "says": "s", "question": "q", "study": None, "design": "d"}
+    entry = {"title": "t", "kind": "claim", "statement": "s", "question": "q", "study": None, "design": "d"}
     file = tmp_path / "claims.yaml"
     file.write_text(yaml.safe_dump([{**entry, "measures": [], "changes": "c", **wrong}]))
     with pytest.raises(TypeError, match="could_not"):
@@ -173,14 +173,14 @@ def test_links_into_the_page_lead_to_its_entries():
 def test_several_strata_are_corrected_together():
     from reports.findings.contrast_measures import correct_jointly, primary_rows
 
-    rows = primary_rows(MEASURES["primary"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
+    rows = primary_rows(MEASURES["registered_contrast"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
     twice = correct_jointly([rows[0], dataclasses.replace(rows[0])], "holm")
     assert [r.p_adjusted for r in twice] == [2 * rows[0].test.p] * 2
 
 
 def test_intervals_of_corrected_strata_hold_together():
     made = committed_studies()["parse_reliability"]
-    found = MEASURES["primary"](made)
+    found = MEASURES["registered_contrast"](made)
     assert len(found.verdicts) == 2
     assert [r.difference.interval.level for r in found.rows[:2]] == [pytest.approx(0.975)] * 2
     assert [r.equivalence.interval.level for r in found.rows[:2]] == [pytest.approx(0.95)] * 2
@@ -194,7 +194,7 @@ def test_the_page_corrects_all_registered_contrasts_together():
 
 def test_the_registered_pair_is_not_explored_again():
     made = study({"gsspo": 0.30, "grpo": 0.10, "gspo": 0.20})
-    table = MEASURES["contrast"](made, metrics=["eval/em"], every_pair=True).table
+    table = MEASURES["axis_contrasts"](made, metrics=["eval/em"], every_pair=True).table
     assert list(table["contrast"]) == ["gspo − grpo", "gsspo − gspo"]
 
 
@@ -237,7 +237,7 @@ def test_an_operator_that_nobody_calls_is_said_to_be_unused():
     rows = itertools.product(("minimal", "revise"), ("eval", "eval_sampled"), (0, 20))
     used = pd.DataFrame(rows, columns=["arm", "split", "step"])
     made.tables["operator_use"] = used.assign(operator="Review", episodes=50, called=7 * used["split"].ne("eval"))
-    found = MEASURES["use"](made, operators=["Review", "Revise"])
+    found = MEASURES["operator_calls"](made, operators=["Review", "Revise"])
     assert list(found.table["arm"] + " " + found.table["operator"]) == ["revise Review", "revise Revise"]
     assert "in 0 of 100 cases, sampled ones in 7 of 100" in found.sentences[0]
     assert "not of their use" in found.sentences[1]

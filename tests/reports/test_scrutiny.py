@@ -11,7 +11,7 @@ from analysis.frames import Frames
 from analysis.stats.permutation import seed_permutation
 from analysis.stats.survival import logrank_permutation
 from reports.findings.descriptive_measures import em_of_answered, metric_rises, threshold_steps, trace_means
-from reports.findings.measure_registry import MEASURES, POOLED
+from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
 from reports.findings.table_measures import report_table
 from reports.packing.read_study import committed_studies
 from tests.reports.test_findings import study
@@ -30,8 +30,8 @@ def with_values(made, metric: str, values: dict[tuple[str, int, int], float]):
 def test_a_part_of_the_seeds_is_compared_alone():
     ends = {"gsspo": [0.1, 0.1, 0.1, 0.5, 0.6, 0.7], "grpo": [0.6, 0.7, 0.8, 0.3, 0.2, 0.1]}
     values = {(arm, s, t): v * t for arm, found in ends.items() for s, v in enumerate(found) for t in (0, 1)}
-    found = MEASURES["part"](
-        with_values(study(dict.fromkeys(ends, 0.2)), "eval/em", values), seeds=[3, 4, 5], because="B."
+    found = MEASURES["seed_subset"](
+        with_values(study(dict.fromkeys(ends, 0.2)), "eval/em", values), seeds=[3, 4, 5], reason="B."
     )
     row = found.table.iloc[0]
     assert row["difference"] == "+0.400"
@@ -47,7 +47,7 @@ def test_the_difference_is_told_at_every_evaluation_and_corrected_over_them():
         for s in range(6)
         for t in (0, *gap)
     }
-    found = MEASURES["by_step"](with_values(study({"gsspo": 0.2, "grpo": 0.2}), "eval/em", values))
+    found = MEASURES["contrast_by_step"](with_values(study({"gsspo": 0.2, "grpo": 0.2}), "eval/em", values))
     assert list(found.table["step"]) == ["5", "10", "15"]
     assert list(found.table["difference"]) == ["+0.300", "-0.100", "+0.000"]
     raw = [float(p) for p in found.table["p"]]
@@ -66,7 +66,7 @@ def test_questions_that_all_runs_answer_alike_are_counted():
         for i, (trial, arm) in enumerate(runs)
     ]
     greedy = dataclasses.replace(made.greedy, episodes=pd.DataFrame(rows))
-    found = MEASURES["questions"](dataclasses.replace(made, greedy=greedy))
+    found = MEASURES["uniform_questions"](dataclasses.replace(made, greedy=greedy))
     assert found.table.to_numpy().tolist() == [["a", 3, 1, 1], ["b", 1, 0, 1]]
     assert (
         "Of the 4 questions 1 are right in all 2 runs and 2 wrong in all of them: those 75% cannot"
@@ -87,7 +87,7 @@ def test_the_published_difference_is_set_beside_the_interval(gap, said):
         for t in (0, 1)
     }
     made = with_values(study({"gsspo": 0.2, "grpo": 0.2}), "eval/em", values)
-    text = MEASURES["published"](made, pair=["gsspo", "grpo"]).sentences[0]
+    text = MEASURES["published_gap"](made, pair=["gsspo", "grpo"]).sentences[0]
     assert "+0.6 points to +1.6 points on the mean of its benchmarks, +0.3 points to +3.6 points on single ones" in text
     assert said in text
 
@@ -117,7 +117,7 @@ def test_a_stored_table_tells_its_reach_its_total_and_its_least_p():
     rows = {"arm": ["a", "b"], "hops": [1, 3], "rate": [0.25, 0.5], "events": [2, 3], "p_adjusted": [0.5, 0.04]}
     made.tables["made"] = pd.DataFrame(rows)
     assert report_table(
-        made, "made", columns=["arm", "rate"], reach={"of": "rate", "by": ["arm", "hops"]}, total="events"
+        made, "made", columns=["arm", "rate"], extremes={"of": "rate", "by": ["arm", "hops"]}, total="events"
     ).sentences == [
         "`made`: rate from 0.250 (a, hops 1) to 0.500 (b, hops 3).",
         "`made`: 5 events in all.",
@@ -143,7 +143,7 @@ def test_sampled_answers_paired_over_both_studies_differ_as_published_here():
     studies = committed_studies()
     both = [studies["granularity"], studies["granularity_replication"]]
     metrics = ["eval_sampled/em", "eval_sampled/f1", "eval_sampled/reward_mean"]
-    found = POOLED["paired_by_seed"](both, pair=["gsspo", "grpo"], metrics=metrics).table
+    found = POOLED_MEASURES["paired_by_seed"](both, pair=["gsspo", "grpo"], metrics=metrics).table
     assert set(found["pairs"]) == {"28"}
     rows = {(of.split()[0], at): (points, p) for of, at, points, p in found.iloc[:, [0, 1, 3, 5]].to_numpy()}
     assert rows == {
@@ -173,7 +173,7 @@ def half_of(seeds, gap: float):
 
 
 def test_pairs_of_several_studies_are_pooled():
-    found = POOLED["paired_by_seed"](
+    found = POOLED_MEASURES["paired_by_seed"](
         [half_of([0, 1, 2], 0.1), half_of([3, 4, 5], 0.3)], pair=["gsspo", "grpo"], metrics=["eval/em"]
     )
     assert list(found.table["at"]) == ["step 10", "area under the curve"]
@@ -185,7 +185,7 @@ def test_pairs_of_several_studies_are_pooled():
 
 def test_a_seed_of_two_studies_is_not_pooled_twice():
     with pytest.raises(ValueError, match=r"seeds \[2\] stand in two"):
-        POOLED["paired_by_seed"](
+        POOLED_MEASURES["paired_by_seed"](
             [half_of([0, 1, 2], 0.1), half_of([2, 3], 0.1)], pair=["gsspo", "grpo"], metrics=["eval/em"]
         )
 
