@@ -56,7 +56,7 @@ test: setup
 	$(RUN) -m pytest $(ARGS)
 
 test-faults: setup
-	$(RUN) -m tests.faults.battery $(ARGS)
+	$(RUN) -m tests.system.faults.battery $(ARGS)
 
 lint: setup
 	$(RUN) -m ruff check .
@@ -70,7 +70,7 @@ $(VLLM)/.made: constraints.txt constraints-vllm.txt constraints-vllm-cuda.txt py
 	@touch $@
 
 test-vllm: setup-vllm
-	$(VLLM)/bin/python -m pytest tests/engines/test_vllm_engine.py tests/policy/test_export_vllm.py $(ARGS)
+	$(VLLM)/bin/python -m pytest tests/integration/engines/test_vllm_engine.py tests/integration/policy/test_export_vllm.py $(ARGS)
 
 ui: setup
 	@mkdir -p runs
