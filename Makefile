@@ -1,4 +1,4 @@
-# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, test-faults, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
+# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, test-unit, test-integration, test-parity, test-system, test-faults, nightly, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
 # `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
 # A study in full: `make study SWEEP=ablations/other.yaml`, `make results DIR=runs/studies/other`, `make findings`.
 # `make ui STORE=sqlite:///runs/studies/mlflow.db` serves another store than that of `make sweep`; a sweep says which at its end.
@@ -19,8 +19,11 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 VLLM := .venv-vllm
+# One test process a core; JOBS=0 runs the tests in one process (for a debugger, or -s).
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+PYTEST := $(RUN) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: setup sweep study results findings evaluate ask report calibrate test test-faults lint ui pins clean setup-vllm test-vllm
+.PHONY: setup sweep study results findings evaluate ask report calibrate test test-unit test-integration test-parity test-system test-faults nightly lint ui pins clean setup-vllm test-vllm
 
 setup: $(STAMP)
 
@@ -53,10 +56,23 @@ calibrate: setup
 	$(RUN) -m analysis.calibration $(ARGS)
 
 test: setup
-	$(RUN) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-unit test-integration test-parity test-system: test-%: setup
+	$(PYTEST) tests/$* $(ARGS)
 
 test-faults: setup
 	$(RUN) -m tests.system.faults.battery $(ARGS)
+
+# What takes too long for every change: the whole fault battery, every study's small form, the long checks by fuzzing
+# and measurement, and the tests marked nightly.
+nightly: setup
+	$(RUN) -m pytest -m nightly $(ARGS)
+	$(RUN) -m tests.system.faults.battery
+	$(RUN) -m tests.benchmarks.fuzz
+	$(RUN) -m tests.benchmarks.chaos
+	$(RUN) -m tests.benchmarks.memory_plan
+	for study in $$(grep -l '^profile: tiny' ablations/*.yaml); do $(RUN) -m harness.sweep $$study --small --out $(STUDIES)/small || exit 1; done
 
 lint: setup
 	$(RUN) -m ruff check .
