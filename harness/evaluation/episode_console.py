@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.env.diagnostics import operators_called
 from harness.protocol.observation import WHAT_WAS_WRONG
+from harness.redact import printable
 from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
 
 LABEL = 20  # the longest operator's name fits
@@ -97,11 +98,6 @@ class Show:
         grid.add_column(overflow="fold")
         grid.add_row(Text(label, _FAINT), Text(body, style))
         self.console.print(grid)
-
-
-def printable(text: str) -> str:
-    """`text` without control characters: what a model or a server wrote must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _inside(element: str) -> str:
