@@ -304,7 +304,14 @@ def wait_for(condition, seconds: float = 240) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl-c", "term", "kill-9"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, id="term"),
+        pytest.param(signal.SIGKILL, id="kill-9", marks=pytest.mark.nightly),  # CI has the battery's kills of drivers
+    ],
+)
 def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
     driver = start_driver(runner.home, "slow")
     trials = runner.folder.trials
