@@ -21,9 +21,9 @@ from harness.tasks.benchmarks.manifest import MANIFEST, is_verified, read_manife
 from harness.tasks.benchmarks.prepare import (
     TRAINING_OUTPUT,
     Advance,
+    FileSource,
     HubSource,
     LocalSource,
-    Source,
     check_leaks,
     prepare,
 )
@@ -77,7 +77,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _prepare(arguments: argparse.Namespace, console: Console) -> None:
     out: Path = arguments.out
-    source: Source
+    source: FileSource
     if arguments.source == "hub":
         source = HubSource(out / ".downloads", arguments.revision, arguments.endpoint)
     else:
