@@ -27,12 +27,12 @@ from harness.tasks.benchmarks.prepare import (
     check_leaks,
     prepare,
 )
-from harness.tasks.boundary import printable
+from harness.tasks.boundary import printable_line
 
 
 def print_line(console: Console, text: str, prefix: str = "") -> None:
     """One line as it is: what files and folders are called must not be markup, nor reach the terminal unescaped."""
-    console.print(Text.assemble((prefix, "red"), printable(text)), soft_wrap=True)
+    console.print(Text.assemble((prefix, "red"), printable_line(text)), soft_wrap=True)
 
 
 class ConsoleReporter:
@@ -51,7 +51,7 @@ class ConsoleReporter:
         with Progress(
             *columns, console=self._console, transient=True, disable=not self._console.is_terminal
         ) as progress:
-            bar = progress.add_task(printable(name), total=None)
+            bar = progress.add_task(printable_line(name), total=None)
             yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
