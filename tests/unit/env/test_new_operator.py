@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from analysis.transitions import CORRECTORS
@@ -48,10 +46,9 @@ AUDIT = OperatorSpec(
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPERATORS, AUDIT.name, AUDIT)
     monkeypatch.setitem(POOLS, "audited", ("AnswerGenerate", AUDIT.name))
-    yield
 
 
 def script() -> Script:
