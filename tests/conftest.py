@@ -39,7 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             group_of[file] = shared or file
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of[item.nodeid.partition("::")[0]]))
-    items.sort(key=lambda item: (_rank(item), item.nodeid.partition("::")[0]))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: (_rank(item), item.nodeid.partition("::")[0]))
 
 
 def _rank(item: pytest.Item) -> int:
