@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
@@ -24,7 +23,8 @@ from harness.evaluation.tables import print_contrasts, print_scores
 from harness.evaluation.targets import Target
 from harness.policy.load import PolicyError
 from harness.redact import redact
-from harness.runs.layout import INFO, RunFolder, identity
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.hints import where_mlflow_is
 from harness.tasks.benchmarks import DataError
 from harness.tracking.client import default_uri
@@ -190,11 +190,11 @@ def _log(
     try:
         for a in answerers:
             place = places[a.label]
-            key = json.loads((place / INFO).read_text(encoding="utf-8"))["key"]
+            key = TrialRun(place).info().key
             own = metrics([s for s in scores if s.answerer == a.label])
             files = [folder / "scores.csv", folder / "contrasts.csv", place / "config.yaml", place / "episodes"]
             artifacts = home / "mlflow-artifacts"
-            ours = identity(RunFolder(home))  # an evaluation's own folder is made anew each time
+            ours = SweepFolder(home).identity()  # an evaluation's own folder is replaced each time
             address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, ours, own, files, started)
             _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
     except Exception as error:  # whatever the store raises, the results are on disk

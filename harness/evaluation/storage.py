@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +27,10 @@ from harness.env.diagnostics import operators_called
 from harness.evaluation.play import Answers
 from harness.evaluation.scores import Contrast, Score
 from harness.evaluation.targets import Target
-from harness.runs.journal import Journal, restart
+from harness.runs.journal import Journal
 from harness.runs.jsonl import write_atomically
-from harness.runs.layout import CONFIG, INFO
+from harness.runs.records import TrialInfo
+from harness.runs.run import TrialRun
 from harness.types import Question, Trajectory
 
 
@@ -57,20 +57,12 @@ def write_answers(
     plain, code = _plain(answerer), code_version()
     key = digest({"evaluation": plain, "code": code})
     place = folder / "trials" / f"{_safe(answerer.label)}-{key[:8]}"
-    place.mkdir(parents=True, exist_ok=True)
-    restart(place)
+    run = TrialRun(place)
+    run.reset_journal()
     axes = {"method": answerer.method, "evaluated": arm_of(answerer.target)}
-    info = {
-        "key": key,
-        "name": answerer.label,
-        "axes": axes,
-        "labels": {name: name for name in axes},
-        "seed": answerer.target.config.seed,
-        "code": code,
-        "config": answerer.target.config.model_dump(mode="json"),
-    }
-    write_atomically(place / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
-    write_atomically(place / INFO, (json.dumps(info, indent=1) + "\n").encode())
+    labels, config = {name: name for name in axes}, answerer.target.config
+    info = TrialInfo(key, answerer.label, axes, labels, config.seed, code, config.model_dump(mode="json"))
+    run.write_info(info, plain)
     with Journal(place, held_out=held_out) as journal:
         step = answerer.target.step or 0
         journal.episodes(step, "eval", answers.greedy)

@@ -12,7 +12,6 @@ A target's configuration is its trial's (or profile's), under the command line's
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +27,9 @@ from harness.config.tree import merge, nest
 from harness.config.validation import CHECKS, check_trial
 from harness.config.yaml_source import Location, Node, Source, read_file, read_text
 from harness.policy.folders import ADAPTER, is_model_folder, read_provenance
-from harness.runs.journal import POLICIES, policy_path
-from harness.runs.layout import CONFIG, INFO
+from harness.runs.layout import INFO
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 
 _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 
@@ -83,13 +83,14 @@ def _find(word: str, settings: EvaluationSettings) -> list[_Found]:
     profiles = sorted(p.stem for p in PROFILES.glob("*.yaml"))
     if word in profiles:
         return [_Found(word, None, word)]
-    if (path / INFO).is_file():
-        return [_trial(path, settings.step, word)]
-    if (path / "trials").is_dir():
-        kept = [p.parent for p in sorted((path / "trials").glob(f"*/{INFO}")) if (p.parent / POLICIES).is_dir()]
+    if TrialRun(path).exists():
+        return [_trial(TrialRun(path), settings.step, word)]
+    sweep = SweepFolder(path)
+    if sweep.trials.is_dir():
+        kept = [run for run in sweep.trial_runs() if run.policies()]
         if not kept:
             raise _problem(word, "none of this sweep's trials kept its policy", "train with save.when=final")
-        return [_trial(folder, settings.step, word) for folder in kept]
+        return [_trial(run, settings.step, word) for run in kept]
     if path.is_dir():
         if not is_model_folder(path):
             raise _problem(word, "this folder holds neither a trial nor a model (no trial.json, no config.json)")
@@ -104,26 +105,20 @@ def _find(word: str, settings: EvaluationSettings) -> list[_Found]:
     raise _problem(word, f"there is no {word!r}", hint)
 
 
-def _trial(folder: Path, step: int | None, word: str) -> _Found:
+def _trial(run: TrialRun, step: int | None, word: str) -> _Found:
     try:
-        info = _identity(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise _problem(word, f"{folder / INFO} is not readable: {' '.join(str(error).split())[:200]}") from None
-    kept = sorted(p for p in (folder / POLICIES).glob("step-*") if is_model_folder(p))
+        info = run.info()
+    except (OSError, ValueError) as error:
+        raise _problem(word, f"{run.folder / INFO} is not readable: {' '.join(str(error).split())[:200]}") from None
+    kept = [folder for folder in run.policies() if is_model_folder(folder)]
     if not kept:
         raise _problem(word, "this trial kept no policy", "train with save.when=final (or every)")
-    chosen = kept[-1] if step is None else policy_path(folder, step)
+    chosen = kept[-1] if step is None else run.policy_path(step)
     if chosen not in kept:
         steps = ", ".join(str(int(p.name.removeprefix("step-"))) for p in kept)
         raise _problem(word, f"this trial kept no policy of step {step}", f"there are those of {steps}")
     number = int(chosen.name.removeprefix("step-"))
-    return _Found(info["name"], read_file(folder / CONFIG), None, chosen, None, info["key"], number, folder)
-
-
-def _identity(folder: Path) -> dict[str, str]:
-    """Name and key of a trial, whatever version of the configuration its file holds."""
-    info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-    return {"name": str(info["name"]), "key": str(info["key"])}
+    return _Found(info.name, read_file(run.config_file), None, chosen, None, info.key, number, run.folder)
 
 
 def _exported(folder: Path, settings: EvaluationSettings, word: str) -> _Found:
@@ -136,10 +131,11 @@ def _exported(folder: Path, settings: EvaluationSettings, word: str) -> _Found:
     text = yaml.safe_dump(noted["config"], sort_keys=False, allow_unicode=True)
     tree = read_text(Source(f"{folder}/provenance.json: config", text))
     export = folder.absolute().parent if folder.name == ADAPTER else folder.absolute()
-    home = export.parent.parent if (export.parent.parent / INFO).is_file() else None
+    run = TrialRun(export.parent.parent)
+    home = run.folder if run.exists() else None
     try:
-        name = _identity(home)["name"] if home else export.name
-    except (OSError, ValueError, KeyError):  # whatever its trial's folder has become, the export is whole
+        name = run.info().name if home else export.name
+    except (OSError, ValueError):  # the export is complete without its trial's folder
         home, name = None, export.name
     return _Found(name, tree, None, folder, None, noted.get("trial_key"), noted.get("step"), home)
 

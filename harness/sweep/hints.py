@@ -1,4 +1,4 @@
-"""What the driver says of stores and commands: lines that can be typed as they stand."""
+"""Commands printed as hints, ready to be copied into a shell."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SERVED = REPOSITORY / "runs" / "mlflow.db"
 """The store of a bare `make ui`."""
 PAGES = "http://127.0.0.1:5000"
-"""Where `make ui` shows it."""
+"""Address at which `make ui` serves it."""
 _FILE = "sqlite:///"
 _DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 
 
 def where_mlflow_is(uri: str, address: str) -> str:
-    """How to see the page `address` of the store `uri`: by the command that serves a database, or at its server."""
+    """How to open the page `address` of the store `uri`: the command that serves a database, or the server's URL."""
     if uri.startswith(_DATABASES):
         return f"{serve(uri)}, then {PAGES}{address}"
     return f"{uri.rstrip('/')}{address}"
@@ -35,6 +35,6 @@ def serve(uri: str) -> str:
 
 
 def python() -> str:
-    """The interpreter of this process, as it is typed here."""
+    """The interpreter of this process, relative to the working directory."""
     path = Path(sys.executable)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else "python"

@@ -18,7 +18,7 @@ from analysis.frames import Frames
 from analysis.load import load_sweep
 from harness.config.code_version import code_version
 from harness.runs.host_info import machine_kind, packages
-from harness.runs.layout import attempts
+from harness.runs.run import TrialRun
 from reports.build import page
 from reports.chapters.chapter import Section
 from reports.chapters.order import SECTIONS
@@ -151,7 +151,7 @@ def ran_on(frames: Frames) -> tuple[str, dict[str, str]]:
     """
     assert frames.path is not None
     used = frames.trials.loc[frames.trials["included"], "trial"]
-    last = [started[-1] for name in used if (started := attempts(frames.path / "trials" / name))]
+    last = [started[-1] for name in used if (started := TrialRun(frames.path / "trials" / name).attempts())]
     kinds = sorted({s["machine"] for s in last if "machine" in s}) or [machine_kind()]
     noted = [s["packages"] for s in last if "packages" in s] or [packages()]
     names = dict.fromkeys(name for found in noted for name in found)
