@@ -32,7 +32,7 @@ sweep: setup
 	$(RUN) -m harness.sweep $(SWEEP) $(SHORT) $(ARGS)
 
 study: setup
-	$(RUN) -m harness.sweep $(SWEEP) --out $(STUDIES) --reports $(STUDIES)/reports $(ARGS)
+	$(RUN) -m harness.sweep $(SWEEP) --out $(STUDIES) $(ARGS)
 
 results: setup
 	$(RUN) -m reports.packing $(DIR) $(ARGS)
@@ -56,11 +56,12 @@ test: setup
 	$(RUN) -m pytest $(ARGS)
 
 test-faults: setup
-	$(RUN) -m tests.faults.battery $(ARGS)
+	$(RUN) -m tests.system.faults.battery $(ARGS)
 
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 
 setup-vllm: $(VLLM)/.made
 
@@ -69,7 +70,7 @@ $(VLLM)/.made: constraints.txt constraints-vllm.txt constraints-vllm-cuda.txt py
 	@touch $@
 
 test-vllm: setup-vllm
-	$(VLLM)/bin/python -m pytest tests/engines/test_vllm_engine.py tests/policy/test_export_vllm.py $(ARGS)
+	$(VLLM)/bin/python -m pytest tests/integration/engines/test_vllm_engine.py tests/integration/policy/test_export_vllm.py $(ARGS)
 
 ui: setup
 	@mkdir -p runs

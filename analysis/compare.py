@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.registered_plan import Contrast, Plan
+from analysis.registered_plan import AnalysisPlan, ArmContrast
 from analysis.stats.multiplicity import CORRECTIONS, tost
 from analysis.stats.permutation import best_interval, seed_permutation, smallest_p
 from analysis.stats.types import Estimate, Test
@@ -20,7 +20,7 @@ class Comparison:
     so is the p of `equivalence`."""
 
     group: str
-    contrast: Contrast
+    contrast: ArmContrast
     n_seeds: tuple[int, int]
     difference: Estimate
     test: Test
@@ -32,16 +32,16 @@ SeedValues = Mapping[tuple[str, str], pd.Series]
 """(group, arm) → one finite number a seed (index: seed)."""
 
 
-def seed_values(frame: pd.DataFrame, group: str, value: str) -> dict[tuple[str, str], pd.Series]:
+def group_seed_values(frame: pd.DataFrame, group: str, value: str) -> dict[tuple[str, str], pd.Series]:
     """(group, arm) → mean of column `value` by seed, of a frame with columns arm, seed, `group`, `value`."""
     means = frame.groupby([group, "arm", "seed"], observed=True)[value].mean().dropna()
     return {(str(g), str(a)): rows.droplevel([0, 1]) for (g, a), rows in means.groupby(level=[0, 1], observed=True)}
 
 
-def compare(
+def compare_arms(
     values: SeedValues,
-    contrasts: Sequence[Contrast],
-    plan: Plan,
+    contrasts: Sequence[ArmContrast],
+    plan: AnalysisPlan,
     uncorrected: Collection[str] = (),
     margin: float | None = None,
     possible: tuple[float, float] | None = None,
@@ -90,12 +90,12 @@ def comparison_table(rows: Sequence[Comparison], group: str = "suite") -> pd.Dat
                 "role": "confirmatory" if r.contrast.confirmatory else "exploratory",
                 group: r.group,
                 "seeds": f"{r.n_seeds[0]} v {r.n_seeds[1]}",
-                "difference": number(r.difference.value),
-                **ends(r.difference),
-                "p": number(r.test.p),
-                "p_adjusted": number(r.p_adjusted),
-                "smallest_p": number(r.test.smallest_p),
-                "p_equivalence": number(r.equivalence.p if r.equivalence else None),
+                "difference": number_or_blank(r.difference.value),
+                **interval_columns(r.difference),
+                "p": number_or_blank(r.test.p),
+                "p_adjusted": number_or_blank(r.p_adjusted),
+                "smallest_p": number_or_blank(r.test.smallest_p),
+                "p_equivalence": number_or_blank(r.equivalence.p if r.equivalence else None),
                 "interval": r.difference.interval.method if r.difference.interval else r.difference.note,
                 "test": r.test.method,
                 "note": r.test.note or ("" if r.difference.interval else r.difference.note),
@@ -105,7 +105,7 @@ def comparison_table(rows: Sequence[Comparison], group: str = "suite") -> pd.Dat
     )
 
 
-def hopeless(rows: Sequence[Comparison], alpha: float) -> list[str]:
+def unreachable_contrasts(rows: Sequence[Comparison], alpha: float) -> list[str]:
     """A sentence for each contrast whose seed counts cannot reach α."""
     found: dict[str, None] = {}
     for r in rows:
@@ -123,18 +123,18 @@ def smallest_adjusted_p(n_a: int, n_b: int, tests: int, paired: bool = False) ->
     return min(1.0, smallest_p(n_a, n_b, paired) * tests)
 
 
-def number(value: float | None) -> float | str:
+def number_or_blank(value: float | None) -> float | str:
     """For tables: an absent number is an empty string, never NaN."""
     return "" if value is None else float(value)
 
 
-def ends(
+def interval_columns(
     estimate: Estimate | None, prefix: str = "", within: tuple[float, float] | None = None
 ) -> dict[str, float | str]:
     """{prefix}low and {prefix}high of an estimate's interval, for tables; cut to `within`, what is possible at all."""
     interval = estimate.within(within).interval if estimate else None
     low, high = (interval.low, interval.high) if interval else (None, None)
-    return {f"{prefix}low": number(low), f"{prefix}high": number(high)}
+    return {f"{prefix}low": number_or_blank(low), f"{prefix}high": number_or_blank(high)}
 
 
 def format_p(p: float | str | None) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.compare import SeedValues, ends, number
+from analysis.compare import SeedValues, interval_columns, number_or_blank
 from analysis.frames import Frames
-from analysis.registered_plan import Contrast
+from analysis.registered_plan import ArmContrast
 from analysis.stats.curves import Reached, area, time_to_threshold
 from analysis.stats.permutation import best_interval, seed_permutation
 from analysis.stats.proportions import wilson
@@ -21,10 +21,10 @@ SUSTAINED = 2
 """A threshold counts as reached when this many evaluations in a row hold it."""
 COLLAPSE = 0.5
 """A run has collapsed when its last EM is below this share of its own best."""
-STABILITY = ("update/clip_fraction", "update/kl", "update/kl_old", "update/grad_norm", "update/entropy")
+STABILITY_TRACES = ("update/clip_fraction", "update/kl", "update/kl_old", "update/grad_norm", "update/entropy")
 
 
-def curves(frames: Frames, metric: str = "eval/em") -> dict[str, dict[int, pd.Series]]:
+def seed_curves(frames: Frames, metric: str = "eval/em") -> dict[str, dict[int, pd.Series]]:
     """arm → seed → curve (index step). Steps that some trial lacks are left out, so that areas are comparable.
 
     Trials without a single finite value are left out as well; empty when no step is shared.
@@ -41,17 +41,17 @@ def curves(frames: Frames, metric: str = "eval/em") -> dict[str, dict[int, pd.Se
     return {arm: dict(sorted(runs.items())) for arm, runs in out.items() if runs}
 
 
-def areas(frames: Frames, metric: str = "eval/em") -> SeedValues:
-    """("area", arm) → mean height of each seed's curve, for `compare`."""
+def curve_areas(frames: Frames, metric: str = "eval/em") -> SeedValues:
+    """("area", arm) → mean height of each seed's curve, for `compare_arms`."""
     return {
         ("area under the curve", arm): pd.Series({s: area(c.index, c) for s, c in runs.items()})
-        for arm, runs in curves(frames, metric).items()
+        for arm, runs in seed_curves(frames, metric).items()
     }
 
 
 def default_threshold(frames: Frames, metric: str = "eval/em") -> float:
     """Half-way between the start and the best arm's final mean. It looks at the outcome: exploratory by nature."""
-    means = [pd.DataFrame(runs).mean(axis=1) for runs in curves(frames, metric).values()]
+    means = [pd.DataFrame(runs).mean(axis=1) for runs in seed_curves(frames, metric).values()]
     if not means:
         raise DegenerateInput(f"{metric} has no step that all trials share")
     start = float(np.mean([m.iloc[0] for m in means]))
@@ -59,7 +59,7 @@ def default_threshold(frames: Frames, metric: str = "eval/em") -> float:
 
 
 @dataclass(frozen=True)
-class Times:
+class ThresholdTimes:
     """Time to a threshold by arm: `reached[arm][seed]`. `fixed` tells whether it was set before any outcome."""
 
     threshold: float
@@ -75,21 +75,21 @@ class Times:
         )
 
 
-def times(frames: Frames, metric: str = "eval/em", threshold: float | None = None) -> Times:
+def threshold_times(frames: Frames, metric: str = "eval/em", threshold: float | None = None) -> ThresholdTimes:
     """When each seed first holds the threshold for SUSTAINED evaluations; censored at the last step.
 
     `threshold` None: `default_threshold`, and the result is marked as not fixed in advance.
     """
-    runs = curves(frames, metric)
+    runs = seed_curves(frames, metric)
     if not runs:
         raise DegenerateInput(f"{metric} has no step that all trials share")
     level = default_threshold(frames, metric) if threshold is None else threshold
     reached = {a: {s: time_to_threshold(c.index, c, level, SUSTAINED) for s, c in by.items()} for a, by in runs.items()}
     horizon = max(float(c.index[-1]) for by in runs.values() for c in by.values())
-    return Times(level, threshold is not None, horizon, reached)
+    return ThresholdTimes(level, threshold is not None, horizon, reached)
 
 
-def speed_table(found: Times, contrasts: Sequence[Contrast], level: float = 0.95) -> pd.DataFrame:
+def threshold_table(found: ThresholdTimes, contrasts: Sequence[ArmContrast], level: float = 0.95) -> pd.DataFrame:
     """contrast, reached (of seeds), restricted-mean difference in steps with interval and p, log-rank p, note.
 
     All runs share the horizon, so the restricted mean of an arm is the plain mean of min(time, horizon). Both tests are
@@ -109,32 +109,38 @@ def speed_table(found: Times, contrasts: Sequence[Contrast], level: float = 0.95
             {
                 "contrast": c.label,
                 "reached": f"{sum(ea)} of {len(ea)} v {sum(eb)} of {len(eb)}",
-                "steps": number(steps.value),
-                **ends(steps),
-                "p": number(test.p),
-                "p_logrank": number(ranks.p),
+                "steps": number_or_blank(steps.value),
+                **interval_columns(steps),
+                "p": number_or_blank(test.p),
+                "p_logrank": number_or_blank(ranks.p),
                 "note": ranks.note or steps.note,
             }
         )
     return pd.DataFrame(rows, columns=["contrast", "reached", "steps", "low", "high", "p", "p_logrank", "note"])
 
 
-def stability(frames: Frames, metric: str = "eval/em", level: float = 0.95) -> pd.DataFrame:
+def stability_table(frames: Frames, metric: str = "eval/em", level: float = 0.95) -> pd.DataFrame:
     """arm, runs, collapsed, rate, low, high, then the mean of each stability trace over steps and seeds.
 
     Collapsed: last value below COLLAPSE × the run's own best. Traces that were not logged are empty.
     """
     rows = []
-    for arm, runs in curves(frames, metric).items():
+    for arm, runs in seed_curves(frames, metric).items():
         last_to_best = [(float(c.iloc[-1]), float(c.max())) for c in runs.values()]
         fallen = sum(last < COLLAPSE * best for last, best in last_to_best)
         estimate = wilson(fallen, len(runs), level)
-        row = {"arm": arm, "runs": len(runs), "collapsed": fallen, "rate": number(estimate.value), **ends(estimate)}
-        for name in STABILITY:
+        row = {
+            "arm": arm,
+            "runs": len(runs),
+            "collapsed": fallen,
+            "rate": number_or_blank(estimate.value),
+            **interval_columns(estimate),
+        }
+        for name in STABILITY_TRACES:
             values = frames.values(name)
             values = values.loc[values["arm"] == arm, "value"]
             values = values[np.isfinite(values)]
-            row[name.split("/")[1]] = number(float(values.mean()) if len(values) else None)
+            row[name.split("/")[1]] = number_or_blank(float(values.mean()) if len(values) else None)
         rows.append(row)
-    names = [n.split("/")[1] for n in STABILITY]
+    names = [n.split("/")[1] for n in STABILITY_TRACES]
     return pd.DataFrame(rows, columns=["arm", "runs", "collapsed", "rate", "low", "high", *names])

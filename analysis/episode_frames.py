@@ -28,14 +28,14 @@ from harness.runs.episode_store import open_episodes
 from harness.runs.run import TrialRun
 from harness.types import ParseFailure
 
-GREEDY, SAMPLED, TRAIN = metric_names.EVAL, metric_names.SAMPLED, "train"
-FAULTED, TWIN = metric_names.FAULTED, metric_names.TWIN
+GREEDY_SPLIT, SAMPLED_SPLIT, TRAIN_SPLIT = metric_names.EVAL, metric_names.SAMPLED, "train"
+FAULTED_SPLIT, COUNTERFACTUAL_SPLIT = metric_names.FAULTED, metric_names.TWIN
 """The same questions and sampling seeds with injected faults, and without. Without a twin split, GREEDY is the twin."""
-PROMPT = metric_names.PROMPTED
+PROMPT_SPLITS = metric_names.PROMPTED
 """Prefix of splits evaluated under a prompt perturbation, e.g. eval_prompt_terse."""
 
-FAILURES = tuple(f.value for f in ParseFailure)
-_BIT = {name: i for i, name in enumerate(FAILURES)}
+FAILURE_KINDS = tuple(f.value for f in ParseFailure)
+_BIT = {name: i for i, name in enumerate(FAILURE_KINDS)}
 
 _SCALARS = [
     "question_id",
@@ -81,13 +81,6 @@ class Episodes:
     def split(self, name: str) -> Episodes:
         """Episodes of one split."""
         return self.of(self.episodes["split"] == name)
-
-    def last_step(self) -> Episodes:
-        """Episodes of the latest step of each split that every trial in it has."""
-        steps = self.episodes.groupby(["split", "trial"], observed=True)["step"].max()
-        last = steps.groupby("split", observed=True).min()
-        wanted = self.episodes["split"].astype(str).map(last.to_dict())
-        return self.of(self.episodes["step"] == wanted)
 
     def turn_frame(self, *columns: str) -> pd.DataFrame:
         """Turns with these columns of their episodes attached."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.compare import SeedValues, ends, format_p, number
+from analysis.compare import format_p, interval_columns, number_or_blank
 from analysis.episode_frames import Episodes
-from analysis.frames import CHANGE, SHARE
-from analysis.registered_plan import Contrast, Plan
+from analysis.frames import CHANGE_RANGE, SHARE_RANGE
+from analysis.registered_plan import AnalysisPlan, ArmContrast
 from analysis.stats.aggregate import (
     iqm,
     jackknife_seeds,
@@ -107,8 +107,8 @@ def _by(data: Episodes, key: str, level: float) -> pd.DataFrame:
                 key: value if key == "suite" else int(value),
                 "seeds": len(group),
                 "questions": int(sizes.loc[(arm, value)]),
-                "em": number(estimate.value),
-                **ends(estimate, within=SHARE),
+                "em": number_or_blank(estimate.value),
+                **interval_columns(estimate, within=SHARE_RANGE),
                 "f1": float(group["f1"].mean()),
                 "lenient": float(group["lenient"].mean()),
             }
@@ -116,14 +116,7 @@ def _by(data: Episodes, key: str, level: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["arm", key, "seeds", "questions", "em", "low", "high", "f1", "lenient"])
 
 
-def seeds_by(data: Episodes, key: str, column: str = "em") -> SeedValues:
-    """(group, arm) → seed means, for `compare`."""
-    from analysis.compare import seed_values
-
-    return seed_values(data.episodes, key, column)
-
-
-def cross_checks(data: Episodes, contrasts: Sequence[Contrast], plan: Plan) -> pd.DataFrame:
+def cross_checks(data: Episodes, contrasts: Sequence[ArmContrast], plan: AnalysisPlan) -> pd.DataFrame:
     """Beside the permutation test: two-way cluster t and seed-and-question bootstrap, by contrast and suite.
 
     Where a cell cannot be computed its columns are empty and `note` says why.
@@ -141,10 +134,14 @@ def cross_checks(data: Episodes, contrasts: Sequence[Contrast], plan: Plan) -> p
                 boot = seed_question_bootstrap(a.matrix, b.matrix, plan.level)
                 row |= {
                     "questions": len(a.questions),
-                    "difference": number(estimate.value),
-                    **ends(estimate, "cluster_", CHANGE),
+                    "difference": number_or_blank(estimate.value),
+                    **interval_columns(estimate, "cluster_", CHANGE_RANGE),
                 }
-                row |= {"cluster_p": number(test.p), **ends(boot, "bootstrap_", CHANGE), "method": test.method}
+                row |= {
+                    "cluster_p": number_or_blank(test.p),
+                    **interval_columns(boot, "bootstrap_", CHANGE_RANGE),
+                    "method": test.method,
+                }
                 note = estimate.note
             except DegenerateInput as error:
                 note = str(error)
@@ -156,7 +153,7 @@ def cross_checks(data: Episodes, contrasts: Sequence[Contrast], plan: Plan) -> p
 
 
 def checkpoint_claims(
-    data: Episodes, contrasts: Sequence[Contrast], plan: Plan, together: bool = False
+    data: Episodes, contrasts: Sequence[ArmContrast], plan: AnalysisPlan, together: bool = False
 ) -> pd.DataFrame:
     """McNemar and Miller's paired SE of seed s of one arm against seed s of the other: claims about checkpoints only.
 
@@ -186,9 +183,9 @@ def checkpoint_claims(
                         "questions": x.size,
                         "a_only": int(table[0, 1]),
                         "b_only": int(table[1, 0]),
-                        "difference": number(estimate.value),
-                        **ends(estimate, within=CHANGE),
-                        "p_mcnemar": number(mcnemar(table).p),
+                        "difference": number_or_blank(estimate.value),
+                        **interval_columns(estimate, within=CHANGE_RANGE),
+                        "p_mcnemar": number_or_blank(mcnemar(table).p),
                         "claim": "these two checkpoints only",
                     }
                 )
@@ -223,7 +220,9 @@ def suite_scores(data: Episodes, arm: str, column: str = "em") -> np.ndarray:
     return wide.to_numpy(dtype=np.float64)
 
 
-def aggregates(data: Episodes, arms: Sequence[str], contrasts: Sequence[Contrast], level: float = 0.95) -> pd.DataFrame:
+def aggregates(
+    data: Episodes, arms: Sequence[str], contrasts: Sequence[ArmContrast], level: float = 0.95
+) -> pd.DataFrame:
     """what (IQM of an arm, P(improvement) of a contrast), value, low, high, method; whole seeds are the units."""
     scores = {}
     for arm in arms:
@@ -242,8 +241,8 @@ def aggregates(data: Episodes, arms: Sequence[str], contrasts: Sequence[Contrast
         {
             "measure": what,
             "of": label,
-            "value": number(e.value),
-            **ends(e, within=SHARE),
+            "value": number_or_blank(e.value),
+            **interval_columns(e, within=SHARE_RANGE),
             "seeds": e.n,
             "method": e.interval.method if e.interval else e.note,
             "note": e.note,

@@ -22,12 +22,14 @@ from typing import Any
 
 import pandas as pd
 
+from harness.config.identity import flatten
+
 TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "included", "reason", "steps", "config_hash")
 METRIC_COLUMNS = ("trial", "arm", "seed", "step", "metric", "value")
 
-SHARE, CHANGE = (0.0, 1.0), (-1.0, 1.0)
+SHARE_RANGE, CHANGE_RANGE = (0.0, 1.0), (-1.0, 1.0)
 """What a share, and a difference of two, can be."""
-SHARES = frozenset(
+SHARE_METRICS = frozenset(
     {"em", "em_sampled", "f1", "lenient", "format_ok", "parse_ok_rate", "lazy", "no_answer"}
     | {"clip_fraction", "recovered", "detected", "accepted"}
 )
@@ -39,25 +41,13 @@ NOT_A_SETTING = frozenset({"seed", "threads"})
 
 def is_share(metric: str) -> bool:
     """Whether a metric (`eval/em/world_chain`) cannot leave [0, 1]."""
-    return any(part in SHARES for part in metric.split("/")[1:2])
+    return any(part in SHARE_METRICS for part in metric.split("/")[1:2])
 
 
-def digest(value: Any) -> str:
+def short_hash(value: Any) -> str:
     """First 12 hex digits of SHA-256 over canonical JSON (sorted keys): the hash printed in captions."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mapping → {"a.b": leaf}. Lists are leaves."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, path + "."))
-        else:
-            flat[path] = value
-    return flat
 
 
 def swept_axes(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -131,7 +121,7 @@ def arms_of(
         written = (declared or {}).get(trial, {})
         settings = {a: written.get(a, setting(config, a)) for a in axes if a not in NOT_A_SETTING}
         rest = {p: v for p, v in flatten(config).items() if p not in NOT_A_SETTING}
-        out[trial] = Arm(arm_label(settings), settings, digest(rest), config)
+        out[trial] = Arm(arm_label(settings), settings, short_hash(rest), config)
     return out
 
 
@@ -153,7 +143,7 @@ class Frames:
     def config_hash(self) -> str:
         """Hash over the arms' configurations and the seeds: what a caption quotes."""
         used = self.trials[self.trials["included"]]
-        return digest(sorted((str(h), int(s)) for h, s in zip(used["config_hash"], used["seed"], strict=True)))
+        return short_hash(sorted((str(h), int(s)) for h, s in zip(used["config_hash"], used["seed"], strict=True)))
 
     @property
     def left_out(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Journals on disk → frames. Schema in `frames.py`; episodes, read column by column on demand, in `episodes.py`.
+"""Journals on disk → frames. Schema in `frames.py`; episodes, read column by column on demand, in `episode_frames.py`.
 
     <sweep>/sweep.yaml
     <sweep>/trials/<name>-<key8>/{config.yaml, trial.json, metrics.jsonl, events.jsonl, episodes/*.parquet, result.json}
@@ -26,7 +26,7 @@ class LoadError(ValueError):
     """The folder is no sweep, or holds nothing to analyse."""
 
 
-def load_sweep(run_dir: str | Path) -> Frames:
+def load_frames(run_dir: str | Path) -> Frames:
     """Read a sweep's directory. Raises LoadError when it has no trial directory at all."""
     root = Path(run_dir)
     folders = trial_folders(root)
@@ -73,7 +73,7 @@ def load_sweep(run_dir: str | Path) -> Frames:
         config=sweep,
         trials=frame,
         metrics=metrics_frame(metrics).drop_duplicates(["trial", "step", "metric"], keep="last", ignore_index=True),
-        arms=in_order(arms.values(), sweep),
+        arms=ordered_arms(arms.values(), sweep),
         questions=count_questions(root, list(frame.loc[frame["included"], "trial"])),
         path=root,
         promises=frozenset(i["preregistration"] for i in infos.values() if "preregistration" in i),
@@ -136,7 +136,7 @@ def varying_axes(sweep: Mapping[str, Any], configs: Mapping[str, Mapping[str, An
     return varying or declared
 
 
-def in_order(arms: Iterable[Arm], sweep: Mapping[str, Any]) -> dict[str, Arm]:
+def ordered_arms(arms: Iterable[Arm], sweep: Mapping[str, Any]) -> dict[str, Arm]:
     """Arms by label, in the order in which the sweep file lists the values."""
     from analysis.registered_plan import same_setting
 

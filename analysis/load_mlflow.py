@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from analysis.frames import Frames, arms_of, metrics_frame, setting, trials_frame
-from analysis.load import LoadError, count_questions, in_order, varying_axes
+from analysis.load import LoadError, count_questions, ordered_arms, varying_axes
 
-PARENT = "mlflow.parentRunId"
-VIEWS = ("final/", "best/", "signature/", "failure/", "system/")
+PARENT_RUN_TAG = "mlflow.parentRunId"
+DERIVED_METRIC_PREFIXES = ("final/", "best/", "signature/", "failure/", "system/")
 """Metrics that the tracker makes of a journal's, or beside them."""
 _STATUS = {"FINISHED": "done", "FAILED": "failed"}
 
@@ -37,7 +37,7 @@ def load_experiment(experiment: str, uri: str | None = None, cache: str | Path |
         raise LoadError(f"experiment {experiment!r} holds no sweep")
     parent = max(parents, key=lambda r: (r.info.start_time or 0, r.info.run_id))
     children = sorted(
-        (r for r in runs if r.data.tags.get(PARENT) == parent.info.run_id and "trial_key" in r.data.tags),
+        (r for r in runs if r.data.tags.get(PARENT_RUN_TAG) == parent.info.run_id and "trial_key" in r.data.tags),
         key=_folder_name,
     )
     if not children:
@@ -77,7 +77,7 @@ def load_experiment(experiment: str, uri: str | None = None, cache: str | Path |
         config=sweep,
         trials=frame,
         metrics=metrics_frame(metrics),
-        arms=in_order(arms.values(), sweep),
+        arms=ordered_arms(arms.values(), sweep),
         questions=count_questions(root, list(frame.loc[frame["included"], "trial"])) if root else {},
         path=root,
         promises=frozenset(r.data.tags["preregistration"] for r in children if "preregistration" in r.data.tags),
@@ -136,7 +136,7 @@ def _history(client: Any, run: Any) -> list[dict[str, Any]]:
     """Every metric of a run's journal, one value a step (the latest, where a step was written twice)."""
     rows = []
     for key in sorted(run.data.metrics):
-        if key.startswith(VIEWS):
+        if key.startswith(DERIVED_METRIC_PREFIXES):
             continue
         steps: dict[int, tuple[int, float]] = {}
         for point in client.get_metric_history(run.info.run_id, key):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.compare import ends, number
+from analysis.compare import interval_columns, number_or_blank
 from analysis.episode_frames import Episodes
 from analysis.stats.proportions import clustered_wilson, rule_of_three
 
-USE = ["arm", "split", "step", "operator", "episodes", "calls", "called", "share", "low", "high"]
+OPERATOR_USE_COLUMNS = ["arm", "split", "step", "operator", "episodes", "calls", "called", "share", "low", "high"]
 
 
 def operator_use(data: Episodes, level: float = 0.95) -> pd.DataFrame:
-    """How often each operator is called, one row an arm, split, step and operator (columns: USE).
+    """How often each operator is called, one row an arm, split, step and operator (columns: OPERATOR_USE_COLUMNS).
 
     calls: turns; called: episodes with at least one; share: called / episodes, Wilson with the design effect of
     questions, for none the rule of three with one trial a question. Operators that some arm called have a row in every
@@ -30,7 +30,7 @@ def operator_use(data: Episodes, level: float = 0.95) -> pd.DataFrame:
         for key, size in sizes.groupby(level=by[:3], observed=True):
             sums = hit.loc[size.index]
             estimate = clustered_wilson(sums, size, level)
-            bounds = ends(estimate) if sums.sum() else {"low": 0.0, "high": rule_of_three(len(size), level)}
+            bounds = interval_columns(estimate) if sums.sum() else {"low": 0.0, "high": rule_of_three(len(size), level)}
             rows.append(
                 {
                     **dict(zip(by, key, strict=False)),
@@ -38,10 +38,10 @@ def operator_use(data: Episodes, level: float = 0.95) -> pd.DataFrame:
                     "episodes": int(size.sum()),
                     "calls": int(calls.get(key, 0)),
                     "called": int(sums.sum()),
-                    "share": number(estimate.value),
+                    "share": number_or_blank(estimate.value),
                     **bounds,
                 }
             )
-    table = pd.DataFrame(rows, columns=USE)
+    table = pd.DataFrame(rows, columns=OPERATOR_USE_COLUMNS)
     table["arm"] = pd.Categorical(table["arm"], data.episodes["arm"].cat.categories)  # arms in their order
-    return table.sort_values(USE[:4], ignore_index=True)
+    return table.sort_values(OPERATOR_USE_COLUMNS[:4], ignore_index=True)

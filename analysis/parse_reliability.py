@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.compare import SeedValues, ends, number
-from analysis.episode_frames import FAILURES, Episodes, has_failure
+from analysis.compare import SeedValues, interval_columns, number_or_blank
+from analysis.episode_frames import FAILURE_KINDS, Episodes, has_failure
 from analysis.frames import Frames
+from analysis.stats.lagged_correlation import MIN_LENGTH, LaggedCorrelation, lagged_spearman
 from analysis.stats.multiplicity import holm
 from analysis.stats.proportions import clustered_wilson, rule_of_three
 from analysis.stats.regression import Fit, cluster_ols, gee_logit
-from analysis.stats.series import MIN_LENGTH, LaggedCorrelation, lagged_spearman
 from analysis.stats.types import DegenerateInput
 from harness.env.diagnostics import RunningSignatures
 
 PARSE_RATE = "train/parse_ok_rate"
-EM = "train/em"
+TRAIN_EM = "train/em"
 MIN_MALFORMED = 30
 """Fewer episodes with a malformed turn carry no regression: its clustered errors would look far too small."""
-INSTABILITY = {"reward spread": "train/reward_std", "gradient norm": "update/grad_norm"}
+INSTABILITY_TRACES = {"reward spread": "train/reward_std", "gradient norm": "update/grad_norm"}
 
 
-def rates(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
+def parse_rates(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
     """`by`…, turns, questions, seeds, rate, low, high, note: share of turns without a parse failure.
 
     `by` names columns of the episodes (arm, suite, hops, step, split, seed). Design-effect Wilson interval.
@@ -50,15 +50,15 @@ def rates(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> 
                 "turns": int(cell["n_turns"].sum()),
                 "questions": len(cell),
                 "seeds": int(seeds.loc[key if len(by) > 1 else key[0]]),
-                "rate": number(estimate.value),
-                **ends(estimate),
+                "rate": number_or_blank(estimate.value),
+                **interval_columns(estimate),
                 "note": estimate.note,
             }
         )
     return pd.DataFrame(rows, columns=[*by, "turns", "questions", "seeds", "rate", "low", "high", "note"])
 
 
-def kinds(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
+def failure_kinds(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
     """`by`…, kind, turns, failures, rate, low, high: how often each kind of failure shows, seen or not in other arms.
 
     Kinds that no arm shows are left out. A kind with no case gets the rule of three with one trial a question.
@@ -66,7 +66,7 @@ def kinds(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> 
     turns = data.turn_frame(*by, "question")
     rows = []
     sizes = turns.groupby([*by, "question"], observed=True).size()
-    for kind in FAILURES:
+    for kind in FAILURE_KINDS:
         hit = has_failure(turns["failures"], kind)
         if not hit.any():
             continue
@@ -74,7 +74,7 @@ def kinds(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> 
         for key, size in sizes.groupby(level=list(range(len(by))), observed=True):
             count = sums.loc[size.index]
             estimate = clustered_wilson(count, size, level)
-            bounds = ends(estimate)
+            bounds = interval_columns(estimate)
             if not count.sum():
                 bounds = {"low": 0.0, "high": rule_of_three(len(size), level)}
             rows.append(
@@ -83,7 +83,7 @@ def kinds(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> 
                     "kind": kind,
                     "turns": int(size.sum()),
                     "failures": int(count.sum()),
-                    "rate": number(estimate.value),
+                    "rate": number_or_blank(estimate.value),
                     **bounds,
                     "note": "none seen: rule of three" if not count.sum() else estimate.note,
                 }
@@ -91,14 +91,14 @@ def kinds(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> 
     return pd.DataFrame(rows, columns=[*by, "kind", "turns", "failures", "rate", "low", "high", "note"])
 
 
-def seed_rates(data: Episodes, key: str) -> SeedValues:
-    """(group, arm) → parse rate of each seed (all its turns together), for `compare`."""
+def seed_parse_rates(data: Episodes, key: str) -> SeedValues:
+    """(group, arm) → parse rate of each seed (all its turns together), for `compare_arms`."""
     sums = data.episodes.groupby([key, "arm", "seed"], observed=True)[["n_ok", "n_turns"]].sum()
     share = sums["n_ok"] / sums["n_turns"]
     return {(str(g), str(a)): rows.droplevel([0, 1]) for (g, a), rows in share.groupby(level=[0, 1], observed=True)}
 
 
-def complexity(data: Episodes, level: float = 0.95) -> tuple[Fit, Fit]:
+def hops_regressions(data: Episodes, level: float = 0.95) -> tuple[Fit, Fit]:
     """(EM ~ failure rate × hops, by least squares clustered by run; turn failure ~ hops, GEE logit by question).
 
     The first asks whether malformed turns cost more on questions of more hops: its term `failure x hops`.
@@ -120,7 +120,7 @@ def complexity(data: Episodes, level: float = 0.95) -> tuple[Fit, Fit]:
     return em_fit, odds
 
 
-def traces(frames: Frames, *metrics: str) -> dict[str, pd.DataFrame]:
+def run_traces(frames: Frames, *metrics: str) -> dict[str, pd.DataFrame]:
     """trial → its steps with every one of these metrics finite, columns as given, index step."""
     rows = frames.metrics[frames.metrics["metric"].isin(metrics)]
     out = {}
@@ -142,8 +142,8 @@ def link_to_learning(
     out: dict[str, LaggedCorrelation | str] = {}
     for arm in frames.arms:
         trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["included"]]["trial"]
-        for name, metric in {"EM": EM, **INSTABILITY}.items():
-            pairs = traces(frames, PARSE_RATE, metric)
+        for name, metric in {"EM": TRAIN_EM, **INSTABILITY_TRACES}.items():
+            pairs = run_traces(frames, PARSE_RATE, metric)
             chosen = [pairs[t] for t in trials if t in pairs]
             needed = MIN_LENGTH + max(lags) + difference
             long = [p for p in chosen if len(p) >= needed]
@@ -166,19 +166,19 @@ def link_table(links: dict[str, LaggedCorrelation | str]) -> pd.DataFrame:
         lag, rho = link.strongest
         rows.append(
             {"arm": arm, "trace": trace, "runs": len(link.per_run), "lag": lag, "rho": rho}
-            | {"p": number(link.test.p), "note": link.test.note}
+            | {"p": number_or_blank(link.test.p), "note": link.test.note}
         )
     adjusted = holm([None if r["p"] == "" else float(r["p"]) for r in rows])
-    rows = [r | {"p_adjusted": number(p)} for r, p in zip(rows, adjusted, strict=True)]
+    rows = [r | {"p_adjusted": number_or_blank(p)} for r, p in zip(rows, adjusted, strict=True)]
     return pd.DataFrame(rows, columns=["arm", "trace", "runs", "lag", "rho", "p", "p_adjusted", "note"])
 
 
-EVENTS = {"reward-variance cliff": "train/reward_variance_cliff", "gradient spike": "update/grad_spike"}
+INSTABILITY_EVENTS = {"reward-variance cliff": "train/reward_variance_cliff", "gradient spike": "update/grad_spike"}
 """Events by the name of the flag that `harness.env.diagnostics` gives them."""
 
 
-def events(frames: Frames) -> dict[str, pd.DataFrame]:
-    """trial → its training steps with columns failure (share of malformed turns) and one flag a name of EVENTS.
+def instability_events(frames: Frames) -> dict[str, pd.DataFrame]:
+    """trial → training steps with columns failure (share of malformed turns) and one flag a key of INSTABILITY_EVENTS.
 
     The flags are those of `harness.env.diagnostics.RunningSignatures`, recomputed from the logged traces, so that
     runs recorded before it existed count too. A gradient norm that is missing is taken as not finite: a spike.
@@ -195,24 +195,24 @@ def events(frames: Frames) -> dict[str, pd.DataFrame]:
         state, flags = RunningSignatures(), []
         for v, g in zip(wide[variance], wide[norm], strict=True):
             state, found = state.observe(float(v), float(g))
-            flags.append({event: bool(found[flag]) for event, flag in EVENTS.items()})
+            flags.append({event: bool(found[flag]) for event, flag in INSTABILITY_EVENTS.items()})
         out[str(trial)] = pd.DataFrame(flags, index=wide.index).assign(failure=1 - wide[PARSE_RATE])
     return out
 
 
-def instability(frames: Frames, before: int = 3) -> pd.DataFrame:
-    """arm, event, runs, events, failure_before, failure_else: reward-variance cliffs and gradient spikes (`events`).
+def instability_table(frames: Frames, before: int = 3) -> pd.DataFrame:
+    """Columns arm, event, runs, events, failure_before, failure_else; see `instability_events`.
 
     `failure_before` is the mean share of malformed turns in the `before` steps that lead to an event, `failure_else`
     in all other steps; means over runs that had events, empty when none had. Descriptive: the test is in
     `link_to_learning`.
     """
     rows = []
-    found = events(frames)
+    found = instability_events(frames)
     for arm in frames.arms:
         trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["included"]]["trial"]
         runs = [found[t] for t in trials if t in found]
-        for event in EVENTS:
+        for event in INSTABILITY_EVENTS:
             ahead, elsewhere, count = [], [], 0
             for run in runs:
                 at = np.flatnonzero(run[event])
@@ -229,8 +229,8 @@ def instability(frames: Frames, before: int = 3) -> pd.DataFrame:
                     "event": event,
                     "runs": len(runs),
                     "events": count,
-                    "failure_before": number(float(np.mean(ahead)) if ahead else None),
-                    "failure_else": number(float(np.mean(elsewhere)) if elsewhere else None),
+                    "failure_before": number_or_blank(float(np.mean(ahead)) if ahead else None),
+                    "failure_else": number_or_blank(float(np.mean(elsewhere)) if elsewhere else None),
                 }
             )
     return pd.DataFrame(rows, columns=["arm", "event", "runs", "events", "failure_before", "failure_else"])

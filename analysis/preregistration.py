@@ -10,17 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from analysis.frames import Frames
-from analysis.registered_plan import Plan, read_plan
+from analysis.registered_plan import AnalysisPlan, read_analysis_plan
 from harness.config.identity import digest
 
-PROMISED = ("hypothesis", "analysis", "seeds")
+REGISTERED_KEYS = ("hypothesis", "analysis", "seeds")
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
     """`kept` False: a hash does not match, and `plan` then has no confirmatory contrast. `sentences` for a report."""
 
-    plan: Plan
+    plan: AnalysisPlan
     hypothesis: str
     recorded: str | None
     kept: bool
@@ -29,12 +29,12 @@ class Registration:
 
 def expected_hash(config: dict[str, object]) -> str:
     """Hash of what a resolved sweep file promises now."""
-    return digest({name: config.get(name) for name in PROMISED})
+    return digest({name: config.get(name) for name in REGISTERED_KEYS})
 
 
-def check(frames: Frames) -> Registration:
+def check_registration(frames: Frames) -> Registration:
     """Compare the hashes of sweep.yaml and of the trials with the plan that stands in sweep.yaml."""
-    plan = read_plan(frames.config.get("analysis"))
+    plan = read_analysis_plan(frames.config.get("analysis"))
     hypothesis = " ".join(str(frames.config.get("hypothesis", "")).split())
     recorded = frames.config.get("preregistration")
     lines = []

@@ -13,15 +13,15 @@ import sys
 
 import pandas as pd
 
-from analysis.compare import ends, number
-from analysis.episode_frames import GREEDY, Episodes, load_episodes
-from analysis.frames import CHANGE, SHARE
-from analysis.load import LoadError, load_sweep
+from analysis.compare import interval_columns, number_or_blank
+from analysis.episode_frames import GREEDY_SPLIT, Episodes, load_episodes
+from analysis.frames import CHANGE_RANGE, SHARE_RANGE
+from analysis.load import LoadError, load_frames
 from analysis.stats.strata import stratified_difference, stratified_mean
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
 
-COLUMNS = [
+PROGRESS_COLUMNS = [
     "trial",
     "suite",
     "questions",
@@ -41,7 +41,7 @@ COLUMNS = [
 
 
 def before_and_after(course: Episodes, level: float = 0.95) -> pd.DataFrame:
-    """COLUMNS by trial and suite, all suites first; `course` holds greedy episodes of several steps, one a question.
+    """PROGRESS_COLUMNS by trial and suite, all suites first, from greedy episodes of several steps, one a question.
 
     before is each trial's first step there, after its last; gained, lost: questions right at that one alone; p: of the
     paired difference, uncorrected. Trials with one step, or whose steps asked different questions, are left out.
@@ -65,18 +65,18 @@ def before_and_after(course: Episodes, level: float = 0.95) -> pd.DataFrame:
                     "trial": str(trial).rpartition("-")[0] or str(trial),
                     "suite": suite,
                     "questions": int(kept.sum()),
-                    "before": number(before.value),
-                    **ends(before, "before_", SHARE),
-                    "after": number(after.value),
-                    **ends(after, "after_", SHARE),
-                    "change": number(change.value),
-                    **ends(change, within=CHANGE),
+                    "before": number_or_blank(before.value),
+                    **interval_columns(before, "before_", SHARE_RANGE),
+                    "after": number_or_blank(after.value),
+                    **interval_columns(after, "after_", SHARE_RANGE),
+                    "change": number_or_blank(change.value),
+                    **interval_columns(change, within=CHANGE_RANGE),
                     "gained": int((a > b).sum()),
                     "lost": int((a < b).sum()),
-                    "p": number(test.p),
+                    "p": number_or_blank(test.p),
                 }
             )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=PROGRESS_COLUMNS)
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--csv", help="file for the whole table, in full precision")
     options = parser.parse_args()
     try:
-        table = before_and_after(load_episodes(load_sweep(options.sweep), [GREEDY]))
+        table = before_and_after(load_episodes(load_frames(options.sweep), [GREEDY_SPLIT]))
     except (LoadError, ValueError) as error:
         sys.exit(str(error))
     if options.csv:

@@ -21,12 +21,12 @@ from analysis.frames import Arm, Frames
 from analysis.stats.multiplicity import CORRECTIONS
 
 
-class PlanError(ValueError):
+class AnalysisPlanError(ValueError):
     """The `analysis:` section does not fit the sweep it stands in."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AnalysisPlan:
     """See the module's text. `axis` None: nothing was promised, all is exploratory."""
 
     metric: str = "eval/em"
@@ -40,13 +40,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.correction not in CORRECTIONS:
-            raise PlanError(f"analysis.self_correction {self.correction!r}: one of {', '.join(CORRECTIONS)}")
+            raise AnalysisPlanError(f"analysis.correction {self.correction!r}: one of {', '.join(CORRECTIONS)}")
         if not 0 < self.alpha < 1:
-            raise PlanError(f"analysis.alpha {self.alpha}: must lie between 0 and 1")
+            raise AnalysisPlanError(f"analysis.alpha {self.alpha}: must lie between 0 and 1")
         if self.margin is not None and self.margin <= 0:
-            raise PlanError(f"analysis.margin {self.margin}: must be positive")
+            raise AnalysisPlanError(f"analysis.margin {self.margin}: must be positive")
         if self.threshold is not None and self.threshold <= 0:
-            raise PlanError(f"analysis.threshold {self.threshold}: must be positive")
+            raise AnalysisPlanError(f"analysis.threshold {self.threshold}: must be positive")
 
     @property
     def correction_name(self) -> str:
@@ -59,14 +59,14 @@ class Plan:
         return 1.0 - self.alpha
 
 
-def read_plan(section: Mapping[str, Any] | None) -> Plan:
+def read_analysis_plan(section: Mapping[str, Any] | None) -> AnalysisPlan:
     """The plan of an `analysis:` section; None gives an empty promise. Raises PlanError."""
     if section is None:
-        return Plan()
+        return AnalysisPlan()
     try:
         primary = section["primary"]
         treatment, baseline = primary["contrast"]
-        return Plan(
+        return AnalysisPlan(
             metric=primary["metric"],
             axis=primary["axis"],
             treatment=treatment,
@@ -77,13 +77,13 @@ def read_plan(section: Mapping[str, Any] | None) -> Plan:
             threshold=section.get("threshold"),
         )
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, PlanError):
+        if isinstance(error, AnalysisPlanError):
             raise
-        raise PlanError(f"analysis: needs primary: {{metric, contrast: [a, b], axis}} ({error!r})") from error
+        raise AnalysisPlanError(f"analysis: needs primary: {{metric, contrast: [a, b], axis}} ({error!r})") from error
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class ArmContrast:
     """Arm `treatment` minus arm `baseline`, which differ in `axis` alone. `stratum` names what they share."""
 
     treatment: str
@@ -97,7 +97,7 @@ class Contrast:
         return f"{self.treatment} − {self.baseline}"
 
 
-def contrasts(frames: Frames, plan: Plan) -> list[Contrast]:
+def contrasts(frames: Frames, plan: AnalysisPlan) -> list[ArmContrast]:
     """Pairs of arms that differ in one axis: the plan's against its baseline, other axes against their first value.
 
     Confirmatory are the pairs whose axis, treatment and baseline the plan names; they come first.
@@ -116,7 +116,7 @@ def contrasts(frames: Frames, plan: Plan) -> list[Contrast]:
                     continue
                 promised = declared and same_setting(plan.treatment, high.settings[axis])
                 stratum = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in _others(low, axis).items())
-                found.append(Contrast(high.label, low.label, axis, stratum, promised))
+                found.append(ArmContrast(high.label, low.label, axis, stratum, promised))
     return sorted(found, key=lambda c: not c.confirmatory)
 
 

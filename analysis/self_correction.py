@@ -18,20 +18,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.compare import ends, number
-from analysis.episode_frames import FAULTED, GREEDY, TWIN, Episodes, read_rows
-from analysis.frames import CHANGE, Frames
-from analysis.registered_plan import Contrast
+from analysis.compare import interval_columns, number_or_blank
+from analysis.episode_frames import COUNTERFACTUAL_SPLIT, FAULTED_SPLIT, GREEDY_SPLIT, Episodes, read_rows
+from analysis.frames import CHANGE_RANGE, Frames
+from analysis.registered_plan import ArmContrast
 from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import clustered_wilson
 from analysis.stats.regression import Fit, gee_logit
 from analysis.stats.survival import Survival, kaplan_meier
 from analysis.stats.types import DegenerateInput
-from analysis.transitions import actions
+from analysis.transitions import turn_actions
 from harness.env.fault_detection import FaultReading, Response, read_faults
 from harness.runs.episode_loader import trajectory
 
-POOL = "environment.pool"
+POOL_SETTING = "environment.pool"
 _PAIR = ["trial", "step", "suite", "question", "sample_seed"]
 
 
@@ -45,10 +45,10 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     `cap`: turns an episode may have (default: the most seen). Reads the texts of exposed episodes.
     Raises DegenerateInput when an exposed episode has no twin, or there is none exposed.
     """
-    faulted = data.split(FAULTED)
-    twins = data.split(TWIN)
+    faulted = data.split(FAULTED_SPLIT)
+    twins = data.split(COUNTERFACTUAL_SPLIT)
     if twins.episodes.empty:
-        twins = data.split(GREEDY)
+        twins = data.split(GREEDY_SPLIT)
     struck = faulted.of(faulted.episodes["faults"] > 0)
     readings = _first_exposed(struck)
     exposed = struck.of(np.array([r is not None for r in readings], dtype=bool))
@@ -77,7 +77,7 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     out["em_fault"], out["em_twin"] = pairs["em"].astype(float), pairs["em_twin"].astype(float)
     out["extra_calls"] = pairs["calls"] - pairs["calls_twin"]
     out["time"] = np.where(pairs["recovered"], pairs["waited"], most - 1 - pairs["fault_turn"]).clip(min=1)
-    pools = {label: arm.value(POOL) or "" for label, arm in frames.arms.items()} if frames is not None else {}
+    pools = {label: arm.value(POOL_SETTING) or "" for label, arm in frames.arms.items()} if frames is not None else {}
     out["pool"] = [str(pools.get(str(arm), "")) for arm in out["arm"]]
     out["next"] = _action_at(exposed, pairs["row"], pairs["fault_turn"] + 1)
     out["next_twin"] = _action_at(twins, pairs["row_twin"], pairs["fault_turn"] + 1)
@@ -107,14 +107,14 @@ def _calls(data: Episodes) -> np.ndarray:
 
 def _action_at(data: Episodes, rows: pd.Series, turn: pd.Series) -> np.ndarray:
     start = np.cumsum(data.episodes["n_turns"].to_numpy(dtype=np.int64)) - data.episodes["n_turns"].to_numpy()
-    done = actions(data)
+    done = turn_actions(data)
     row = rows.to_numpy(dtype=np.int64)
     inside = turn.to_numpy() < data.episodes["n_turns"].to_numpy()[row]
     at = np.where(inside, start[row] + turn.to_numpy(), 0)
     return np.where(inside, done[at] if len(done) else "", "(ended)")
 
 
-def table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
+def exposure_table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
     """`by`…, exposures, questions, seeds, detected, accepted, unaffected, recovered, em_twin, effect, hurt.
 
     `recovered`: design-effect Wilson with questions as clusters. `effect`: mean over seeds with t interval. `hurt`:
@@ -133,12 +133,12 @@ def table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: float = 0.95
                 "questions": len(cells),
                 "seeds": group["seed"].nunique(),
                 **{r.value: float(group[r.value].mean()) for r in Response},
-                "recovered": number(recovered.value),
-                **ends(recovered),
+                "recovered": number_or_blank(recovered.value),
+                **interval_columns(recovered),
                 "em_twin": float(group["em_twin"].mean()),
-                "effect": number(effect.value),
-                **ends(effect, "effect_", CHANGE),
-                "hurt": number(float((lost["em_fault"] == 0).mean()) if len(lost) else None),
+                "effect": number_or_blank(effect.value),
+                **interval_columns(effect, "effect_", CHANGE_RANGE),
+                "hurt": number_or_blank(float((lost["em_fault"] == 0).mean()) if len(lost) else None),
             }
         )
     columns = (
@@ -152,19 +152,21 @@ def _effects(pairs: pd.DataFrame) -> pd.Series:
     return pairs.assign(effect=pairs["em_fault"] - pairs["em_twin"]).set_index("seed")["effect"]
 
 
-def seed_effects(pairs: pd.DataFrame, by: str | None = None) -> dict[tuple[str, str], pd.Series]:
-    """(group, arm) → risk difference of each seed, for `compare`; `by` e.g. "fault" or "suite"."""
+def seed_fault_effects(pairs: pd.DataFrame, by: str | None = None) -> dict[tuple[str, str], pd.Series]:
+    """(group, arm) → risk difference of each seed, for `compare_arms`; `by` e.g. "fault" or "suite"."""
     frame = pairs.assign(effect=pairs["em_fault"] - pairs["em_twin"], everything="all faults")
-    from analysis.compare import seed_values
+    from analysis.compare import group_seed_values
 
-    return seed_values(frame, by or "everything", "effect")
+    return group_seed_values(frame, by or "everything", "effect")
 
 
 def seed_recovery(pairs: pd.DataFrame) -> dict[tuple[str, str], pd.Series]:
-    """("P(recover | fault)", arm) → share of each seed, for `compare`."""
-    from analysis.compare import seed_values
+    """("P(recover | fault)", arm) → share of each seed, for `compare_arms`."""
+    from analysis.compare import group_seed_values
 
-    return seed_values(pairs.assign(what="P(recover | fault)", value=pairs["recovered"].astype(float)), "what", "value")
+    return group_seed_values(
+        pairs.assign(what="P(recover | fault)", value=pairs["recovered"].astype(float)), "what", "value"
+    )
 
 
 def recovery_curves(pairs: pd.DataFrame, level: float = 0.95) -> dict[str, Survival]:
@@ -175,7 +177,7 @@ def recovery_curves(pairs: pd.DataFrame, level: float = 0.95) -> dict[str, Survi
     }
 
 
-def interaction(pairs: pd.DataFrame, contrast: Contrast, level: float = 0.95) -> Fit:
+def fault_interaction(pairs: pd.DataFrame, contrast: ArmContrast, level: float = 0.95) -> Fit:
     """GEE logit of EM on fault × arm over exposures and twins, clustered by run: term `fault x arm`.
 
     Runs, not questions: the claim is about algorithms, and clustering by question rejects too often (`calibrate`).

@@ -16,7 +16,7 @@ QUESTION_SD = 0.40
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class StudyDesign:
     """Seeds an arm, tests that the correction runs over (suites), questions a suite; what is believed about noise."""
 
     seeds: int
@@ -40,13 +40,13 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
-class Assessment:
+class DesignAssessment:
     """Reach and power of the primary test (the mean over suites) and of the suites after the correction.
 
     Effects in the metric's unit. `detectable…` None: no effect can be found, because the least p exceeds α.
     """
 
-    design: Design
+    design: StudyDesign
     smallest_p: float
     smallest_adjusted: float
     seeds_to_reach: int
@@ -69,7 +69,7 @@ class Assessment:
         return self.smallest_adjusted <= self.design.alpha
 
 
-def assess(design: Design, power: float = 0.8) -> Assessment:
+def assess_design(design: StudyDesign, power: float = 0.8) -> DesignAssessment:
     """Say what `design` can and cannot show. Deterministic; a few seconds at most."""
     tests = design.tests if design.correction == "holm" else 1
     least = smallest_adjusted_p(design.seeds, design.seeds, 1)
@@ -83,7 +83,7 @@ def assess(design: Design, power: float = 0.8) -> Assessment:
         questions = math.ceil(
             question_power_n(2 * design.question_sd**2, design.margin, alpha=design.alpha, power=power)
         )
-    made = Assessment(
+    made = DesignAssessment(
         design,
         least,
         adjusted,
@@ -103,7 +103,7 @@ def _seeds_to_reach(alpha: float) -> int:
     return next(s for s in range(2, 200) if smallest_adjusted_p(s, s, 1) <= alpha)
 
 
-def _sentences(a: Assessment, tests: int, power: float) -> Iterator[str]:
+def _sentences(a: DesignAssessment, tests: int, power: float) -> Iterator[str]:
     d = a.design
     seeds = f"{d.seeds} v {d.seeds} seeds"
     if not a.reachable:

@@ -17,16 +17,16 @@ import pandas as pd
 
 from analysis.compare import (
     Comparison,
-    compare,
+    compare_arms,
     comparison_table,
-    ends,
     format_p,
     format_share,
-    hopeless,
-    number,
+    interval_columns,
+    number_or_blank,
+    unreachable_contrasts,
 )
-from analysis.frames import CHANGE, SHARE, Frames, is_share
-from analysis.registered_plan import Plan, contrasts, read_plan
+from analysis.frames import CHANGE_RANGE, SHARE_RANGE, Frames, is_share
+from analysis.registered_plan import AnalysisPlan, contrasts, read_analysis_plan
 from analysis.stats.permutation import mean_interval
 from analysis.stats.types import Estimate
 
@@ -53,7 +53,7 @@ class SweepSummary:
     metric: str
     final_step: int
     config_hash: str
-    plan: Plan
+    plan: AnalysisPlan
     arms: tuple[ArmRow, ...]
     contrasts: tuple[Comparison, ...]
     left_out: tuple[tuple[str, str, str], ...]  # trial, status, reason
@@ -68,11 +68,11 @@ class SweepSummary:
                     "suite": r.suite,
                     "arm": r.arm,
                     "seeds": len(r.seeds),
-                    "start": number(r.start.value if r.start else None),
-                    "final": number(r.final.value),
-                    **ends(r.final),
-                    "rise": number(r.rise.value if r.rise else None),
-                    **ends(r.rise, "rise_"),
+                    "start": number_or_blank(r.start.value if r.start else None),
+                    "final": number_or_blank(r.final.value),
+                    **interval_columns(r.final),
+                    "rise": number_or_blank(r.rise.value if r.rise else None),
+                    **interval_columns(r.rise, "rise_"),
                     "interval": r.final.interval.method if r.final.interval else r.final.note,
                 }
             )
@@ -198,12 +198,12 @@ def seed_values(frames: Frames, metric: str, arm: str, step: int) -> pd.Series:
     return series[np.isfinite(series)]
 
 
-def summarise(frames: Frames, plan: Plan | None = None, metric: str | None = None) -> SweepSummary:
+def summarise(frames: Frames, plan: AnalysisPlan | None = None, metric: str | None = None) -> SweepSummary:
     """See the module's text. On another `metric` than the plan's the same pairs are contrasted, all exploratory.
 
     Raises ValueError when no trial finished or the metric was never logged.
     """
-    plan = plan if plan is not None else read_plan(frames.config.get("analysis"))
+    plan = plan if plan is not None else read_analysis_plan(frames.config.get("analysis"))
     pairs = contrasts(frames, plan)
     if metric is not None and metric != plan.metric:
         plan, pairs = replace(plan, metric=metric), [replace(c, confirmatory=False) for c in pairs]
@@ -215,7 +215,7 @@ def summarise(frames: Frames, plan: Plan | None = None, metric: str | None = Non
         names.append((OVERALL if suites else plan.metric.rsplit("/", 1)[-1], plan.metric))
     notes = []
     arms: list[ArmRow] = []
-    share, change = (SHARE, CHANGE) if is_share(plan.metric) else (None, None)
+    share, change = (SHARE_RANGE, CHANGE_RANGE) if is_share(plan.metric) else (None, None)
     for suite, metric in names:
         for label in frames.arms:
             final = seed_values(frames, metric, label, step)
@@ -243,7 +243,7 @@ def summarise(frames: Frames, plan: Plan | None = None, metric: str | None = Non
         (suite, label): seed_values(frames, metric, label, step) for suite, metric in names for label in frames.arms
     }
     # The mean over suites is no further hypothesis: it takes no part in the correction.
-    rows = compare(finals, pairs, plan, uncorrected={OVERALL}, margin=plan.margin, possible=change)
+    rows = compare_arms(finals, pairs, plan, uncorrected={OVERALL}, margin=plan.margin, possible=change)
     left_out = tuple((str(r.trial), str(r.status), str(r.reason)) for r in frames.left_out.itertuples())
     return SweepSummary(
         frames.name,
@@ -254,12 +254,12 @@ def summarise(frames: Frames, plan: Plan | None = None, metric: str | None = Non
         tuple(arms),
         tuple(rows),
         left_out,
-        (*notes, *hopeless(rows, plan.alpha)),
+        (*notes, *unreachable_contrasts(rows, plan.alpha)),
     )
 
 
 def summarise_sweep(run_dir: str | Path, metric: str | None = None) -> SweepSummary:
     """Read a sweep's directory and summarise it, on the plan's metric or another (then nothing is confirmatory)."""
-    from analysis.load import load_sweep
+    from analysis.load import load_frames
 
-    return summarise(load_sweep(run_dir), metric=metric)
+    return summarise(load_frames(run_dir), metric=metric)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.compare import ends, number
-from analysis.episode_frames import GREEDY, Episodes
+from analysis.compare import interval_columns, number_or_blank
+from analysis.episode_frames import GREEDY_SPLIT, Episodes
 from analysis.stats.proportions import clustered_wilson
 from analysis.stats.survival import Survival, kaplan_meier
 from harness.protocol.scoring import exact_match
@@ -22,18 +22,18 @@ CORRECTORS = ("Review", "Revise", "ScEnsemble")
 _CANDIDATE = re.compile(r"(?:Answer: |\[Answer \d+\] )(?!Thought: )([^\n\[]+)")
 
 
-def actions(data: Episodes) -> np.ndarray:
+def turn_actions(data: Episodes) -> np.ndarray:
     """What each turn did: an operator's name, "answer", another action's kind, or "malformed"."""
     turns = data.turns
     named = turns["operator"].astype(object).where(turns["operator"].notna(), turns["action"].astype(object))
     return named.where(named.notna(), "malformed").to_numpy(dtype=object)
 
 
-STATES = ("call", "failed call", "faulted call", "malformed", "answer", "no answer")
+TURN_STATES = ("call", "failed call", "faulted call", "malformed", "answer", "no answer")
 
 
 def failure_transitions(data: Episodes) -> pd.DataFrame:
-    """Counts of state → state from one turn to the next, a frame over STATES. The last two states end an episode.
+    """Counts of state → state from one turn to the next, a frame over TURN_STATES. The last two states end an episode.
 
     call: executed; failed call: the operator gave no useful result; faulted call: with an injected fault; malformed:
     warned.
@@ -45,18 +45,18 @@ def failure_transitions(data: Episodes) -> pd.DataFrame:
     state = np.select([malformed, answered, faulted, failed], [3, 4, 2, 1], default=0)
     owner = turns["episode"].to_numpy()
     same = owner[1:] == owner[:-1]
-    matrix = np.zeros((len(STATES), len(STATES)), dtype=np.int64)
+    matrix = np.zeros((len(TURN_STATES), len(TURN_STATES)), dtype=np.int64)
     np.add.at(matrix, (state[:-1][same], state[1:][same]), 1)
     if len(turns):
         last = np.append(~same, True)
         np.add.at(matrix, (state[last & ~answered], np.full((last & ~answered).sum(), 5)), 1)
-    return pd.DataFrame(matrix, index=list(STATES), columns=list(STATES))
+    return pd.DataFrame(matrix, index=list(TURN_STATES), columns=list(TURN_STATES))
 
 
 def operator_transitions(data: Episodes) -> pd.DataFrame:
     """Counts of action → next action after a call that failed or was faulted; rows and columns are operator names."""
     turns = data.turns
-    done = actions(data)
+    done = turn_actions(data)
     owner = turns["episode"].to_numpy()
     bad = (turns["operator_failure"].notna() | turns["fault"].notna()).to_numpy()
     at = np.flatnonzero((owner[1:] == owner[:-1]) & bad[:-1]) if len(turns) else np.zeros(0, dtype=int)
@@ -64,7 +64,7 @@ def operator_transitions(data: Episodes) -> pd.DataFrame:
     return pd.crosstab(pairs["from"], pairs["to"])
 
 
-def slips(data: Episodes) -> pd.DataFrame:
+def parse_failure_times(data: Episodes) -> pd.DataFrame:
     """One row an episode: arm, question, first (first malformed turn, or the last turn), failed, recovery, recovered.
 
     first/failed: time to the first parse failure and whether it came. recovery/recovered: turns from it to the next
@@ -94,12 +94,12 @@ def slips(data: Episodes) -> pd.DataFrame:
     )
 
 
-def slip_curves(data: Episodes, level: float = 0.95) -> tuple[dict[str, Survival], dict[str, Survival]]:
+def parse_failure_curves(data: Episodes, level: float = 0.95) -> tuple[dict[str, Survival], dict[str, Survival]]:
     """arm → turns to the first parse failure (censored at the episode's end); arm → turns from it to recovery.
 
     Bands are clustered by question.
     """
-    rows = slips(data)
+    rows = parse_failure_times(data)
     hit = rows[rows["failed"]]
 
     def curve(g: pd.DataFrame, time: str, event: str) -> Survival:
@@ -110,7 +110,7 @@ def slip_curves(data: Episodes, level: float = 0.95) -> tuple[dict[str, Survival
     return first, back
 
 
-def second_looks(data: Episodes, splits: Sequence[str] = (GREEDY,)) -> pd.DataFrame:
+def candidate_reviews(data: Episodes, splits: Sequence[str] = (GREEDY_SPLIT,)) -> pd.DataFrame:
     """Does a second look help or hurt? One row an episode that called one of CORRECTORS after a candidate answer.
 
     arm, seed, question, before (the last candidate an operator gave before the first corrector was right), after (EM).
@@ -145,7 +145,7 @@ def _before_correction(turns: list[dict[str, Any]], gold: list[str]) -> bool | N
     return None
 
 
-def second_look_table(looks: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def candidate_review_table(looks: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """arm, looks, right_kept, right_lost, wrong_fixed, wrong_kept, hurt with low, high, helped.
 
     `hurt`: of right candidates the share that ended wrong, design-effect Wilson with questions as clusters.
@@ -166,9 +166,9 @@ def second_look_table(looks: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
                 "right_lost": lost,
                 "wrong_fixed": fixed,
                 "wrong_kept": stuck,
-                "hurt": number(hurt.value if hurt else None),
-                **ends(hurt),
-                "helped": number(fixed / (fixed + stuck) if fixed + stuck else None),
+                "hurt": number_or_blank(hurt.value if hurt else None),
+                **interval_columns(hurt),
+                "helped": number_or_blank(fixed / (fixed + stuck) if fixed + stuck else None),
             }
         )
     columns = "arm looks right_kept right_lost wrong_fixed wrong_kept hurt low high helped"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.compare import Comparison, format_p
-from analysis.registered_plan import Contrast, Plan
+from analysis.registered_plan import AnalysisPlan, ArmContrast
 from analysis.stats.types import Test
 from analysis.summary import OVERALL, SweepSummary
 
@@ -36,10 +36,10 @@ class Outcome:
         return f"{shown:{sign}.1f}" if self.share else f"{shown:{sign}g}"
 
 
-EM = Outcome()
+EXACT_MATCH = Outcome()
 
 
-class Verdict(StrEnum):
+class ContrastVerdict(StrEnum):
     HIGHER = "higher"
     LOWER = "lower"
     EQUIVALENT = "equivalent"
@@ -52,34 +52,34 @@ class Finding:
     """One contrast on one group: what may be said of it."""
 
     comparison: Comparison
-    verdict: Verdict
+    verdict: ContrastVerdict
     confirmatory: bool
     sentence: str
 
 
-def judge(row: Comparison, alpha: float) -> Verdict:
+def verdict_of(row: Comparison, alpha: float) -> ContrastVerdict:
     """The verdict of the numbers alone. Difference comes before equivalence: it may be real and below the margin."""
     p = row.p_adjusted
     if p is not None and p <= alpha:
-        return Verdict.HIGHER if (row.difference.value or 0.0) > 0 else Verdict.LOWER
+        return ContrastVerdict.HIGHER if (row.difference.value or 0.0) > 0 else ContrastVerdict.LOWER
     if row.equivalence is not None and row.equivalence.p is not None and row.equivalence.p <= alpha:
-        return Verdict.EQUIVALENT
+        return ContrastVerdict.EQUIVALENT
     if row.test.smallest_p is not None and row.test.smallest_p > alpha:
-        return Verdict.UNREACHABLE
-    return Verdict.UNDECIDED
+        return ContrastVerdict.UNREACHABLE
+    return ContrastVerdict.UNDECIDED
 
 
-def findings(rows: Sequence[Comparison], plan: Plan, what: Outcome = EM) -> list[Finding]:
+def findings(rows: Sequence[Comparison], plan: AnalysisPlan, what: Outcome = EXACT_MATCH) -> list[Finding]:
     """One finding a row, primary rows first. A suite of a confirmatory contrast counts as confirmatory only where the
     mean over suites of that contrast, if there is one, was itself significant."""
     out = [
-        Finding(r, judge(r, plan.alpha), r.contrast.confirmatory and may, sentence(r, plan, what, may))
-        for r, may in zip(rows, opened(rows, plan.alpha), strict=True)
+        Finding(r, verdict_of(r, plan.alpha), r.contrast.confirmatory and may, finding_sentence(r, plan, what, may))
+        for r, may in zip(rows, gate_passed(rows, plan.alpha), strict=True)
     ]
     return sorted(out, key=lambda f: (not f.comparison.contrast.confirmatory, f.comparison.group != OVERALL))
 
 
-def opened(rows: Sequence[Comparison], alpha: float) -> list[bool]:
+def gate_passed(rows: Sequence[Comparison], alpha: float) -> list[bool]:
     """Whether a row's small p may claim anything: a suite's only where the mean over suites of its contrast was itself
     significant, if there is one."""
     passed = {r.contrast.label: differs(r, alpha) for r in rows if r.group == OVERALL}
@@ -88,25 +88,25 @@ def opened(rows: Sequence[Comparison], alpha: float) -> list[bool]:
 
 def differs(row: Comparison, alpha: float) -> bool:
     """Whether the numbers alone show a difference."""
-    return judge(row, alpha) in (Verdict.HIGHER, Verdict.LOWER)
+    return verdict_of(row, alpha) in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER)
 
 
-def sentence(row: Comparison, plan: Plan, what: Outcome = EM, may: bool = True) -> str:
+def finding_sentence(row: Comparison, plan: AnalysisPlan, what: Outcome = EXACT_MATCH, may: bool = True) -> str:
     """English for one row. `may` False: the primary test was not passed, so a small p claims nothing."""
-    c, verdict = row.contrast, judge(row, plan.alpha)
+    c, verdict = row.contrast, verdict_of(row, plan.alpha)
     where, within = _where(row, plan), _within(c)
     numbers = f"difference {what.amount(row.difference.value)}{_interval(row, what)}, p {_p(row, plan)}"
     seeds = f"{row.n_seeds[0]} v {row.n_seeds[1]} seeds"
     names = f"{c.treatment} and {c.baseline}{within}"
-    if verdict in (Verdict.HIGHER, Verdict.LOWER) and not may:
+    if verdict in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER) and not may:
         text = f"{what.name} of {names}{where} is not claimed to differ, because the primary test showed no difference"
-    elif verdict in (Verdict.HIGHER, Verdict.LOWER):
+    elif verdict in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER):
         text = f"{what.name} of {c.treatment} is {verdict.value} than that of {c.baseline}{within}{where}"
         text += _against_margin(row, plan, what)
-    elif verdict is Verdict.EQUIVALENT:
+    elif verdict is ContrastVerdict.EQUIVALENT:
         margin = what.amount(plan.margin, signed=False)
         text = f"{what.name} of {names} is equivalent{where} within {margin} ({_sameness(row.equivalence, what)})"
-    elif verdict is Verdict.UNREACHABLE:
+    elif verdict is ContrastVerdict.UNREACHABLE:
         text = (
             f"Nothing can be said of {what.name} of {names}{where}: with {seeds} the smallest attainable p is "
             f"{format_p(row.test.smallest_p)}"
@@ -125,7 +125,7 @@ def sentence(row: Comparison, plan: Plan, what: Outcome = EM, may: bool = True) 
     return f"{text} ({numbers}, {seeds})."
 
 
-def _against_margin(row: Comparison, plan: Plan, what: Outcome) -> str:
+def _against_margin(row: Comparison, plan: AnalysisPlan, what: Outcome) -> str:
     """Whether a difference that was shown matters: its interval lies within the margin, across it, or beyond."""
     interval = row.difference.interval
     if plan.margin is None or interval is None or not interval.bounded:
@@ -152,7 +152,7 @@ def _excluded(row: Comparison, what: Outcome) -> str:
     return f"; the interval excludes effects {' and '.join(sides)}" if sides else ""
 
 
-def digest(found: Sequence[Finding], plan: Plan, what: Outcome = EM) -> list[str]:
+def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, what: Outcome = EXACT_MATCH) -> list[str]:
     """The findings as a short text: each claim in full, groups on which nothing was shown in one sentence a contrast.
 
     The mean over suites is always told in full.
@@ -161,8 +161,8 @@ def digest(found: Sequence[Finding], plan: Plan, what: Outcome = EM) -> list[str
     for contrast in dict.fromkeys(f.comparison.contrast for f in found):
         mine = [f for f in found if f.comparison.contrast == contrast]
         rest = [f for f in mine if f.comparison.group != OVERALL]
-        mute = [f for f in rest if f.verdict is Verdict.UNREACHABLE]
-        silent = [f for f in rest if f.verdict is Verdict.UNDECIDED]
+        mute = [f for f in rest if f.verdict is ContrastVerdict.UNREACHABLE]
+        silent = [f for f in rest if f.verdict is ContrastVerdict.UNDECIDED]
         gathered = [f for part in (mute, silent) if len(part) > 1 for f in part]
         out += [f.sentence for f in mine if f not in gathered]
         if len(mute) > 1:
@@ -175,7 +175,7 @@ def digest(found: Sequence[Finding], plan: Plan, what: Outcome = EM) -> list[str
     return out
 
 
-def _nowhere(rows: Sequence[Comparison], plan: Plan, what: Outcome) -> str:
+def _nowhere(rows: Sequence[Comparison], plan: AnalysisPlan, what: Outcome) -> str:
     c = rows[0].contrast
     names = ", ".join(r.group for r in rows)
     least = min((r.p_adjusted for r in rows if r.p_adjusted is not None), default=None)
@@ -189,19 +189,19 @@ def _nowhere(rows: Sequence[Comparison], plan: Plan, what: Outcome) -> str:
     )
 
 
-def _where(row: Comparison, plan: Plan) -> str:
+def _where(row: Comparison, plan: AnalysisPlan) -> str:
     if row.group == OVERALL:
         return " averaged over suites"
     return "" if row.group in (plan.metric, plan.metric.rsplit("/", 1)[-1]) else f" on {row.group}"
 
 
-def _within(contrast: Contrast) -> str:
+def _within(contrast: ArmContrast) -> str:
     """The stratum, unless the arms' own names tell it."""
     parts = contrast.stratum.split(", ") if contrast.stratum else []
     return f" ({contrast.stratum})" if not all(p in contrast.treatment.split(", ") for p in parts) else ""
 
 
-def _p(row: Comparison, plan: Plan) -> str:
+def _p(row: Comparison, plan: AnalysisPlan) -> str:
     raw, adjusted = format_p(row.test.p), format_p(row.p_adjusted)
     return raw if raw == adjusted else f"{raw}, {adjusted} after {plan.correction_name}"
 
@@ -223,7 +223,7 @@ def _sameness(test: Test | None, what: Outcome) -> str:
     return f"TOST p {format_p(test.p)}{within}"
 
 
-def headline(summary: SweepSummary) -> str:
+def primary_sentence(summary: SweepSummary) -> str:
     """The first sentence of a report: the primary finding, or that none was registered."""
     found = findings(summary.contrasts, summary.plan)
     primary = [f for f in found if f.comparison.contrast.confirmatory]

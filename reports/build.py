@@ -1,5 +1,7 @@
 """A sweep's report: `python -m reports.build RUN_DIR|EXPERIMENT [--out DIR]`.
 
+into RUN_DIR/report or runs/EXPERIMENT/report:
+
     report.html   one file with everything inline, for offline reading
     report.pdf    the same as vectors
     figures/      NAME.svg .pdf .png .csv .txt (caption)
@@ -21,53 +23,53 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.exact_match import unequal_questions
 from analysis.frames import Frames
-from analysis.load import LoadError, load_sweep
-from analysis.verdict import headline
+from analysis.load import LoadError, load_frames
+from analysis.verdict import primary_sentence
 from reports import pdf, tables
-from reports.chapters.chapter import Section
-from reports.chapters.order import SECTIONS
-from reports.context import Material, gather
-from reports.episode_gallery import specimens, to_html
-from reports.figures import learning
-from reports.style import save, themed_svg
+from reports.chapters.all_chapters import CHAPTERS
+from reports.chapters.chapter import Chapter
+from reports.episode_gallery import choose_specimens, episode_card
+from reports.figure_style import save_figure, themed_svg
+from reports.figures import learning_curves
+from reports.report_data import ReportData, gather_report_data
 
 
 def write_learning_curves(run_dir: str | Path, out_dir: str | Path) -> list[Path]:
     """Learning curves of EM (greedy, and sampled where logged) of a sweep: SVG, PDF, PNG, CSV and caption each."""
-    frames = load_sweep(run_dir)
+    frames = load_frames(run_dir)
     paths = []
-    for metric, label in learning.METRICS.items():
+    for metric, label in learning_curves.CURVE_METRICS.items():
         if frames.has(metric):
-            paths += save(learning.draw(frames, metric, label), out_dir)
+            paths += save_figure(learning_curves.draw_learning_curves(frames, metric, label), out_dir)
     return paths
 
 
 def write_report(frames: Frames, out_dir: str | Path) -> list[Path]:
     """Write the whole report; returns the paths, report.html first. Raises ValueError when nothing can be analysed."""
     out = Path(out_dir)
-    material = gather(frames)
-    sections = [make(material) for make in SECTIONS]
+    material = gather_report_data(frames)
+    sections = [make(material) for make in CHAPTERS]
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.html").write_text(page(material, sections), encoding="utf-8")
-    lead = [headline(material.summary), *material.registration.sentences, *warnings(material)]
-    pdf.write(out / "report.pdf", frames.name, lead, sections, trials_told(material))
+    (out / "report.html").write_text(render_report(material, sections), encoding="utf-8")
+    lead = [primary_sentence(material.summary), *material.registration.sentences, *report_warnings(material)]
+    pdf.write_pdf(out / "report.pdf", frames.name, lead, sections, trial_counts(material))
     (out / "summary.txt").write_text(material.summary.text(), encoding="utf-8")
     (out / "summary.csv").write_text(material.summary.csv(), encoding="utf-8")
     paths = [out / name for name in ("report.html", "report.pdf", "summary.txt", "summary.csv")]
     (out / "tables").mkdir(exist_ok=True)
     for section in sections:
         for figure in section.figures:
-            paths += save(figure, out / "figures")
+            paths += save_figure(figure, out / "figures")
         for table in section.tables:
             tex, data = (out / "tables" / f"{table.name}.{ext}" for ext in ("tex", "csv"))
-            tex.write_text(tables.to_latex(table), encoding="utf-8")
+            tex.write_text(tables.latex_table(table), encoding="utf-8")
             full = table.frame if table.data is None else table.data
             full.to_csv(data, index=False, lineterminator="\n")
             paths += [tex, data]
     return paths
 
 
-def trials_told(material: Material) -> list[str]:
+def trial_counts(material: ReportData) -> list[str]:
     """How many trials count, and which were left out and why."""
     frames = material.frames
     left_out = [f"Left out: {t} ({status}): {reason}." for t, status, reason in material.summary.left_out]
@@ -75,14 +77,14 @@ def trials_told(material: Material) -> list[str]:
     return [counted if left_out else f"{counted} None was left out.", *left_out]
 
 
-def warnings(material: Material) -> list[str]:
+def report_warnings(material: ReportData) -> list[str]:
     """What a reader must know before any number: trials left out, question sets that differ."""
-    told = trials_told(material)
+    told = trial_counts(material)
     left_out = [f"{told[0]} {len(told) - 1} left out, see Trials."] if len(told) > 1 else []
     return left_out + unequal_questions(material.greedy)
 
 
-def page(material: Material, sections: Sequence[Section]) -> str:
+def render_report(material: ReportData, sections: Sequence[Chapter]) -> str:
     """report.html: chapters, episodes, trials."""
     frames, registration = material.frames, material.registration
     environment = Environment(
@@ -98,7 +100,7 @@ def page(material: Material, sections: Sequence[Section]) -> str:
             "title": s.title,
             "role": s.role,
             "text": s.text,
-            "tables": [tables.to_html(t) for t in s.tables],
+            "tables": [tables.html_table(t) for t in s.tables],
             "figures": [
                 {
                     "name": f.name,
@@ -115,13 +117,13 @@ def page(material: Material, sections: Sequence[Section]) -> str:
     return environment.get_template("report.html.j2").render(
         title=frames.name,
         hypothesis=registration.hypothesis,
-        headline=headline(material.summary),
+        headline=primary_sentence(material.summary),
         kept=registration.kept,
         registration=registration.sentences,
         sections=shown,
-        cards=[to_html(s) for s in specimens(material.everything)],
-        trials=trials_told(material),
-        warnings=warnings(material),
+        cards=[episode_card(s) for s in choose_specimens(material.everything)],
+        trials=trial_counts(material),
+        warnings=report_warnings(material),
         config_hash=frames.config_hash,
         plan_hash=(registration.recorded or "not recorded")[:12],
     )
@@ -129,7 +131,7 @@ def page(material: Material, sections: Sequence[Section]) -> str:
 
 def _frames(source: str, uri: str | None, cache: Path) -> Frames:
     if (Path(source) / "trials").is_dir():
-        return load_sweep(source)
+        return load_frames(source)
     if uri is None and Path(source).exists():
         raise LoadError(f"{source}: no trials/ inside; is this a sweep's output folder?")
     from analysis.load_mlflow import load_experiment
@@ -140,11 +142,11 @@ def _frames(source: str, uri: str | None, cache: Path) -> Frames:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", help="a sweep's output folder, or the name of an MLflow experiment")
-    parser.add_argument("--out", type=Path, help="default: SOURCE/report, or report-EXPERIMENT")
+    parser.add_argument("--out", type=Path, help="default: SOURCE/report, or runs/EXPERIMENT/report")
     parser.add_argument("--uri", help="MLflow store or server of the experiment; default: sqlite:///runs/mlflow.db")
     options = parser.parse_args(arguments)
     folder = Path(options.source)
-    out = options.out or (folder / "report" if folder.is_dir() else Path(f"report-{options.source}"))
+    out = options.out or (folder if folder.is_dir() else Path("runs") / options.source) / "report"
     try:
         paths = write_report(_frames(options.source, options.uri, out / "episodes"), out)
     except ValueError as error:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from analysis.episode_frames import FAILURES, FAULTED, Episodes, has_failure, read_rows
+from analysis.episode_frames import FAILURE_KINDS, FAULTED_SPLIT, Episodes, has_failure, read_rows
 
-EACH = 2
+EPISODES_PER_KIND = 2
 """Episodes shown of a kind."""
 
 
@@ -31,7 +31,7 @@ class Specimen:
     row: dict[str, Any]
 
 
-def specimens(data: Episodes, each: int = EACH) -> list[Specimen]:
+def choose_specimens(data: Episodes, each: int = EPISODES_PER_KIND) -> list[Specimen]:
     """Up to `each` episodes of every kind that `data` holds."""
     found: list[Specimen] = []
     taken: set[int] = set()
@@ -58,7 +58,7 @@ def _kinds(data: Episodes) -> Iterator[tuple[str, np.ndarray]]:
     calls = np.bincount(
         data.turns["episode"].to_numpy()[data.turns["operator"].notna().to_numpy()], minlength=len(frame)
     )
-    faulted = ((frame["faults"] > 0) & (frame["split"] == FAULTED)).to_numpy()
+    faulted = ((frame["faults"] > 0) & (frame["split"] == FAULTED_SPLIT)).to_numpy()
     malformed = (frame["n_ok"] < frame["n_turns"]).to_numpy()
     yield "recovered from an injected fault", np.flatnonzero(faulted & right)
     yield "misled by an injected fault", np.flatnonzero(faulted & ~right)
@@ -66,7 +66,7 @@ def _kinds(data: Episodes) -> Iterator[tuple[str, np.ndarray]]:
     yield "looped", np.flatnonzero(frame["n_turns"].to_numpy() >= 3)[:2000]
     lazy = (frame["failures"] == 0).to_numpy() & ~right & (calls == 0)
     yield "answered lazily", np.flatnonzero(lazy)
-    for kind in FAILURES:
+    for kind in FAILURE_KINDS:
         hit = has_failure(frame["failures"], kind)
         if hit.any():
             yield f"parse failure: {kind.replace('_', ' ')}", np.flatnonzero(hit & ~right)
@@ -88,7 +88,7 @@ def _read(data: Episodes, position: int, kind: str) -> Specimen:
     )
 
 
-def to_html(specimen: Specimen) -> str:
+def episode_card(specimen: Specimen) -> str:
     """A card: question, gold, then turn after turn with think, action and observation apart and faults marked."""
     row, esc = specimen.row, html.escape
     verdict = "right" if row["em"] == 1 else "wrong"

@@ -18,12 +18,12 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from pypdf import PdfReader, PdfWriter, Transformation
 
-from reports.chapters.chapter import Section
-from reports.style import INK, Figure, house_style
+from reports.chapters.chapter import Chapter
+from reports.figure_style import INK, Figure, house_style
 from reports.tables import Table, is_numeric
 
-WIDTH, HEIGHT, MARGIN = 595.0, 842.0, 54.0  # points
-TEXT = WIDTH - 2 * MARGIN
+WIDTH, HEIGHT, PAGE_MARGIN = 595.0, 842.0, 54.0  # points
+TEXT = WIDTH - 2 * PAGE_MARGIN
 SOFT = "#5c5c66"
 _NO_DATES = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
 _GAP = 9.0  # points between two columns
@@ -44,19 +44,21 @@ class _Flow:
 
     def new_page(self) -> None:
         self.pages.append(_Page(Canvas(figsize=(WIDTH / 72, HEIGHT / 72))))
-        self.y = HEIGHT - MARGIN
+        self.y = HEIGHT - PAGE_MARGIN
 
     def room(self, height: float) -> None:
-        if self.y - height < MARGIN and self.y < HEIGHT - MARGIN:
+        if self.y - height < PAGE_MARGIN and self.y < HEIGHT - PAGE_MARGIN:
             self.new_page()
 
     def line(self, text: str, size: float, bold: bool = False, colour: str = INK, x: float = 0.0) -> None:
         """Text at the present height, `x` points from the margin."""
-        self.pages[-1].canvas.text((MARGIN + x) / WIDTH, (self.y - size) / HEIGHT, text, fontsize=size, color=colour,
-                                   weight="bold" if bold else "normal", va="baseline", parse_math=False)  # fmt: skip
+        left, bottom, weight = (PAGE_MARGIN + x) / WIDTH, (self.y - size) / HEIGHT, "bold" if bold else "normal"
+        self.pages[-1].canvas.text(
+            left, bottom, text, fontsize=size, color=colour, weight=weight, va="baseline", parse_math=False
+        )
 
     def rule(self, width: float, weight: float = 0.6) -> None:
-        ends = [MARGIN / WIDTH, (MARGIN + width) / WIDTH]
+        ends = [PAGE_MARGIN / WIDTH, (PAGE_MARGIN + width) / WIDTH]
         line = Line2D(ends, [self.y / HEIGHT] * 2, color=INK, linewidth=weight)
         self.pages[-1].canvas.add_artist(line)
 
@@ -73,10 +75,10 @@ class _Flow:
         width, height = (72.0 * inches for inches in figure.canvas.get_size_inches())
         caption = f"{figure.title}. {figure.caption}"
         below = 1.35 * 7 * len(list(wrap(caption, TEXT, 7))) + 10
-        scale = min(1.0, TEXT / width, (HEIGHT - 2 * MARGIN - below) / height)
+        scale = min(1.0, TEXT / width, (HEIGHT - 2 * PAGE_MARGIN - below) / height)
         self.room(scale * height + below)
         self.y -= scale * height
-        self.pages[-1].figures.append((figure, MARGIN, self.y, scale))
+        self.pages[-1].figures.append((figure, PAGE_MARGIN, self.y, scale))
         self.y -= 3
         self.paragraph(caption, 7, colour=SOFT, after=12)
 
@@ -115,7 +117,7 @@ class _Flow:
         self.room(4 * step)
         head()
         for i, cells in enumerate(frame[columns].itertuples(index=False)):
-            if self.y - step < MARGIN:
+            if self.y - step < PAGE_MARGIN:
                 self.new_page()
                 head()
             if i in table.rules and i:
@@ -168,7 +170,9 @@ def wrap(text: str, width: float, size: float, bold: bool = False) -> Iterator[s
         yield line
 
 
-def write(path: Path, title: str, lead: Sequence[str], sections: Sequence[Section], last: Sequence[str] = ()) -> None:
+def write_pdf(
+    path: Path, title: str, lead: Sequence[str], sections: Sequence[Chapter], last: Sequence[str] = ()
+) -> None:
     """Title, `lead`, then the chapters, each with its figures and tables, then `last` in small type."""
     with house_style():
         flow = _Flow()

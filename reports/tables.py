@@ -25,7 +25,7 @@ class Table:
     rules: Sequence[int] = field(default_factory=tuple)  # rows before which a thin rule stands
 
 
-def shown(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> pd.DataFrame:
+def display_frame(frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Display text of a frame: low/high pairs become one bracketed column, p-values and shares are rounded.
 
     `formats` overrides a column: "p", "share", "signed", "text", "number" or "drop". Absent numbers show as –.
@@ -105,7 +105,7 @@ def is_numeric(column: Sequence[str]) -> bool:
     return any(column) and all(_NUMERIC.fullmatch(v) for v in column)
 
 
-def to_html(table: Table) -> str:
+def html_table(table: Table) -> str:
     """A table under its caption; a wide one scrolls inside its own box, the caption does not."""
     frame = table.frame
     right = {c: is_numeric([str(v) for v in frame[c]]) for c in frame.columns}
@@ -143,7 +143,7 @@ def latex_text(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in text)
 
 
-def to_latex(table: Table) -> str:
+def latex_table(table: Table) -> str:
     """A table environment in booktabs style; needs \\usepackage{booktabs}."""
     frame = table.frame
     spec = "".join("r" if is_numeric([str(v) for v in frame[c]]) else "l" for c in frame.columns)
@@ -165,7 +165,7 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-def markdown(frame: pd.DataFrame) -> str:
+def markdown_table(frame: pd.DataFrame) -> str:
     """A GitHub table of display text."""
 
     def line(cells: Sequence[object]) -> str:

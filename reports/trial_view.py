@@ -18,9 +18,9 @@ from matplotlib.ticker import MaxNLocator
 from harness.runs.episode_store import EpisodeFile, open_episodes
 from harness.runs.records import MetricsLine
 from harness.runs.run import TrialRun
-from harness.runs.trace_sampling import evenly_spaced, failure_kinds_in, rows_at
-from reports.episode_gallery import Specimen, to_html
-from reports.style import house_style, looks
+from harness.runs.trace_sampling import evenly_spaced, file_failures, rows_at
+from reports.episode_gallery import Specimen, episode_card
+from reports.figure_style import house_style, looks
 
 LAST_EVALUATION = 8
 """Episodes of the last evaluation that the page shows beside those in trouble."""
@@ -38,10 +38,10 @@ ROUND = (1, 2, 5, 10)
 def write_trial_views(trial: TrialRun, out: Path) -> None:
     """Write learning_curves.svg and episodes.html of a trial's folder, as far as there is something to show."""
     if lines := trial.readable_metrics():
-        canvas = curves(lines)
+        canvas = draw_trial_curves(lines)
         with house_style():
             canvas.savefig(out / "learning_curves.svg", metadata={"Date": None})
-    cards = [to_html(s) for s in episodes(trial)]
+    cards = [episode_card(s) for s in notable_episodes(trial)]
     if cards:
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -51,7 +51,7 @@ def write_trial_views(trial: TrialRun, out: Path) -> None:
         (out / "episodes.html").write_text(page, encoding="utf-8")
 
 
-def curves(lines: Sequence[MetricsLine]) -> Canvas:
+def draw_trial_curves(lines: Sequence[MetricsLine]) -> Canvas:
     """Four panels by training step: Exact Match by suite, then `PANELS`."""
     suites = sorted({n.removeprefix("eval/em/") for line in lines for n in line.values if n.startswith("eval/em/")})
     with house_style():
@@ -73,7 +73,7 @@ def curves(lines: Sequence[MetricsLine]) -> Canvas:
     return canvas
 
 
-def episodes(trial: TrialRun) -> list[Specimen]:
+def notable_episodes(trial: TrialRun) -> list[Specimen]:
     """Of every split the first episode of each kind of trouble, from the newest step back; then the last evaluation."""
     info = trial.info()
     found: set[tuple[str, str]] = set()
@@ -101,7 +101,7 @@ def _files(trial: TrialRun) -> Iterator[tuple[int, str, list[list[str]], Episode
     for step, split, path in sorted(trial.episode_files(), key=lambda file: (-file.step, file.split))[:FILES]:
         with contextlib.suppress(OSError, pa.ArrowException):
             file = open_episodes(path)
-            yield step, split, failure_kinds_in(file), file
+            yield step, split, file_failures(file), file
 
 
 def _series(lines: Sequence[MetricsLine], name: str) -> tuple[list[int], list[float]]:

@@ -2,7 +2,7 @@
 
 Every row is one test in one design: how often it rejects when nothing is there (must not exceed α), how often when a
 known effect is there, and how often its interval covers the truth, each with its Monte-Carlo standard error. A test
-that is too liberal by more than that error has no place in a report: see `studies.ROLES` for what is used.
+that is too liberal by more than that error has no place in a report: see `scenarios.ROLES` for what is used.
 """
 
 from __future__ import annotations
@@ -19,48 +19,56 @@ import numpy as np
 import pandas as pd
 
 from analysis.calibration import scenarios
-from analysis.calibration.scenarios import ALPHA, MARGIN, Outcome, Study
-from analysis.calibration.simulate import World
+from analysis.calibration.scenarios import ALPHA, EQUIVALENCE_MARGIN, SimulatedStudy, SimulatedTest
+from analysis.calibration.simulate import SimulationSetting
 
 EFFECT = 0.05
 SIGMAS = 3.0
 """A rate is off its nominal level when it differs by more than this many Monte-Carlo standard errors."""
 
-HOLDS, LIBERAL, CONSERVATIVE, MUTE = "holds", "too liberal", "conservative", "no power"
+HOLDS, LIBERAL, CONSERVATIVE, NO_POWER = "holds", "too liberal", "conservative", "no power"
 
 
-Design = tuple[str, Study, Study | None]
+CalibrationDesign = tuple[str, SimulatedStudy, SimulatedStudy | None]
 """Name, study without an effect, study with one."""
 
 
-def designs(seed_counts: tuple[int, ...], questions: int) -> Iterator[Design]:
+def designs(seed_counts: tuple[int, ...], questions: int) -> Iterator[CalibrationDesign]:
     """The designs of the whole table."""
     for seeds in seed_counts:
-        null = World(seeds=seeds, questions=questions)
+        null = SimulationSetting(seeds=seeds, questions=questions)
         there = replace(null, effect=EFFECT)
-        yield f"{seeds} v {seeds} seeds, {questions} questions", scenarios.contrast(null), scenarios.contrast(there)
         yield (
             f"{seeds} v {seeds} seeds, {questions} questions",
-            scenarios.equivalence(replace(null, effect=MARGIN)),
-            scenarios.equivalence(null),
+            scenarios.contrast_study(null),
+            scenarios.contrast_study(there),
         )
-        small = World(seeds=seeds, questions=max(50, questions // 5))
+        yield (
+            f"{seeds} v {seeds} seeds, {questions} questions",
+            scenarios.equivalence_study(replace(null, effect=EQUIVALENCE_MARGIN)),
+            scenarios.equivalence_study(null),
+        )
+        small = SimulationSetting(seeds=seeds, questions=max(50, questions // 5))
         name = f"{seeds} v {seeds} seeds, 7 suites of {small.questions}"
-        yield name, scenarios.family(small, 7), scenarios.family(replace(small, effect=EFFECT), 7)
+        yield name, scenarios.family_study(small, 7), scenarios.family_study(replace(small, effect=EFFECT), 7)
         name = f"{seeds} v {seeds} seeds, 10 evaluations"
-        yield name, scenarios.speed(seeds, (25.0, 25.0)), scenarios.speed(seeds, (15.0, 35.0))
-        yield f"{seeds} v {seeds} seeds, 100 faults each", scenarios.faults(seeds, 0.0), scenarios.faults(seeds, 0.1)
-    one = World(seeds=1, questions=questions, seed_sd=0.0)
+        yield name, scenarios.threshold_study(seeds, (25.0, 25.0)), scenarios.threshold_study(seeds, (15.0, 35.0))
+        yield (
+            f"{seeds} v {seeds} seeds, 100 faults each",
+            scenarios.fault_study(seeds, 0.0),
+            scenarios.fault_study(seeds, 0.1),
+        )
+    one = SimulationSetting(seeds=1, questions=questions, seed_sd=0.0)
     name = f"1 v 1 checkpoint, {questions} questions"
-    yield name, scenarios.checkpoints(one), scenarios.checkpoints(replace(one, effect=EFFECT))
-    yield "100 questions, 15 turns each", scenarios.rate, None
-    yield "100 questions, 5 episodes each", scenarios.waits, None
-    yield "5 runs of 30 steps", scenarios.traced(0.0), scenarios.traced(0.5)
-    yield "5 runs of 30 steps that drift", scenarios.traced(0.0, drift=3.0), scenarios.traced(0.5, drift=3.0)
-    yield "15 runs of 140 questions", scenarios.regression(0.0), scenarios.regression(0.3)
+    yield name, scenarios.checkpoint_study(one), scenarios.checkpoint_study(replace(one, effect=EFFECT))
+    yield "100 questions, 15 turns each", scenarios.rate_study, None
+    yield "100 questions, 5 episodes each", scenarios.waiting_study, None
+    yield "5 runs of 30 steps", scenarios.trace_study(0.0), scenarios.trace_study(0.5)
+    yield "5 runs of 30 steps that drift", scenarios.trace_study(0.0, drift=3.0), scenarios.trace_study(0.5, drift=3.0)
+    yield "15 runs of 140 questions", scenarios.regression_study(0.0), scenarios.regression_study(0.3)
 
 
-def run(listed: Sequence[Design], simulations: int = 1000, seed: int = 0) -> pd.DataFrame:
+def run_calibration(listed: Sequence[CalibrationDesign], simulations: int = 1000, seed: int = 0) -> pd.DataFrame:
     """design, test, role, type1, power, coverage (each with its Monte-Carlo standard error), verdict, simulations.
 
     `coverage` is under no effect. Absent measures are empty strings. Progress goes to stderr.
@@ -78,13 +86,13 @@ def run(listed: Sequence[Design], simulations: int = 1000, seed: int = 0) -> pd.
             row |= _share("type1", [o.rejected for o in outcomes])
             row |= _share("power", [o.rejected for o in loud.get(test, [])])
             row |= _share("coverage", [o.covered for o in outcomes])
-            rows.append(row | {"verdict": verdict(row), "simulations": simulations})
+            rows.append(row | {"verdict": calibration_verdict(row), "simulations": simulations})
     return pd.DataFrame(rows)
 
 
-def _repeat(study: Study, simulations: int, seed: list[int]) -> dict[str, list[Outcome]]:
+def _repeat(study: SimulatedStudy, simulations: int, seed: list[int]) -> dict[str, list[SimulatedTest]]:
     rng = np.random.default_rng(seed)
-    collected: dict[str, list[Outcome]] = {}
+    collected: dict[str, list[SimulatedTest]] = {}
     for _ in range(simulations):
         for name, outcome in study(rng).items():
             collected.setdefault(name, []).append(outcome)
@@ -99,7 +107,7 @@ def _share(name: str, values: list[bool | None]) -> dict[str, object]:
     return {name: p, f"{name}_se": math.sqrt(max(p * (1 - p), 1 / len(known) / 4) / len(known))}
 
 
-def verdict(row: dict[str, object]) -> str:
+def calibration_verdict(row: dict[str, object]) -> str:
     """What type-I error and coverage say; the worse of the two. The error is that of the nominal rate."""
     slack = SIGMAS * math.sqrt(ALPHA * (1 - ALPHA))
     off = []
@@ -109,27 +117,27 @@ def verdict(row: dict[str, object]) -> str:
             n = float(row[name]) * (1 - float(row[name])) / float(row[f"{name}_se"]) ** 2  # type: ignore[arg-type]
             off.append((rate - ALPHA) / slack * math.sqrt(max(n, 1.0)))
     if row["power"] == 0.0:
-        return MUTE
+        return NO_POWER
     if max(off) > 1:
         return LIBERAL
     return CONSERVATIVE if min(off) < -1 else HOLDS
 
 
-def markdown(table: pd.DataFrame) -> str:
+def calibration_page(table: pd.DataFrame) -> str:
     """The table for people: percent with Monte-Carlo error."""
 
     def cell(row: pd.Series, name: str) -> str:
         return "–" if row[name] == "" else f"{100 * row[name]:.1f} ± {100 * row[name + '_se']:.1f}"
 
-    used = table[table["role"] != scenarios.SHOWN]
+    used = table[table["role"] != scenarios.NOT_USED]
     liberal = used[used["verdict"] == LIBERAL]
     lines = [
         f"# Calibration at α = {ALPHA:g}",
         "",
         f"Per cent ± Monte-Carlo standard error, {int(table['simulations'].max())} simulations a cell. Effect "
-        f"{EFFECT:g} in EM, seed SD {World().seed_sd:g}. A test is too liberal where its type-I error exceeds "
-        f"{100 * ALPHA:g} (or its interval misses the truth more often) by more than {SIGMAS:g} standard errors, and "
-        "conservative where it falls as far short; one without power cannot reach α in that design.",
+        f"{EFFECT:g} in EM, seed SD {SimulationSetting().seed_sd:g}. A test is too liberal where its type-I error "
+        f"exceeds {100 * ALPHA:g} (or its interval misses the truth more often) by more than {SIGMAS:g} standard "
+        "errors, and conservative where it falls as far short; one without power cannot reach α in that design.",
         "",
         f"Of {len(used)} rows of tests that a report uses, {len(liberal)} are too liberal.",
         "",
@@ -152,10 +160,10 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0, help="of the simulation")
     options = parser.parse_args()
-    table = run(list(designs(tuple(options.seeds), options.questions)), options.simulations, options.seed)
+    table = run_calibration(list(designs(tuple(options.seeds), options.questions)), options.simulations, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "calibration.csv", index=False, lineterminator="\n")
-    text = markdown(table)
+    text = calibration_page(table)
     (options.out / "calibration.md").write_text(text, encoding="utf-8")
     print(text, end="")
 

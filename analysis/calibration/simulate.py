@@ -22,7 +22,7 @@ less is shared, the more it errs. See `expected_error`.)"""
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class SimulationSetting:
     """`seed_sd` and `effect` in EM (e.g. .017, .03); `base` is the mean EM without effect."""
 
     seeds: int = 5
@@ -46,14 +46,18 @@ def _slope(base: float) -> tuple[float, float]:
     return low, float(weights @ (p * (1 - p)))
 
 
-def _chances(world: World, hard: np.ndarray, shift: float, seeds: int, rng: np.random.Generator) -> np.ndarray:
+def _chances(
+    world: SimulationSetting, hard: np.ndarray, shift: float, seeds: int, rng: np.random.Generator
+) -> np.ndarray:
     """P(right) of `seeds` runs on questions of these difficulties, shape [seeds, *hard.shape]."""
     slope = _slope(world.base)[1]
     effect = rng.normal(0, world.seed_sd / slope, (seeds, *[1] * hard.ndim))
     return 1 / (1 + np.exp(-(hard + shift + effect)))
 
 
-def arms(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+def simulate_arms(
+    world: SimulationSetting, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """0/1 answers of two arms, each [seeds, questions], on the same questions; A is better by `effect`.
 
     Last: the EM on these questions that each arm's seeds scatter around.
@@ -69,8 +73,8 @@ def arms(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
     return a, b, (truths[0], truths[1])
 
 
-def suites(
-    world: World, n: int, rng: np.random.Generator, many: int = 200
+def simulate_suites(
+    world: SimulationSetting, n: int, rng: np.random.Generator, many: int = 200
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Seed means [seeds, n suites] of two arms; the suites of a run share its seed effect.
 
@@ -87,7 +91,7 @@ def suites(
     return a, b, (more_a, more_b)
 
 
-def expected_error(world: World, alpha: float = 0.05) -> dict[str, float]:
+def expected_error(world: SimulationSetting, alpha: float = 0.05) -> dict[str, float]:
     """Type-I error, by the normal law and for many seeds, of the two tests that leave out a part of the variance.
 
     A seed's mean EM varies by seed_sd² + w/Q, w an answer's variance given its question. The two-proportion z takes
@@ -100,7 +104,7 @@ def expected_error(world: World, alpha: float = 0.05) -> dict[str, float]:
     return {k: float(2 * stats.norm.sf(limit * np.sqrt(v / world.questions / true))) for k, v in taken.items()}
 
 
-def turns(
+def simulate_turns(
     rng: np.random.Generator, questions: int = 100, per_question: int = 15, rate: float = 0.9, sd: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """(well-formed turns, turns) by question; turns of a question are alike. Their mean is `long_run_rate`."""
@@ -110,13 +114,13 @@ def turns(
 
 
 def long_run_rate(rate: float = 0.9, sd: float = 1.0) -> float:
-    """The mean of `turns`' rate over questions (Gauss–Hermite)."""
+    """The mean of `simulate_turns`' rate over questions (Gauss–Hermite)."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     p = 1 / (1 + np.exp(-(np.log(rate / (1 - rate)) + sd * nodes)))
     return float(weights @ p / weights.sum())
 
 
-def clustered_waits(
+def simulate_clustered_waits(
     rng: np.random.Generator, questions: int = 100, episodes: int = 5, hazard: float = 0.15, sd: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(turn, came, question) of episodes whose chance of the event in a turn is their question's; ends are free."""
@@ -128,22 +132,22 @@ def clustered_waits(
 
 
 def long_run_survival(turn: int, hazard: float = 0.15, sd: float = 1.0) -> float:
-    """P(no event up to `turn`) of `clustered_waits`."""
+    """P(no event up to `turn`) of `simulate_clustered_waits`."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     p = 1 / (1 + np.exp(-(np.log(hazard / (1 - hazard)) + sd * nodes)))
     return float(weights @ (1 - p) ** turn / weights.sum())
 
 
-class Faulted(NamedTuple):
+class FaultAnswers(NamedTuple):
     """0/1 answers [arms, seeds, questions] with an injected fault and without."""
 
     fault: np.ndarray
     twin: np.ndarray
 
 
-def faulted(
+def simulate_faults(
     rng: np.random.Generator, seeds: int = 5, difference: float = 0.0, questions: int = 100, seed_sd: float = 0.08
-) -> tuple[Faulted, float]:
+) -> tuple[FaultAnswers, float]:
     """Two arms under faults, and the first arm's true effect. A policy that knows the answer recovers with a chance
     that is its seed's (SD `seed_sd` around .6); arms differ in P(right | fault) by `difference`."""
     intercept = _slope(0.4)[0]
@@ -154,10 +158,10 @@ def faulted(
     shape = (2, seeds, questions)
     fault = rng.random(shape) < p * chance + 0.05 * (1 - p)
     truth = float((p * middle[0] + 0.05 * (1 - p) - p).mean())
-    return Faulted(fault.astype(float), (rng.random(shape) < p).astype(float)), truth
+    return FaultAnswers(fault.astype(float), (rng.random(shape) < p).astype(float)), truth
 
 
-def traces(
+def simulate_traces(
     rng: np.random.Generator,
     runs: int = 5,
     length: int = 30,
@@ -178,7 +182,7 @@ def traces(
     return out
 
 
-def waiting(
+def simulate_threshold_times(
     rng: np.random.Generator, runs: int = 5, mean: float = 20.0, evaluations: int = 10, every: int = 5
 ) -> tuple[np.ndarray, np.ndarray]:
     """(time, reached) of runs whose waiting time is gamma with this mean, seen at evaluations, censored at the last."""
@@ -187,7 +191,7 @@ def waiting(
     return np.minimum(steps, horizon), steps <= horizon
 
 
-def clustered_regression(
+def simulate_regression(
     rng: np.random.Generator, runs: int = 15, questions: int = 140, slope: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(right 0/1, share of malformed turns, hops, run, question): every run answers every question once.
@@ -202,7 +206,9 @@ def clustered_regression(
     return (rng.random(run.size) < p).astype(float), failure, hops, run, question
 
 
-def hops_outcome(rng: np.random.Generator, hops: np.ndarray, question: np.ndarray, slope: float = 0.0) -> np.ndarray:
+def simulate_hops_outcome(
+    rng: np.random.Generator, hops: np.ndarray, question: np.ndarray, slope: float = 0.0
+) -> np.ndarray:
     """Whether an episode has a malformed turn: its question's own chance, which rises by `slope` (log odds) a hop."""
     own = rng.normal(0, 0.8, int(question.max()) + 1)[question]
     return (rng.random(question.size) < 1 / (1 + np.exp(2 - slope * (hops - 2) - own))).astype(float)

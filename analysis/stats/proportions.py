@@ -25,18 +25,6 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
     return Estimate(successes / n, Interval(float(low), float(high), level, "Wilson"), math.floor(n))
 
 
-def design_effect(values: ArrayLike, clusters: ArrayLike) -> float:
-    """Variance of the mean under clustering over that under independence, at least 1 (1 when the rate is 0 or 1).
-
-    A ratio (linearised) estimator over clusters of any size, factor G/(G−1); needs two clusters.
-    """
-    x = finite_vector(values, "outcomes")
-    labels = np.unique(np.asarray(clusters).ravel(), return_inverse=True)[1]
-    if labels.size != x.size:
-        raise DegenerateInput(f"{x.size} outcomes but {labels.size} cluster labels")
-    return _design_effect(np.bincount(labels, weights=x), np.bincount(labels).astype(float), float((x**2).sum()))
-
-
 def _design_effect(sums: np.ndarray, sizes: np.ndarray, square_sum: float) -> float:
     n, g = float(sizes.sum()), sizes.size
     mean = float(sums.sum()) / n
@@ -102,16 +90,6 @@ def mcnemar(table: ArrayLike) -> Test:
     if counts[0, 1] + counts[1, 0] == 0:
         return Test(0.0, 1.0, method, CHECKPOINT, note="no question separates the two")
     result = _mcnemar(counts, exact=True)
-    return Test(float(result.statistic), float(result.pvalue), method, CHECKPOINT)
-
-
-def mcnemar_chi2(table: ArrayLike, correction: bool = False) -> Test:
-    """McNemar's χ², as older papers print it; same claim as `mcnemar`. No discordant question: p = 1."""
-    counts = np.asarray(table, dtype=np.int64)
-    method = f"McNemar χ²{' with continuity correction' if correction else ''} (checkpoint claim)"
-    if counts[0, 1] + counts[1, 0] == 0:
-        return Test(0.0, 1.0, method, CHECKPOINT, note="no question separates the two")
-    result = _mcnemar(counts, exact=False, correction=correction)
     return Test(float(result.statistic), float(result.pvalue), method, CHECKPOINT)
 
 

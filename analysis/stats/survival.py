@@ -163,19 +163,6 @@ def logrank_permutation(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike
     return replace(test, method=f"log-rank scores, {test.method}", note=note)
 
 
-def restricted_mean(time: ArrayLike, event: ArrayLike, horizon: float, level: float = 0.95) -> Estimate:
-    """Mean of min(time, horizon): the area under Kaplan–Meier up to `horizon`, normal interval (Greenwood).
-
-    The horizon must not exceed the longest observed time, beyond which nothing is known, unless the curve is 0 there.
-    """
-    mean, variance, n = _area(time, event, horizon)
-    if variance == 0:
-        note = "no event before the horizon" if mean == horizon else "no spread"
-        return Estimate(mean, Interval(mean, mean, level, "restricted mean, Greenwood"), n, note)
-    half = float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt(variance)
-    return Estimate(mean, Interval(mean - half, mean + half, level, "restricted mean, Greenwood"), n)
-
-
 def restricted_mean_difference(
     time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: ArrayLike, horizon: float, level: float = 0.95
 ) -> tuple[Estimate, Test]:

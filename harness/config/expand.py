@@ -19,7 +19,7 @@ from harness.config.sweep_checks import (
     contrast_is_swept,
     engines_have_gpus,
     exclusions_apply,
-    metric_is_measured,
+    metrics_are_logged,
     secrets_stay_outside,
     seeds_differ,
 )
@@ -110,7 +110,7 @@ def load_sweep(
     cells = _check_cells(root, axes, base, trial_overrides, checks, problems) if base is not None else []
     rules = file.exclude if file is not None else ()
     kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in rules)]
-    problems += metric_is_measured(root, kept)
+    problems += metrics_are_logged(root, kept)
     if problems or file is None:
         raise ConfigError(p for p in problems if holes.get(p.at, p) == p)
     if problems := cells_differ(root, kept) + engines_have_gpus(root, file.resources, kept):

@@ -1,4 +1,4 @@
-"""Names of what evaluations measure: the splits they play and the metrics of each. Imports nothing heavy."""
+"""Closed lists of metric names: what evaluations and training steps log. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ EPISODE = (
 FAULT = ("struck", "exposed", "detected", "accepted", "recovered", "em_twin", "effect")
 """What `evaluation.fault_metrics` gives."""
 
+GROUP = ("reward_std", "zero_variance", "reward_variance")
+"""What `diagnostics.group_metrics` gives."""
+UPDATE = (
+    "loss", "grad_norm", "grad_norm_max", "grad_spike", "skipped_share", "entropy", "ratio_mean", "ratio_min",
+    "ratio_max", "clip_fraction", "clip_fraction_tokens", "clip_low", "clip_high", "kl_old",
+)  # fmt: skip
+"""What every step's updates give."""
+SAMPLER = ("kl_k1", "kl_k3", "logprob_gap", "logprob_gap_mean")
+TIME = ("rollout_s", "update_s", "tokens_per_s", "step_s", "eval_s")
+
 
 def evaluated(config: TrialConfig) -> list[str]:
     """Every metric that the evaluations of a trial can yield, and so what an analysis may be registered for."""
@@ -36,3 +46,20 @@ def evaluated(config: TrialConfig) -> list[str]:
         names += [f"{split}/{name}" for name in EPISODE]
         names += [f"{split}/{name}/{suite}" for name in ("em", "lenient") for suite in suites]
     return names + [f"{split}/{name}" for split in faulted for name in FAULT]
+
+
+def trained(config: TrialConfig) -> list[str]:
+    """Every metric that the training steps of a trial log."""
+    names = [f"train/{name}" for name in (*EPISODE, *GROUP, "reward_variance_cliff")]
+    names += [f"update/{name}" for name in UPDATE]
+    names += [f"sampler/{name}" for name in SAMPLER] + [f"time/{name}" for name in TIME]
+    if config.objective.kl_weight > 0:
+        names.append("update/kl")
+    if config.objective.importance_cap is not None:
+        names += ["update/importance_mean", "update/importance_capped"]
+    return names
+
+
+def logged(config: TrialConfig) -> list[str]:
+    """The closed list of metrics that a trial of this configuration can log."""
+    return [*evaluated(config), *trained(config)]

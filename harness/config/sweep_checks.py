@@ -93,20 +93,25 @@ def contrast_is_swept(root: Node, axes: Axes, narrowed: set[str]) -> list[Proble
     return problems
 
 
-def metric_is_measured(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:
-    """Every trial evaluates what the analysis is of; metrics of training (train/reward_mean) are not checked."""
-    from harness.config.metric_names import evaluated
+def metrics_are_logged(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:
+    """Every metric that the plan names is one that every trial logs."""
+    from harness.config.metric_names import logged
 
-    node = find(root, "analysis.primary.metric")
-    if node is None or not str(node.value).startswith("eval"):
-        return []
-    for axes, config in cells:
-        names = evaluated(config)
-        if node.value not in names:
-            hint = did_you_mean(node.value, names)
-            where = f" of the trial {axes}" if axes else ""
-            return [Problem(node.at, f"no evaluation{where} yields {node.value!r}", hint)]
-    return []
+    required = find(root, "analysis.requires")
+    listed = required.value if required is not None and isinstance(required.value, list) else []
+    nodes = [find(root, "analysis.primary.metric"), *(find(node, "metric") for node in listed if node.is_mapping)]
+    known = [(axes, frozenset(names), names) for axes, config in cells for names in [logged(config)]]
+    problems = []
+    for node in nodes:
+        if node is None or not isinstance(node.value, str):
+            continue
+        for axes, names, ordered in known:
+            if node.value not in names:
+                where = f" of the trial {axes}" if axes else ""
+                hint = did_you_mean(node.value, ordered)
+                problems.append(Problem(node.at, f"no step or evaluation{where} logs {node.value!r}", hint))
+                break
+    return problems
 
 
 def cells_differ(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:

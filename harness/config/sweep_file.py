@@ -20,9 +20,10 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
+from harness.config.requirements import Requirement
 from harness.config.schema import Count, Fraction, NonNegative, Positive, ProfileName, Section
 from harness.redact import is_secret
 
@@ -89,6 +90,18 @@ class Analysis(Section):
     correction: Literal["holm", "none"] = "holm"
     threshold: Positive | None = None
     """Value of the metric that runs are timed to; null: a report chooses one after the fact and says so."""
+    requires: Annotated[tuple[Requirement, ...], Field(strict=False)] = ()
+    """Manipulation checks and controls; where one fails the verdict is "design could not tell"."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out fields that were added since studies were registered and that a plan does not use: its hash is
+        that of its text."""
+        return {k: v for k, v in serialize(self).items() if k not in _ADDED or getattr(self, k) != _ADDED[k]}
+
+
+_ADDED: dict[str, Any] = {"requires": ()}
+"""Fields of a plan by the default that stands for their absence."""
 
 
 def _without_secrets(value: str) -> str:

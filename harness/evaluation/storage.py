@@ -4,7 +4,7 @@
     …/trials/<answerer>-<key8>/                            config.yaml, trial.json and a journal, as a trial has them
     …/scores.csv, contrasts.csv, episodes.csv              the printed tables in full, and one row an episode
 
-So `analysis.load.load_sweep` and `python -m reports.build` read it like any sweep; `method` is an axis.
+So `analysis.load.load_frames` and `python -m reports.build` read it like any sweep; `method` is an axis.
 """
 
 from __future__ import annotations

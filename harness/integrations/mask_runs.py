@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.objectives.ratio_units import Segmentation
+from harness.objectives.segmentation import Segmentation
 
 
 def segment_mask_runs(mask: Tensor) -> Segmentation:

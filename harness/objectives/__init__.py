@@ -1,7 +1,20 @@
 """Policy-gradient objectives as pure functions of ragged tensors: no model, no configuration object, no logging.
 
-Layout. All policy tokens of a mini-batch lie one after the other, trajectory by trajectory, in tensors of shape [T].
-A `Segmentation` cuts them into S segments, each inside one of B trajectories; a segment is what shares one importance
-ratio. Three axes are kept apart: the ratio unit (`segments`), the reduction (`reductions`) and the clip band (`clip`).
-`presets` says which published objective is which point. There is no padding anywhere, so nothing can depend on it.
+    loss = sum_k w_k f(x_k, A_k) + beta KL(pi_theta || pi_ref),   f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A)
+
+| symbol | meaning | file |
+|---|---|---|
+| loss, f, KL | the clipped surrogate, its weighted sum, the k3 estimate | `loss` |
+| k | segments: groups of tokens that share one importance ratio | `ratio_units` (lengths), `segmentation` (tensors) |
+| x_k | importance ratio: geometric mean of the segment's token ratios | `ratios` |
+| w_k | reduction: the segment's weight in the mini-batch | `reductions` |
+| low, high | clip band, fixed or matched to a clip fraction | `clip` |
+| A_k | advantage of the segment's trajectory | `advantages` |
+| mu vs. pi_old | mismatch of sampler and trainer, truncated importance sampling | `off_policy` |
+
+Ratio unit, reduction and clip band are independent axes; `presets` places the published objectives on them, and
+`batch` builds a `Segmentation` from `Trajectory` objects.
+
+Layout: the T policy tokens of a mini-batch are concatenated, trajectory by trajectory, in tensors of shape [T]; a
+`Segmentation` cuts them into S segments, each inside one of B trajectories. There is no padding, so none can matter.
 """

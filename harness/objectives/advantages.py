@@ -11,15 +11,18 @@ STD_EPSILON = 1e-6
 def group_relative(rewards: Tensor, group: Tensor) -> Tensor:
     """(R - mean) / (std + 1e-6) within each group, sample standard deviation (ddof 1).
 
-    A group of one has mean 0 and std 1 (verl). A group whose rewards are all equal gives exactly 0, so that it has no
-    gradient at all: the rounding of a mean must not be divided by epsilon.
+    A singleton group has mean 0 and std 1 (verl). A group of equal rewards gives exactly 0, hence no gradient: the
+    rounding error of its mean is not divided by epsilon.
 
     Args:
         rewards: [B].
-        group: [B], int64, any labels, in any order.
+        group: int64 [B], labels in any order.
 
     Returns:
-        float64 [B].
+        float64 [B], detached.
+
+    Raises:
+        ValueError: if the shapes differ or are not one-dimensional.
     """
     if rewards.shape != group.shape or rewards.ndim != 1:
         raise ValueError(f"rewards {list(rewards.shape)} and group {list(group.shape)}: the same [B] expected")

@@ -1,15 +1,16 @@
-"""From `Trajectory` objects to the tensors the objectives read: the only place that knows both."""
+"""Build a `Segmentation` from `Trajectory` objects: the only module here that knows the harness's vocabulary."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.objectives.ratio_units import Segmentation, UnitLayout, layout_seed, segment
+from harness.objectives.ratio_units import UnitLayout, layout_seed
+from harness.objectives.segmentation import Segmentation, segment
 from harness.types import Trajectory
 
 
 def unit_layout(trajectory: Trajectory, seed: int = 0) -> UnitLayout:
-    """The Think-Action units of a trajectory: one a turn."""
+    """The Think-Action units of a trajectory, one per turn. `seed` is the run's."""
     return UnitLayout(
         lengths=tuple(len(turn.tokens) for turn in trajectory.turns),
         action_starts=tuple(turn.action_start for turn in trajectory.turns),
@@ -22,6 +23,9 @@ def segment_batch(trajectories: Sequence[Trajectory], ratio_unit: str, *, seed: 
 
     Args:
         ratio_unit: key of `RATIO_UNITS`.
-        seed: of the run; only the `random` control depends on it, and cuts a trajectory the same way in any batch.
+        seed: the run's. Only the `random` control reads it; a trajectory is cut alike in every batch.
+
+    Raises:
+        KeyError: for an unknown ratio unit.
     """
     return segment([unit_layout(trajectory, seed) for trajectory in trajectories], ratio_unit)

@@ -1,11 +1,11 @@
-"""The clip band: fixed, or moved so that a wanted share of units is clipped.
+"""Clip bands: fixed, or adapted to a target clip fraction.
 
 A unit of ratio x and advantage A is *clipped* when the clipped branch is active, that is when its gradient is zero:
-x > 1 + high and A > 0, or x < 1 - low and A < 0. Shares are of the units with A != 0: a group whose rewards are all
-equal has nothing to clip, and must not pass for restraint.
+x > 1 + high and A > 0, or x < 1 - low and A < 0. The clip fraction counts units with A != 0 only: a group of equal
+rewards has nothing to clip and would dilute it.
 
-Why matched. The mean of n log-ratios spreads about 1/sqrt(n) as wide as one, so a band of 0.2 that clips a token now
-and then never clips a sequence: at one shared band, comparing ratio units compares clipping.
+Why match the fraction: the standard deviation of a mean of n log-ratios shrinks like 1/sqrt(n), so a band of 0.2 that
+clips some tokens never clips a sequence. At one shared band, a comparison of ratio units compares clipping.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 UNMOVED = 1e-5
-"""Ratios this close to 1 are numerical noise: the policy has not moved since the rollouts (float32 log-probs)."""
+"""|ratio - 1| up to this is float32 noise: the policy has not been updated since the rollouts."""
 SMALLEST_SCALE, LARGEST_SCALE = 1e-6, 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class ClipBand:
-    """Ratios are clipped to [1 - low, 1 + high]."""
+    """Ratios are clipped to [1 - low, 1 + high]. Raises ValueError unless both are positive."""
 
     low: float
     high: float
@@ -35,7 +35,7 @@ class ClipBand:
 
 @dataclass(frozen=True, slots=True)
 class FixedClip:
-    """A band that stays."""
+    """A constant band."""
 
     low: float
     high: float
@@ -45,11 +45,11 @@ class FixedClip:
         return ClipBand(self.low, self.high)
 
     def observe(self, ratio: Tensor, advantage: Tensor) -> FixedClip:
-        """Nothing is learnt from the ratios [S] and advantages [S] of a batch."""
+        """This clip, unchanged. ratio, advantage: [S]."""
         return self
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint keeps."""
+        """Checkpoint state: empty."""
         return {}
 
     def restore(self, state: dict[str, float]) -> FixedClip:
@@ -58,14 +58,17 @@ class FixedClip:
 
 @dataclass(frozen=True, slots=True)
 class MatchedClip:
-    """A band that holds the clipped share of units at `target`; immutable, `observe` returns the next state.
+    """A band adapted to hold the clip fraction at `target`. Immutable: `observe` returns the next state.
 
-    The band is (low, high) times a scale; low and high give its shape and its start. After each batch the scale moves
-    towards the one that would have clipped exactly the target share there (an order statistic), averaging in the
-    logarithm: over all batches at first, then over about the last 1 / `rate`.
+    The band is (low, high) times a scale that starts at 1. After each batch the scale moves towards the one that would
+    have clipped exactly the target fraction there (an order statistic): a running mean of log-scales at first, then an
+    exponential moving average with coefficient `rate`.
 
-    Feed `observe` the units of all updates made on one rollout batch together, so that the share is held over the
-    batch: ratios widen from one update to the next, and are all 1 in the first.
+    Call `observe` once per rollout batch, with the units of all its updates: ratios are 1 in the first update and
+    spread from one update to the next, and the target holds for the batch as a whole.
+
+    Raises:
+        ValueError: if `target` is not in (0, 1) or `rate` not in (0, 1].
     """
 
     target: float
@@ -85,7 +88,7 @@ class MatchedClip:
         return ClipBand(self.low * scale, self.high * scale)
 
     def observe(self, ratio: Tensor, advantage: Tensor) -> MatchedClip:
-        """The next state, from ratios [S] and advantages [S]. Unchanged when no unit with A != 0 has moved from 1."""
+        """The next state. ratio, advantage: [S]. Unchanged if every unit with A != 0 still has ratio 1."""
         informative = advantage != 0
         x, sign = ratio[informative].detach().double(), advantage[informative].sign().double()
         if len(x) == 0 or float((x - 1).abs().max()) <= UNMOVED:
@@ -100,12 +103,12 @@ class MatchedClip:
         return replace(self, log_scale=log_scale, observed=self.observed + 1)
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint keeps: plain numbers."""
+        """Checkpoint state: plain numbers."""
         kept = asdict(self)
         return {"log_scale": kept["log_scale"], "observed": kept["observed"]}
 
     def restore(self, state: dict[str, float]) -> MatchedClip:
-        """This clip, in the state of a checkpoint."""
+        """This clip with a checkpoint's `state`."""
         return replace(self, log_scale=float(state["log_scale"]), observed=int(state["observed"]))
 
 

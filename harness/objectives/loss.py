@@ -1,6 +1,6 @@
-"""The clipped policy objective over segments, and the KL term.
+"""The loss: sum_k w_k f(x_k, A_k) over segments k, with f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A).
 
-f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A);  loss = sum_k w_k f(x_k, A_k)   (GRPO, GSPO, GSsPO alike)
+GRPO, GSPO and GSsPO are this one function; they differ in the segmentation, the weights and the band they pass.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from harness.objectives.clip import ClipBand
-from harness.objectives.ratio_units import Segmentation
 from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios, segment_mean
+from harness.objectives.segmentation import Segmentation
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectiveOutput:
-    """A (micro-)batch's loss and what there is to report of it; all but `loss` is detached.
+    """Loss and per-segment statistics of a (micro-)batch; all but `loss` is detached.
 
     Args:
-        loss: scalar; micro-batches of one mini-batch add up.
+        loss: scalar; the losses of a mini-batch's micro-batches add up to its loss.
         ratio: [S] importance ratio of each segment.
-        advantage: [S] advantage of each segment (its tokens' mean, where they differ).
+        advantage: [S] advantage of each segment (mean over its tokens where they differ).
         clipped: bool [S], the clipped branch is active: no gradient.
         tokens: int64 [S], tokens of each segment.
         kl_old: scalar, *sum* over tokens of the k3 estimate of KL(pi_old || pi_theta).
@@ -37,17 +37,17 @@ class ObjectiveOutput:
     kl_old: Tensor
 
     def on_cpu(self) -> ObjectiveOutput:
-        """All of it detached, on CPU: to be kept, or sent to another process."""
+        """A copy detached and on CPU, to keep or to send to another process."""
         return ObjectiveOutput(**{f.name: getattr(self, f.name).detach().cpu() for f in fields(self)})
 
 
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, band: ClipBand) -> Tensor:
-    """f(x, A), elementwise."""
+    """f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A), elementwise (PPO, arXiv 1707.06347, eq. 7)."""
     return -torch.minimum(ratio * advantage, ratio.clamp(1 - band.low, 1 + band.high) * advantage)
 
 
 def is_clipped(ratio: Tensor, advantage: Tensor, band: ClipBand) -> Tensor:
-    """Where the clipped branch is active (bool, elementwise)."""
+    """Mask of the elements whose clipped branch is active, so that their gradient is zero. bool, elementwise."""
     return ((ratio > 1 + band.high) & (advantage > 0)) | ((ratio < 1 - band.low) & (advantage < 0))
 
 
@@ -59,18 +59,18 @@ def policy_objective(
     weights: Tensor,
     band: ClipBand,
 ) -> ObjectiveOutput:
-    """The loss of B trajectories, each with one advantage.
+    """Loss of B trajectories with one advantage each.
 
     Args:
         logp: [T] log-probs of the policy tokens under the policy being trained; gradients flow here only.
-        old_logp: [T] the same under the policy before the first update on this rollout batch.
+        old_logp: [T] the same before the first update on this rollout batch.
         advantage: [B].
-        segmentation: of the T tokens.
-        weights: [S], from `REDUCTIONS` *of the whole mini-batch* (sliced by `Selection.segments` in a micro-batch).
+        segmentation: of the T tokens into S segments.
+        weights: [S], a reduction *of the whole mini-batch* (sliced by `Selection.segments` for a micro-batch).
         band: clip band of this update.
 
     Raises:
-        ValueError: on shapes that do not fit.
+        ValueError: on shapes that do not match.
     """
     _check(advantage, segmentation.n_trajectories, "advantage")
     _check(weights, segmentation.n_segments, "weights")
@@ -88,11 +88,14 @@ def policy_objective_tokenwise(
     weights: Tensor,
     band: ClipBand,
 ) -> ObjectiveOutput:
-    """The stop-gradient form (GSPO-token, arXiv 2507.18071, eq. 14), which permits an advantage for every token [T].
+    """Loss with one advantage per token: the stop-gradient form of GSPO-token (arXiv 2507.18071, eq. 14).
 
-    x_t = sg[x_k] pi_theta(t) / sg[pi_theta(t)], and a segment's f is the mean of its tokens' f(x_t, A_t). With one
-    advantage a segment, value and gradient are those of `policy_objective`, but for segments at the ratio clamp, which
-    here keep their gradient. A segment counts as clipped when more than half of its tokens are.
+    x_t = sg[x_k] pi_theta(t) / sg[pi_theta(t)], and a segment's f is the mean of its tokens' f(x_t, A_t). Where all
+    tokens of a segment have one advantage, value and gradient equal those of `policy_objective`, except that segments
+    at the ratio clamp keep their gradient. A segment counts as clipped if more than half of its tokens are.
+
+    Args:
+        token_advantage: [T]. Other arguments and errors as for `policy_objective`.
     """
     _check(token_advantage, segmentation.n_tokens, "token_advantage")
     _check(weights, segmentation.n_segments, "weights")
@@ -106,24 +109,21 @@ def policy_objective_tokenwise(
 
 
 def kl_k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
-    """k3 estimate of KL(pi_theta || pi_ref) of every token (Schulman): exp(d) - d - 1 with d = ref - logp. Shape kept.
+    """k3 estimate of KL(pi_theta || pi_ref) per token: exp(d) - d - 1, d = ref_logp - logp. [T], [T] -> [T].
 
-    d is clamped to +-20; a clamped token has zero gradient.
+    Unbiased and non-negative (Schulman, "Approximating KL divergence", 2020). d is clamped to +-20; a clamped token has
+    zero gradient, and none flows to `ref_logp`. The KL term is its sum weighted by `seq_mean_token_mean`.
     """
     d = (ref_logp.detach().to(logp.dtype) - logp).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     return d.exp() - d - 1
 
 
-def kl_loss(logp: Tensor, ref_logp: Tensor, token_weights: Tensor) -> Tensor:
-    """Weighted sum of `kl_k3` over tokens [T]; weights from `seq_mean_token_mean` of the whole mini-batch."""
-    return (token_weights.to(logp.dtype) * kl_k3(logp, ref_logp)).sum()
-
-
 def summarize(outputs: Sequence[ObjectiveOutput]) -> dict[str, Tensor]:
-    """Statistics of the micro-batches of one mini-batch together, as scalar tensors.
+    """Statistics of a mini-batch from its micro-batches, as scalar tensors.
 
-    clip_fraction, clip_fraction_tokens: share of the units (of the tokens) with A != 0 whose unit is clipped, 0 where
-    there is none; ratio_mean, ratio_max, ratio_min over units; kl_old: mean over tokens of KL(pi_old || pi_theta).
+    clip_fraction, clip_fraction_tokens: fraction of the units (of the tokens) with A != 0 whose unit is clipped, 0 if
+    there is none. ratio_mean, ratio_max, ratio_min: over units, absent if there is none. kl_old: mean over tokens of
+    the k3 estimate of KL(pi_old || pi_theta).
     """
     ratio = torch.cat([o.ratio for o in outputs])
     clipped = torch.cat([o.clipped for o in outputs]).double()

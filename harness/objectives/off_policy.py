@@ -1,8 +1,8 @@
-"""How far the engine that sampled is from the model that is trained, and what can be done about it.
+"""Sampler-trainer mismatch: its measurement and its correction by truncated importance sampling.
 
-Both hold the same weights, but other kernels, other number formats or a missed synchronisation make the distribution
-that was sampled, mu, differ from the trainer's own at the start of the batch, pi_old. Then even the first update is
-off-policy, and unknowingly so when mu's log-probs stand in for pi_old's.
+Engine and trainer hold the same weights, but different kernels, number formats or a missed synchronisation make the
+sampled distribution mu differ from the trainer's pi_old. The first update is then off-policy, and silently so where
+mu's log-probs are used for pi_old's.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.objectives.ratio_units import Segmentation
 from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios
+from harness.objectives.segmentation import Segmentation
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Sums over tokens sampled from mu, with d = log pi - log mu, and the largest |d|. Adds up over micro-batches."""
+    """Sums over tokens sampled from mu of |d|, -d and e^d - d - 1, d = log pi - log mu; and max |d|.
+
+    Additive over micro-batches. Tokens: count; all others in nats.
+    """
 
     tokens: float = 0.0
     gap: float = 0.0
@@ -36,7 +39,7 @@ class Mismatch:
         )
 
     def means(self) -> dict[str, float]:
-        """`logprob_gap` (largest), `logprob_gap_mean`, and KL(mu || pi) as k1 = -d and k3 = e^d - d - 1 estimate it."""
+        """Metrics: `logprob_gap` (max |d|), `logprob_gap_mean`, and the k1 and k3 estimates of KL(mu || pi)."""
         n = max(self.tokens, 1.0)
         return {
             "logprob_gap": self.gap_max,
@@ -47,7 +50,7 @@ class Mismatch:
 
 
 def mismatch(trainer_logp: Tensor, sampler_logp: Tensor) -> Mismatch:
-    """Of the sampled tokens [T] under the model and under the engine; k3's d is clamped to +-20."""
+    """Mismatch over T sampled tokens, from their log-probs under model and engine, [T] each. k3 clamps d to +-20."""
     if len(trainer_logp) == 0:
         return Mismatch()
     d = trainer_logp.detach().double() - sampler_logp.double()
@@ -57,16 +60,19 @@ def mismatch(trainer_logp: Tensor, sampler_logp: Tensor) -> Mismatch:
 
 
 def truncated_importance(trainer_logp: Tensor, sampler_logp: Tensor, segmentation: Segmentation, cap: float) -> Tensor:
-    """min(pi_old / mu, cap) of each segment, [S], without gradient: a factor of the segment's loss.
+    """min(pi_old / mu, cap) of each segment, detached: a factor of the segment's weight. [T], [T] -> [S].
 
     Truncated importance sampling (Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL
-    training"); Espeholt et al. 2018, 1802.01561, bound V-trace's weights so. A segment's ratio is the geometric mean
-    of its tokens', as the importance ratio of the objective itself: with one-token segments it is token-level TIS.
+    training"; V-trace, arXiv 1802.01561, truncates its weights likewise). A segment's ratio is the geometric mean of
+    its tokens', as in the objective itself: with one-token segments this is token-level TIS.
 
     Args:
         trainer_logp: [T], under the trained model before the first update on the batch.
         sampler_logp: [T], as the engine reported them.
-        cap: greater than 0; weights above are cut, which bounds the variance and biases towards mu.
+        cap: positive; truncation bounds the variance at the price of a bias towards mu.
+
+    Raises:
+        ValueError: if `cap` is not positive.
     """
     if cap <= 0:
         raise ValueError(f"cap {cap} must be positive")

@@ -1,22 +1,21 @@
-"""Importance ratios of segments: the geometric mean of the token ratios (GSPO, arXiv 2507.18071, eq. 7).
+"""Importance ratio of a segment: the geometric mean of its token ratios (GSPO, arXiv 2507.18071, eq. 7).
 
-The mean, not the sum, of log-ratios: a sum's spread grows with the segment's length, and so its weight would shrink
-or explode with it.
+The mean, not the sum, of log-ratios: the variance of a sum grows with the segment's length.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from harness.objectives.ratio_units import Segmentation
+from harness.objectives.segmentation import Segmentation
 
 MAX_LOG_RATIO = 20.0
-"""Log-ratios are clamped to +-20 (as verl clamps its token log-ratios), so that exp stays finite in float32. A clamped
-segment has zero gradient; the gradient of all others is exact."""
+"""Bound on |log-ratio| (verl's, for token log-ratios), so that exp stays finite in float32. A clamped segment has zero
+gradient; that of all others is exact."""
 
 
 def segment_mean(values: Tensor, segmentation: Segmentation) -> Tensor:
-    """Mean over each segment's tokens: [T] -> [S]."""
+    """Mean over the tokens of each segment: [T] -> [S]."""
     if segmentation.n_segments == segmentation.n_tokens:  # one-token segments: the mean is the value itself
         return values
     sums = values.new_zeros(segmentation.n_segments).index_add(0, segmentation.segment_of_token, values)
@@ -24,10 +23,10 @@ def segment_mean(values: Tensor, segmentation: Segmentation) -> Tensor:
 
 
 def log_ratios(logp: Tensor, old_logp: Tensor, segmentation: Segmentation) -> Tensor:
-    """Mean over each segment of log pi_theta - log pi_old, clamped: [T], [T] -> [S]. No gradient flows to `old_logp`.
+    """Segment means of log pi_theta - log pi_old, clamped: [T], [T] -> [S]. No gradient flows to `old_logp`.
 
     Raises:
-        ValueError: when the log-probs are not one for each token of the segmentation.
+        ValueError: if either shape is not [T].
     """
     if logp.shape != old_logp.shape or logp.shape != (segmentation.n_tokens,):
         raise ValueError(

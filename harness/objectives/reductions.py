@@ -1,7 +1,7 @@
-"""How segments are averaged into a loss: one weight a segment, computed from the whole mini-batch.
+"""Reductions: the weight of each segment in the loss, computed from the whole mini-batch.
 
-The loss is sum_k w_k f_k. As the weights come from the whole mini-batch, micro-batches just add up, and the loss and
-its gradient do not depend on how the mini-batch is split, packed or accumulated.
+The loss is sum_k w_k f_k. As weights come from the whole mini-batch, micro-batches add up, and neither the loss nor
+its gradient depends on how the mini-batch is split, packed or accumulated.
 
 With the token ratio unit, N1 and N3 are seq-mean-token-mean (GRPO) and N2 and N4 token-mean (DAPO).
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from harness.objectives.ratio_units import Segmentation
+from harness.objectives.segmentation import Segmentation
 
 Reduction = Callable[[Segmentation], Tensor]
 

@@ -89,7 +89,7 @@ class LineLog:
 
     def append(self, body: dict[str, Any]) -> None:
         numbered = {"n": self._n, **body}
-        if self._expected and untimed(self._expected[0]) == untimed(numbered):
+        if self._expected and comparable_line(self._expected[0]) == comparable_line(numbered):
             self._expected.popleft()
         else:
             self.drop_expected()
@@ -136,7 +136,7 @@ def truncate_lines(path: Path, n: int) -> None:
         os.fsync(file.fileno())
 
 
-def untimed(record: Mapping[str, Any]) -> str:
+def comparable_line(record: Mapping[str, Any]) -> str:
     """A line without time stamp, checksum and `time/…` metrics: equal text for equal runs."""
     body = {k: v for k, v in record.items() if k not in ("ts", "crc")}
     if "values" in body:

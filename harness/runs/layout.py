@@ -3,6 +3,7 @@
     runs/<sweep>/sweep.yaml                 the resolved sweep; a different one is refused
     runs/<sweep>/sweep.id                   the folder's identity, which MLflow runs of this folder carry as a tag
     runs/<sweep>/trials/<name>-<key8>/      trials of the present sweep and code version, and no others
+    runs/<sweep>/report/                    the sweep's report
     runs/<sweep>/superseded/                trials of an earlier code version, set aside by `--rerun`; never counted
 
 A trial's folder (see `harness.runs.run.TrialRun`):
@@ -28,6 +29,7 @@ from enum import StrEnum
 MANIFEST = "sweep.yaml"
 IDENTITY = "sweep.id"
 TRIALS = "trials"
+REPORT = "report"
 SUPERSEDED = "superseded"
 
 CONFIG = "config.yaml"

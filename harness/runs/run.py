@@ -22,11 +22,11 @@ from harness.runs.episode_store import EpisodePath, episode_files, episode_path
 from harness.runs.jsonl import (
     Damage,
     LineLog,
+    comparable_line,
     decode_numbers,
     read_lines,
     truncate_lines,
     unseal,
-    untimed,
     write_atomically,
 )
 from harness.runs.layout import AttemptEvent
@@ -186,7 +186,7 @@ class TrialRun:
     def comparable_journal(self) -> bytes:
         """Metrics and events without time stamps and `time/…` metrics: equal bytes for equal runs."""
         records = [r for name in (layout.METRICS, layout.EVENTS) for r in read_lines(self.folder / name).records]
-        return "\n".join(map(untimed, records)).encode()
+        return "\n".join(map(comparable_line, records)).encode()
 
     def fingerprint(self) -> int:
         """A number that changes when metrics, result or attempts do."""

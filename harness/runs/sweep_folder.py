@@ -12,7 +12,7 @@ import yaml
 
 from harness.config import SweepSpec, TrialSpec, flatten
 from harness.runs.jsonl import sync_directory, write_atomically
-from harness.runs.layout import ATTEMPTS, IDENTITY, INFO, MANIFEST, SUPERSEDED, TRIALS
+from harness.runs.layout import ATTEMPTS, IDENTITY, INFO, MANIFEST, REPORT, SUPERSEDED, TRIALS
 from harness.runs.lock import exclusive_lock
 from harness.runs.run import TrialRun, to_yaml
 
@@ -33,6 +33,10 @@ class SweepFolder:
     @property
     def trials(self) -> Path:
         return self.root / TRIALS
+
+    @property
+    def report(self) -> Path:
+        return self.root / REPORT
 
     @property
     def superseded(self) -> Path:

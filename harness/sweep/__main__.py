@@ -2,7 +2,7 @@
 
     python -m harness.sweep ablations/granularity.yaml [key=value …] [--dry-run] [--plan [--gpus 1x80GB]]
                             [--small] [--only GLOB] [--limit N] [--rerun] [--prepare] [--address HOST:PORT]
-                            [--out runs] [--reports reports]
+                            [--out runs]
 
 The same command again resumes where the last one stopped. Trials cannot be resumed with other code: when the code has
 changed since, the command lists the choices and exits. Exit status: 0 all finished, 1 a trial failed, 2 an unusable
@@ -54,7 +54,6 @@ def _sweep(arguments: list[str] | None) -> int:
                         help="run on this Ray cluster, or on the one this machine is part of: auto"
                         " (default: $RAY_ADDRESS, else this machine alone)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of sweeps and of MLflow (default: runs)")
-    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of reports (default: reports)")
     options = parser.parse_intermixed_args(arguments)
     if options.gpus and not options.plan:
         parser.error("--gpus goes with --plan")
@@ -76,7 +75,6 @@ def _sweep(arguments: list[str] | None) -> int:
         spec,
         Options(
             out=options.out,
-            reports=options.reports,
             dry_run=options.dry_run,
             only=options.only,
             limit=options.limit,

@@ -28,7 +28,7 @@ class ResourceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ClusterNode:
     """What one machine offers to trials."""
 
     cpus: float
@@ -41,12 +41,12 @@ def cpus_here() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def here() -> Node:
+def here() -> ClusterNode:
     """This machine without its GPUs, which only Ray counts."""
-    return Node(cpus_here(), float("inf"))
+    return ClusterNode(cpus_here(), float("inf"))
 
 
-def concurrency(resources: Resources, nodes: Sequence[Node] | None = None) -> int:
+def concurrency(resources: Resources, nodes: Sequence[ClusterNode] | None = None) -> int:
     """How many trials run at a time on `nodes` (None: here). A process stays on one node. Raises ResourceError."""
     machines = list(nodes or [here()])
     what = "cpus_per_trial" if resources.workers == 1 else "cpus_per_worker"
@@ -65,7 +65,7 @@ def concurrency(resources: Resources, nodes: Sequence[Node] | None = None) -> in
     return room // resources.workers
 
 
-def _room(resources: Resources, node: Node) -> int:
+def _room(resources: Resources, node: ClusterNode) -> int:
     by_cpu = int(node.cpus // resources.cpus)
     return by_cpu if resources.gpus == 0 or node.gpus == float("inf") else min(by_cpu, int(node.gpus / resources.gpus))
 
@@ -89,7 +89,7 @@ def worker_environment(resources: Resources) -> dict[str, str]:
     }
 
 
-def join(address: str, resources: Resources) -> list[Node]:
+def join(address: str, resources: Resources) -> list[ClusterNode]:
     """Connect this process to the cluster at `address` ("auto": the one this machine is part of); its nodes.
 
     Raises ResourceError when there is none.
@@ -111,7 +111,8 @@ def join(address: str, resources: Resources) -> list[Node]:
             f"no Ray cluster at {address!r} ({_short(error)}); `ray start --head --port=6379` starts one"
         ) from error
     return [
-        Node(n["Resources"].get("CPU", 0), n["Resources"].get("GPU", 0), n["NodeManagerHostname"]) for n in _alive()
+        ClusterNode(n["Resources"].get("CPU", 0), n["Resources"].get("GPU", 0), n["NodeManagerHostname"])
+        for n in _alive()
     ]
 
 

@@ -8,13 +8,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from analysis.study_design import Design, assess
+from analysis.study_design import StudyDesign, assess_design
 from harness.config import SweepSpec, TrialSpec
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.sweep.console import print_line
 from harness.sweep.status import TrialProgress, duration
-from harness.sweep.step_timing import ProbeError, estimate, evaluated, evaluation_count, probe, timed_part, trained
+from harness.sweep.step_timing import (
+    ProbeError,
+    estimate_cost,
+    evaluation_count,
+    evaluation_episodes,
+    probe,
+    timed_part,
+    training_episodes,
+)
 
 BY_SUITE = frozenset({"em", "em_sampled", "lenient", "f1"})
 """Last parts of the metric names that evaluations report by suite too; others are over all episodes."""
@@ -45,7 +53,7 @@ def preview(
         table.add_row(trial.name, *values, str(trial.seed), status, run.folder.name)
     console.print(table)
     trained = sum(t.config.steps * t.config.rollout.prompts_per_step * t.config.rollout.group_size for t in todo)
-    played = sum(evaluation_count(t.config) * evaluated(t.config) for t in todo)
+    played = sum(evaluation_count(t.config) * evaluation_episodes(t.config) for t in todo)
     print_line(console, "")
     print_line(console, f"{len(chosen)} trials, {len(todo)} to run, {parallel} at a time")
     print_line(console, f"{trained:,} training episodes, {played:,} evaluation episodes")
@@ -76,7 +84,8 @@ def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], paralle
         console,
         f"timing one step of {first.name} …"
         if whole
-        else f"timing a step of {trained(timed)} episodes and an evaluation of {evaluated(timed)} of {first.name};"
+        else f"timing a step of {training_episodes(timed)} episodes"
+        f" and an evaluation of {evaluation_episodes(timed)} of {first.name};"
         " a missing warm start is made first, which can take long, and is kept …",
     )
     try:
@@ -84,7 +93,7 @@ def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], paralle
     except ProbeError as error:
         print_line(console, f"time and disk: unknown until a trial has finished ({error})")
         return
-    found = estimate(timing, timed, [t.config for t in todo], parallel, spec.file.tracking)
+    found = estimate_cost(timing, timed, [t.config for t in todo], parallel, spec.file.tracking)
     total = found.bytes + found.copied + found.database
     print_line(
         console,
@@ -93,7 +102,9 @@ def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], paralle
     )
     if found.checkpoints:
         print_line(console, f"while trials run, up to {_mb(found.checkpoints)} of checkpoints beside these")
-    part = "" if whole else f" (of {trained(first.config)} and {evaluated(first.config)} in the study)"
+    part = (
+        "" if whole else f" (of {training_episodes(first.config)} and {evaluation_episodes(first.config)} in the study)"
+    )
     print_line(
         console,
         f"timed on this machine, without other trials: set-up {timing.setup_s:.1f} s,"
@@ -114,7 +125,7 @@ def _design(console: Console, spec: SweepSpec) -> None:
     first = spec.cells[0][1].data
     by_suite = plan.primary.metric.rsplit("/", 1)[-1] in BY_SUITE
     suites, questions = len(first.eval_suites), first.eval_questions
-    design = Design(
+    design = StudyDesign(
         seeds=len(spec.file.seeds),
         tests=suites if by_suite else 1,
         questions=questions if by_suite else suites * questions,
@@ -126,7 +137,7 @@ def _design(console: Console, spec: SweepSpec) -> None:
     print_line(console, "")
     where = "on every suite" if by_suite else "over all suites together"
     print_line(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} {where}")
-    found = assess(design)
+    found = assess_design(design)
     for sentence in found.sentences:
         print_line(console, sentence)
     if not found.reachable:

@@ -26,8 +26,8 @@ def trial_views(trial: TrialRun, out: Path) -> None:
     write_trial_views(trial, out)
 
 
-def report(console: Console, folder: SweepFolder, reports: Path, progress: Sequence[TrialProgress]) -> list[Path]:
-    """Print the summary of the finished trials and write tables and curves under `reports`; the files."""
+def report(console: Console, folder: SweepFolder, progress: Sequence[TrialProgress]) -> list[Path]:
+    """Print the summary of the finished trials and write its table and learning curves; the files written."""
     if not any(p.status is TrialStatus.FINISHED for p in progress):
         return []
     from analysis.summary import summarise_sweep
@@ -39,13 +39,12 @@ def report(console: Console, folder: SweepFolder, reports: Path, progress: Seque
         summary.print()
     else:
         print_line(console, summary.text())
-    target = reports / folder.root.name
     try:
-        paths = write_learning_curves(folder.root, target)
-        table = target / "summary.csv"
+        paths = write_learning_curves(folder.root, folder.report / "figures")
+        table = folder.report / "summary.csv"
         table.write_text(summary.csv(), encoding="utf-8")
     except OSError as error:  # the trials have finished all the same, and MLflow is still to be written
         print_line(console, f"learning curves and tables cannot be written: {error}")
         return []
-    print_line(console, f"learning curves and tables: {target}")
+    print_line(console, f"learning curves and tables: {folder.report}")
     return [*paths, table]

@@ -21,7 +21,7 @@ from harness.runs.lock import BusyError
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
-from harness.sweep.cluster import Node, ResourceError, check_nodes, concurrency, join, leave, paths_are_absolute
+from harness.sweep.cluster import ClusterNode, ResourceError, check_nodes, concurrency, join, leave, paths_are_absolute
 from harness.sweep.code_versions import find_other_code, set_aside, source_revision
 from harness.sweep.console import ProgressDisplay, display_for, print_line
 from harness.sweep.hints import python, where_mlflow_is
@@ -32,7 +32,7 @@ from harness.sweep.tune import TuneRun
 from harness.sweep.worker import TRIAL
 from harness.tracking import default_uri
 
-OUT, REPORTS = Path("runs"), Path("reports")
+OUT = Path("runs")
 POLL_S = 1.0
 FULL_BYTES = 1 << 20
 """A disk with less free space counts as full: a checkpoint and most episode files are larger."""
@@ -45,7 +45,6 @@ class Options:
     """How to run a sweep. `trial` is the function to run, `module:name`."""
 
     out: Path = OUT
-    reports: Path = REPORTS
     dry_run: bool = False
     only: str | None = None
     limit: int | None = None
@@ -102,7 +101,7 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
             leave()
 
 
-def _cluster(spec: SweepSpec, options: Options, folder: SweepFolder, console: Console) -> list[Node]:
+def _cluster(spec: SweepSpec, options: Options, folder: SweepFolder, console: Console) -> list[ClusterNode]:
     """Join the cluster and check its nodes. Raises ResourceError."""
     paths_are_absolute(config for _, config in spec.cells)
     nodes = join(options.address or "auto", spec.file.resources)
@@ -121,7 +120,7 @@ def _run(
     folder: SweepFolder,
     trials: list[TrialSpec],
     chosen: list[tuple[TrialSpec, TrialRun]],
-    nodes: list[Node] | None,
+    nodes: list[ClusterNode] | None,
 ) -> int:
     folder.write_manifest(spec)
     moved = set_aside(folder, trials)
@@ -153,7 +152,7 @@ def _run(
             tune = TuneRun([run for _, run in todo], options.trial, resources, folder.root / ".ray", nodes)
             _follow(tune, status, writer, display_for(console, spec.name, concurrency(resources, nodes)))
             record_worker_deaths(todo, status, tune)
-        reports = report(console, folder, options.reports, whole_status.poll())
+        reports = report(console, folder, whole_status.poll())
         if tune is not None:
             tune.join()
     except KeyboardInterrupt:
@@ -282,7 +281,6 @@ def _command(spec: SweepSpec, options: Options, only: str | None = None) -> str:
     parts += ["--small"] if spec.small else []
     parts += ["--only", only] if only else []
     parts += ["--out", str(options.out)] if options.out != OUT else []
-    parts += ["--reports", str(options.reports)] if options.reports != REPORTS else []
     parts += ["--address", options.address] if options.address else []
     return shlex.join(parts)
 

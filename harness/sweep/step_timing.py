@@ -71,7 +71,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CostEstimate:
     """Of all trials: seconds; bytes of their folders at the end (`bytes`), of checkpoints at most while they run, of
     artifact copies in MLflow (`copied`) and of its database."""
 
@@ -127,16 +127,16 @@ def _timed(config: TrialConfig, function: str, resources: Resources, timeout_s: 
     return Timing(**json.loads(result))
 
 
-def estimate(
+def estimate_cost(
     timing: Timing, timed: TrialConfig, todo: Sequence[TrialConfig], parallel: int, tracking: Tracking | None = None
-) -> Estimate:
+) -> CostEstimate:
     """Cost of the trials `todo`, `parallel` at a time, each by its numbers of steps, episodes and evaluations."""
     shown = tracking or Tracking()
     seconds, held = [], []
     size = copied = values = traces = 0
     for config in todo:
-        steps = config.steps * trained(config) / trained(timed)
-        evaluations = evaluation_count(config) * evaluated(config) / evaluated(timed)
+        steps = config.steps * training_episodes(config) / training_episodes(timed)
+        evaluations = evaluation_count(config) * evaluation_episodes(config) / evaluation_episodes(timed)
         checkpoints = (config.steps - 1) // config.checkpoint_every if config.checkpoint_every else 0
         seconds.append(
             timing.setup_s + steps * timing.step_s + evaluations * timing.eval_s + checkpoints * timing.checkpoint_s
@@ -152,7 +152,7 @@ def estimate(
             traces += (config.steps + 1) * shown.traces_per_step + (
                 config.steps // REPEAT_STEPS + 1
             ) * timing.failed_episodes
-    return Estimate(
+    return CostEstimate(
         seconds=max([sum(seconds) / parallel, *seconds]),
         bytes=size,
         checkpoints=sum(sorted(held)[-parallel:]),
@@ -166,14 +166,14 @@ def evaluation_count(config: TrialConfig) -> int:
     return len({*range(0, config.steps + 1, config.eval_every), config.steps})
 
 
-def evaluated(config: TrialConfig) -> int:
+def evaluation_episodes(config: TrialConfig) -> int:
     """Episodes of one evaluation, further ones under faults and perturbations included."""
     faults = config.environment.faults
     further = len(config.environment.perturbations.eval) + (faults is not None and faults.eval_rate > 0)
     return len(config.data.eval_suites) * config.data.eval_questions * (1 + config.data.eval_samples + further)
 
 
-def trained(config: TrialConfig) -> int:
+def training_episodes(config: TrialConfig) -> int:
     """Episodes of one training step."""
     return config.rollout.prompts_per_step * config.rollout.group_size
 

@@ -16,7 +16,7 @@ import psutil
 
 from harness.config.sweep_file import Resources
 from harness.runs.run import TrialRun
-from harness.sweep.cluster import Node, ResourceError, concurrency, cpus_here, worker_environment
+from harness.sweep.cluster import ClusterNode, ResourceError, concurrency, cpus_here, worker_environment
 
 MAX_FAILURES = 1
 """Restarts of a trial after an error or a killed worker."""
@@ -59,7 +59,7 @@ class TuneRun:
         function: str,
         resources: Resources,
         scratch: Path,
-        nodes: Sequence[Node] | None = None,
+        nodes: Sequence[ClusterNode] | None = None,
     ) -> None:
         """`nodes` of the cluster this process has joined; None: a Ray session of this machine is started."""
         self.trials, self.function, self.resources, self.scratch = list(trials), function, resources, scratch

@@ -10,12 +10,12 @@ import pandas as pd
 from analysis.compare import format_p
 from analysis.stats.regression import Fit
 from analysis.stats.types import DegenerateInput
-from reports.style import Figure
-from reports.tables import Table, shown
+from reports.figure_style import Figure
+from reports.tables import Table, display_frame
 
 
 @dataclass
-class Section:
+class Chapter:
     """A chapter. `role` is confirmatory or exploratory, shown beside its title; `stamp` ends its tables' captions."""
 
     name: str
@@ -40,14 +40,14 @@ class Section:
             starts = [i for i in range(1, len(first)) if first[i] != first[i - 1]]
             rules = starts if 2 * (len(starts) + 1) <= len(first) else []
             text = f"{caption} {self.stamp}".strip()
-            self.tables.append(Table(name, title, shown(frame, formats), text, frame, rules=tuple(rules)))
+            self.tables.append(Table(name, title, display_frame(frame, formats), text, frame, rules=tuple(rules)))
 
     def say(self, sentence: str) -> None:
         """Add a sentence, its first letter a capital and a full stop at its end."""
         self.text.append(f"{sentence[0].upper()}{sentence[1:].rstrip('.')}.")
 
 
-def fit_sentence(fit: Fit, what: str) -> str:
+def regression_sentence(fit: Fit, what: str) -> str:
     """The last coefficient of a regression in words, or why there is none."""
     if not fit.coefficients:
         return f"Regression of {what}: {fit.note} ({fit.method})."

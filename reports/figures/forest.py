@@ -10,18 +10,18 @@ from matplotlib.figure import Figure as Canvas
 
 from analysis.compare import Comparison, comparison_table, format_p
 from analysis.frames import Frames
-from analysis.registered_plan import Contrast, Plan
+from analysis.registered_plan import AnalysisPlan, ArmContrast
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
-from analysis.verdict import differs, opened
-from reports.style import COLOURS, GRID, INK, Caption, Figure, house_style
+from analysis.verdict import differs, gate_passed
+from reports.figure_style import COLOURS, GRID, INK, Caption, Figure, house_style
 
 TITLE_CHARS = 64
 """A line of a panel's title."""
 
 
-def draw(
-    frames: Frames, rows: Sequence[Comparison], plan: Plan, label: str = "Exact Match", name: str = "forest"
+def draw_forest(
+    frames: Frames, rows: Sequence[Comparison], plan: AnalysisPlan, label: str = "Exact Match", name: str = "forest"
 ) -> Figure:
     """One panel a contrast, one line a group; filled marks are claimed to differ (`analysis.verdict`).
 
@@ -31,7 +31,7 @@ def draw(
         raise DegenerateInput("no two arms differ in one setting: nothing to contrast")
     contrasts = list(dict.fromkeys(r.contrast for r in rows))
     groups = list(dict.fromkeys(r.group for r in rows))
-    claimed = {(r.contrast, r.group) for r, may in zip(rows, opened(rows, plan.alpha), strict=True)
+    claimed = {(r.contrast, r.group) for r, may in zip(rows, gate_passed(rows, plan.alpha), strict=True)
                if may and differs(r, plan.alpha)}  # fmt: skip
     reach = [abs(v) for r in rows for v in _extent(r)]
     limit = 1.15 * max([*reach, plan.margin or 0.0, 1e-3])
@@ -68,7 +68,7 @@ def draw(
     return Figure(name, f"Differences in {label} by suite", caption, canvas, comparison_table(rows))
 
 
-def _title(contrast: Contrast) -> str:
+def _title(contrast: ArmContrast) -> str:
     role = "confirmatory" if contrast.confirmatory else "exploratory"
     stratum = f"; {contrast.stratum}" if contrast.stratum else ""
     return textwrap.fill(f"{contrast.label} ({role}{stratum})", TITLE_CHARS)

@@ -14,10 +14,12 @@ from matplotlib.figure import Figure as Canvas
 from analysis.frames import Frames
 from analysis.stats.survival import Survival
 from analysis.stats.types import DegenerateInput
-from reports.style import Caption, Figure, house_style, looks
+from reports.figure_style import Caption, Figure, house_style, looks
 
 
-def draw(frames: Frames, curves: Mapping[str, Survival], name: str, title: str, text: str, xlabel: str) -> Figure:
+def draw_survival(
+    frames: Frames, curves: Mapping[str, Survival], name: str, title: str, text: str, xlabel: str
+) -> Figure:
     """One step curve an arm over turns, pointwise bands, the number at risk below. Raises DegenerateInput if empty."""
     curves = {arm: curves[arm] for arm in frames.arms if arm in curves and curves[arm].n}
     if not curves:

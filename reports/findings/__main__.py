@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from reports.findings.page import HERE, PAGE, regenerate
+from reports.findings.page import FINDINGS_FILE, REPORTS_FOLDER, regenerate
 
 
 def main() -> None:
     page = regenerate()
-    print(f"{(HERE / PAGE).name} with {len(page.pictures)} pictures, and the README's result")
+    print(f"{(REPORTS_FOLDER / FINDINGS_FILE).name} with {len(page.pictures)} pictures, and the README's result")
 
 
 if __name__ == "__main__":

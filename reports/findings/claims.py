@@ -14,10 +14,12 @@ _FILE = Path(__file__).with_name("claims.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`says`: what the paper says or leaves out. `measures`: (name, settings) in order, see `measures.MEASURES`; a
-    measure `primary` gives the verdict, else there is none: the entry describes. `study` None: nothing tests it.
+    """One entry of claims.yaml.
 
-    `could_not_tell`: why the design could not have come out either way. Its contrast is then data, and no verdict.
+    `says`: the paper's statement or omission. `measures`: (name, settings) in order, by the names of
+    `measure_registry.MEASURES`; the measure `primary` gives the verdict, without it the entry is descriptive.
+    `study` None: no study tests the claim. `could_not_tell`: why the design could not have come out either way; the
+    contrast is then shown as data, without a verdict.
     """
 
     title: str

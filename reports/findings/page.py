@@ -10,43 +10,43 @@ from typing import Any
 import pandas as pd
 
 from analysis.compare import format_p
-from analysis.power import compared
+from analysis.projected_power import planned_arms
 from analysis.stats.multiplicity import holm
 from analysis.stats.permutation import smallest_p
 from analysis.stats.types import DegenerateInput
-from analysis.verdict import Verdict
+from analysis.verdict import ContrastVerdict
 from harness.config import SweepSpec, load_sweep
-from reports.figures import forest, learning
+from reports.figure_style import Figure
+from reports.figures import forest, learning_curves
 from reports.findings.claims import Claim, read_claims
-from reports.findings.contrasts import CONFIRMATORY, DESCRIPTIVE, primary, without_verdict
-from reports.findings.measured import Measured, what
-from reports.findings.measures import MEASURES, POOLED
-from reports.findings.readme import STUDY, placed, result
-from reports.findings.replicas import replicas
-from reports.packing.read import Study, committed
-from reports.style import Figure
-from reports.tables import markdown
+from reports.findings.contrast_measures import CONFIRMATORY, DESCRIPTIVE, registered_contrast, withdraw_verdict
+from reports.findings.identical_runs import find_identical_runs
+from reports.findings.measure_registry import MEASURES, POOLED
+from reports.findings.measure_result import MeasureResult, metric_name
+from reports.findings.readme_result import README_STUDY, insert_result, readme_result
+from reports.packing.read_study import Study, committed_studies
+from reports.tables import markdown_table
 
-HERE = Path(__file__).resolve().parents[1]
-ABLATIONS = HERE.parent / "ablations"
-PAGE, PICTURES = "FINDINGS.md", Path("pictures/findings")
-README = HERE.parent / "README.md"
-MOST_CURVES = 7
+REPORTS_FOLDER = Path(__file__).resolve().parents[1]
+ABLATIONS = REPORTS_FOLDER.parent / "ablations"
+FINDINGS_FILE, PICTURES_FOLDER = "FINDINGS.md", Path("pictures/findings")
+README_FILE = REPORTS_FOLDER.parent / "README.md"
+MAX_CURVES = 7
 """Arms in a picture: more cannot be told apart by their colours."""
 NOT_RUN = "not run in full yet"
 NOT_TESTED = "not tested by these studies"
 COULD_NOT_TELL = "design could not tell"
 
-WORDS = {
-    Verdict.HIGHER: "higher, as claimed",
-    Verdict.LOWER: "lower instead",
-    Verdict.EQUIVALENT: "equivalent within the margin",
-    Verdict.UNDECIDED: "not shown",
-    Verdict.UNREACHABLE: "cannot be said with these seeds",
+VERDICT_PHRASES = {
+    ContrastVerdict.HIGHER: "higher, as claimed",
+    ContrastVerdict.LOWER: "lower instead",
+    ContrastVerdict.EQUIVALENT: "equivalent within the margin",
+    ContrastVerdict.UNDECIDED: "not shown",
+    ContrastVerdict.UNREACHABLE: "cannot be said with these seeds",
 }
 """What a verdict means for a hypothesis that the contrast is above zero."""
 
-HEAD = Path(__file__).with_name("head.md")
+HEAD_FILE = Path(__file__).with_name("head.md")
 """How to read the page, and what the studies cannot say."""
 
 
@@ -60,65 +60,69 @@ class Page:
 
 def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: Path = ABLATIONS) -> Page:
     """Raises KeyError for a claim about a study that has no file in `ablations`."""
-    files = {p.stem: load_plan(p) for p in sorted(ablations.glob("*.yaml"))}
-    pictures = {f"{name}_{f.name}.svg": f.svg for name, s in studies.items() if not s.small for f in figures(s)}
+    files = {p.stem: load_study_plan(p) for p in sorted(ablations.glob("*.yaml"))}
+    pictures = {f"{name}_{f.name}.svg": f.svg for name, s in studies.items() if not s.small for f in study_figures(s)}
     overview, entries, registered, same, drawn = [], [], [], [], set()
     for i, claim in enumerate(claims, 1):
         study = studies.get(claim.study) if claim.study else None
         plan = files[claim.study] if claim.study else None
-        measured = measure(claim, study, studies) if study else []
-        verdict, short = told(study, measured, bool(claim.could_not_tell)) if claim.study else (NOT_TESTED, "–")
+        measured = claim_measures(claim, study, studies) if study else []
+        verdict, short = (
+            overview_verdict(study, measured, bool(claim.could_not_tell)) if claim.study else (NOT_TESTED, "–")
+        )
         overview.append((f"{i}", claim.kind, f"[{claim.title}](#{anchor(f'{i}. {claim.title}')})", verdict, short))
         counted = study is not None and not study.small
         registered.append([r.test.p for m in measured for r in m.rows[: len(m.verdicts)]] if counted else [])
         same.append([p for m in measured for p in m.same] if counted else [])
         shown = [] if claim.study in drawn else [n for n in pictures if n.startswith(f"{claim.study}_")]
         drawn.add(claim.study)
-        entries.append(entry(i, claim, study, measured, verdict, plan, shown))
+        entries.append(claim_entry(i, claim, study, measured, verdict, plan, shown))
     table = pd.DataFrame(overview, columns=["", "kind", "claim or limitation", "verdict", "number"])
-    table["p over the page"] = over_the_page(registered)
-    table["TOST over the page"] = over_the_page(same)
-    sources = "\n".join(source(s) for s in studies.values()) or "None yet."
+    table["p over the page"] = adjust_over_page(registered)
+    table["TOST over the page"] = adjust_over_page(same)
+    sources = "\n".join(provenance_line(s) for s in studies.values()) or "None yet."
     text = "\n".join(
         [
-            HEAD.read_text(encoding="utf-8"),
-            markdown(table),
+            HEAD_FILE.read_text(encoding="utf-8"),
+            markdown_table(table),
             "",
             *entries,
             "## Where the numbers come from",
             "",
             sources,
             "",
-            *same_runs(studies),
+            *identical_runs_section(studies),
         ]
     )
     return Page(text, pictures)
 
 
-def load_plan(path: Path) -> SweepSpec:
+def load_study_plan(path: Path) -> SweepSpec:
     """A study's file; a real-data profile is given a place, which no number here depends on."""
     real = "profile: smollm2" in path.read_text(encoding="utf-8")
     return load_sweep(path, ["data.path=FOLDER"] if real else [], checks=())
 
 
-def measure(claim: Claim, study: Study, studies: Mapping[str, Study]) -> list[Measured]:
+def claim_measures(claim: Claim, study: Study, studies: Mapping[str, Study]) -> list[MeasureResult]:
     """The measures of a claim, without a verdict where its design could not tell."""
     found = [_measure(name, settings, study, studies) for name, settings in claim.measures]
-    return [without_verdict(m) for m in found] if claim.could_not_tell else found
+    return [withdraw_verdict(m) for m in found] if claim.could_not_tell else found
 
 
-def _measure(name: str, settings: Mapping[str, Any], study: Study, studies: Mapping[str, Study]) -> Measured:
+def _measure(name: str, settings: Mapping[str, Any], study: Study, studies: Mapping[str, Study]) -> MeasureResult:
     if name not in POOLED:
         return MEASURES[name](study, **settings)
     names = settings["studies"]
     absent = [n for n in names if n not in studies or studies[n].small]
     if absent:
-        return Measured(name, None, [f"Not computed: {', '.join(absent)} has no results yet."])
+        return MeasureResult(name, None, [f"Not computed: {', '.join(absent)} has no results yet."])
     rest = {key: value for key, value in settings.items() if key != "studies"}
     return POOLED[name]([studies[n] for n in names], **rest)
 
 
-def told(study: Study | None, measured: Sequence[Measured], could_not_tell: bool = False) -> tuple[str, str]:
+def overview_verdict(
+    study: Study | None, measured: Sequence[MeasureResult], could_not_tell: bool = False
+) -> tuple[str, str]:
     """Verdict and number for the overview: the registered one, or else one that an entry names, marked exploratory.
 
     Where the design could not tell, the number is the registered difference without its p.
@@ -140,21 +144,21 @@ def told(study: Study | None, measured: Sequence[Measured], could_not_tell: bool
     return ("; ".join(words) + (" (interim)" if missing else "")), "; ".join([judged[0].short, *asides])
 
 
-def _word(measured: Measured, i: int) -> str:
+def _word(measured: MeasureResult, i: int) -> str:
     """The i-th verdict, with its stratum where there are several."""
-    word = WORDS[measured.verdicts[i]]
+    word = VERDICT_PHRASES[measured.verdicts[i]]
     return f"{word} ({measured.rows[i].contrast.stratum})" if len(measured.verdicts) > 1 else word
 
 
-def over_the_page(registered: Sequence[Sequence[float | None]]) -> list[str]:
+def adjust_over_page(registered: Sequence[Sequence[float | None]]) -> list[str]:
     """Of each entry the p of its registered contrasts, corrected by Holm over all of the page."""
     adjusted = iter(holm([p for entry in registered for p in entry]))
     return ["; ".join(format_p(next(adjusted)) for _ in entry) or "–" for entry in registered]
 
 
-def same_runs(studies: Mapping[str, Study]) -> list[str]:
+def identical_runs_section(studies: Mapping[str, Study]) -> list[str]:
     """Which arms are no evidence beside each other."""
-    found = replicas(studies)
+    found = find_identical_runs(studies)
     if not found:
         return []
     table = pd.DataFrame(
@@ -165,7 +169,7 @@ def same_runs(studies: Mapping[str, Study]) -> list[str]:
         "study, and so are two arms of one study that name the same objective in two ways: these are one piece of "
         "evidence, not two. On another processor a seed goes another way.",
         "",
-        markdown(table),
+        markdown_table(table),
         "",
     ]
 
@@ -175,18 +179,18 @@ def absent_seeds(study: Study) -> int:
     return int(study.provenance["trials"]["declared"]) - int(study.provenance["trials"]["counted"])
 
 
-def entry(
+def claim_entry(
     number: int,
     claim: Claim,
     study: Study | None,
-    measured: Sequence[Measured],
+    measured: Sequence[MeasureResult],
     verdict: str,
     spec: SweepSpec | None,
     pictures: Sequence[str],
 ) -> str:
     """The section of a claim. `spec`: the plan of its study, if there is one."""
     lines = [f"## {number}. {claim.title}", "", f"*{claim.kind.capitalize()}.* {claim.says.strip()}", ""]
-    plan = f" {design(spec, study)}" if spec else ""
+    plan = f" {design_sentence(spec, study)}" if spec else ""
     lines += [f"**Question.** {claim.question.strip()}", "", f"**Design.** {claim.design.strip()}{plan}", ""]
     if spec is None:
         lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}.", ""]
@@ -196,10 +200,10 @@ def entry(
         lines += ["**Not run in full yet: small-mode data only.** They show that the study runs, and nothing else.", ""]
     else:
         lines += _numbers(measured, study, spec)
-        if pictures and len(study.frames.arms) > MOST_CURVES:
+        if pictures and len(study.frames.arms) > MAX_CURVES:
             lines += ["Curves of the registered pair alone; those of all arms are in the study's report.", ""]
         for name in pictures:
-            lines += [f"![{name}]({PICTURES.as_posix()}/{name})", ""]
+            lines += [f"![{name}]({PICTURES_FOLDER.as_posix()}/{name})", ""]
         lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}.", ""]
         lines += [claim.could_not_tell.strip(), ""] if claim.could_not_tell else []
         lines += [*_sentences(measured), ""]
@@ -207,15 +211,15 @@ def entry(
     return "\n".join(lines)
 
 
-def _sentences(measured: Sequence[Measured]) -> list[str]:
+def _sentences(measured: Sequence[MeasureResult]) -> list[str]:
     return [f"- {s}" for m in measured for s in m.sentences]
 
 
-def _numbers(measured: Sequence[Measured], study: Study, spec: SweepSpec) -> list[str]:
+def _numbers(measured: Sequence[MeasureResult], study: Study, spec: SweepSpec) -> list[str]:
     lines = [f"{s}\n" for s in caveats(study, spec)]
     for m in measured:
         if m.table is not None and len(m.table):
-            lines += [f"{m.heading} ({m.role}):", "", markdown(m.table), ""]
+            lines += [f"{m.heading} ({m.role}):", "", markdown_table(m.table), ""]
             lines += [f"{note}\n" for note in m.notes]
     return lines
 
@@ -251,7 +255,7 @@ def _given(tree: Any) -> Any:
     return {k: _given(v) for k, v in tree.items() if v is not None} if isinstance(tree, Mapping) else tree
 
 
-def design(spec: SweepSpec, study: Study | None = None) -> str:
+def design_sentence(spec: SweepSpec, study: Study | None = None) -> str:
     """The registered plan in a sentence, from the sweep file; of a study with results how many questions it asks."""
     plan = spec.file.analysis
     arms = len(spec.cells) // max(1, len(spec.file.seeds))
@@ -264,28 +268,28 @@ def design(spec: SweepSpec, study: Study | None = None) -> str:
     a, b = plan.primary.contrast
     least = format_p(smallest_p(len(spec.file.seeds), len(spec.file.seeds)))
     return (
-        f"{text}; registered: {what(plan.primary.metric)}, {a} against {b}, margin {plan.margin:g}, "
+        f"{text}; registered: {metric_name(plan.primary.metric)}, {a} against {b}, margin {plan.margin:g}, "
         f"α = {plan.alpha:g}, {plan.correction.capitalize()}; smallest attainable p {least}."
     )
 
 
-def figures(study: Study) -> list[Figure]:
+def study_figures(study: Study) -> list[Figure]:
     """The learning curve of the registered metric over all suites, and the forest of the registered contrast."""
     frames, plan = study.frames, study.plan
-    if len(frames.arms) > MOST_CURVES:
-        frames = replace(frames, arms={arm: frames.arms[arm] for arm in compared(frames, plan)})
+    if len(frames.arms) > MAX_CURVES:
+        frames = replace(frames, arms={arm: frames.arms[arm] for arm in planned_arms(frames, plan)})
     out = []
     try:
-        out.append(learning.draw(frames, plan.metric, what(plan.metric), by_suite=False))
-        rows = primary(study).rows
+        out.append(learning_curves.draw_learning_curves(frames, plan.metric, metric_name(plan.metric), by_suite=False))
+        rows = registered_contrast(study).rows
         if len({r.group for r in rows}) > 1:
-            out.append(forest.draw(frames, rows, plan, what(plan.metric)))
+            out.append(forest.draw_forest(frames, rows, plan, metric_name(plan.metric)))
     except DegenerateInput:
         pass  # too few runs to draw: the tables and the verdict above say so
     return out
 
 
-def source(study: Study) -> str:
+def provenance_line(study: Study) -> str:
     """A line of provenance."""
     p = study.provenance
     revision = (
@@ -304,21 +308,26 @@ def anchor(title: str) -> str:
     return kept.replace(" ", "-")
 
 
-def readme(studies: Mapping[str, Study], text: str) -> str:
+def updated_readme(studies: Mapping[str, Study], text: str) -> str:
     """The README's `text` with its result made anew."""
-    return placed(text, result(studies[STUDY], (HERE / PICTURES).relative_to(README.parent).as_posix()))
+    return insert_result(
+        text,
+        readme_result(
+            studies[README_STUDY], (REPORTS_FOLDER / PICTURES_FOLDER).relative_to(README_FILE.parent).as_posix()
+        ),
+    )
 
 
 def regenerate() -> Page:
     """Write the page, its pictures and the README's result; pictures of studies that are gone are removed."""
-    studies = committed()
+    studies = committed_studies()
     page = make_page(studies, read_claims())
-    (HERE / PICTURES).mkdir(parents=True, exist_ok=True)
-    for old in (HERE / PICTURES).glob("*.svg"):
+    (REPORTS_FOLDER / PICTURES_FOLDER).mkdir(parents=True, exist_ok=True)
+    for old in (REPORTS_FOLDER / PICTURES_FOLDER).glob("*.svg"):
         if old.name not in page.pictures:
             old.unlink()
     for name, data in page.pictures.items():
-        (HERE / PICTURES / name).write_bytes(data)
-    (HERE / PAGE).write_text(page.text, encoding="utf-8")
-    README.write_text(readme(studies, README.read_text(encoding="utf-8")), encoding="utf-8")
+        (REPORTS_FOLDER / PICTURES_FOLDER / name).write_bytes(data)
+    (REPORTS_FOLDER / FINDINGS_FILE).write_text(page.text, encoding="utf-8")
+    README_FILE.write_text(updated_readme(studies, README_FILE.read_text(encoding="utf-8")), encoding="utf-8")
     return page

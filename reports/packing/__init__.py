@@ -8,5 +8,5 @@
     tables/NAME.csv     the report's tables of what only whole episodes show: parsing, self-correction, prompts
     report.html         the report page
 
-`python -m reports.packing runs/NAME` writes such a folder, `read.read_study` reads it.
+`python -m reports.packing runs/NAME` writes such a folder, `read_study` reads it.
 """

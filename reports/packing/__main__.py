@@ -7,18 +7,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.packing.pack import pack
-from reports.packing.read import ROOT
+from reports.packing.read_study import RESULTS_FOLDER
+from reports.packing.write_study import write_study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", help="a sweep's output folder")
-    parser.add_argument("--out", type=Path, default=ROOT, help="default: reports/results")
+    parser.add_argument("--out", type=Path, default=RESULTS_FOLDER, help="default: reports/results")
     parser.add_argument("--revision", help="commit that the trials ran with, where the working tree is another one")
     options = parser.parse_args(arguments)
     try:
-        folder = pack(options.source, options.out, options.revision)
+        folder = write_study(options.source, options.out, options.revision)
     except ValueError as error:
         print(f"no results: {error}", file=sys.stderr)
         return 1

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from analysis import exact_match, parse_reliability, transitions
-from analysis.compare import compare
+from analysis.compare import compare_arms, group_seed_values
 from analysis.episode_frames import load_episodes
 from analysis.frames import Frames
-from analysis.load import load_sweep
-from analysis.registered_plan import contrasts, read_plan
-from tests.analysis.synthetic_episodes import random_episodes, write
-from tests.analysis.synthetic_sweep import made_frames, write_sweep
+from analysis.load import load_frames
+from analysis.registered_plan import contrasts, read_analysis_plan
+from tests.support.synthetic_episodes import random_episodes, write
+from tests.support.synthetic_sweep import made_frames, write_sweep
 
 SUITES = (("one_hop", 1), ("two_hop", 2), ("three_hop", 3), ("four_hop", 4))
 TEMPLATES = 8
@@ -33,7 +33,7 @@ TEMPLATES = 8
 def make(root: Path, steps: int, questions: int) -> Frames:
     """A sweep of 20 trials (two arms, ten seeds) with `steps` training files of 4 × `questions` episodes each."""
     write_sweep(root, made_frames({"grpo": 0.1, "gsspo": 0.2}, seeds=range(10), steps=(0, steps)))
-    frames = load_sweep(root)
+    frames = load_frames(root)
     first = root / "templates"
     for i in range(TEMPLATES):
         write(first, "t", i, "train", random_episodes(np.random.default_rng(i), questions, SUITES))
@@ -49,16 +49,16 @@ def make(root: Path, steps: int, questions: int) -> Frames:
 def analyse(frames: Frames) -> int:
     """The whole analysis; returns the number of episodes."""
     data = load_episodes(frames)
-    plan = read_plan(frames.config["analysis"])
+    plan = read_analysis_plan(frames.config["analysis"])
     exact_match.by_suite(data)
     exact_match.by_hops(data)
     for by in (["arm"], ["arm", "hops"], ["arm", "step"]):
-        parse_reliability.rates(data, by)
-    parse_reliability.kinds(data, ["arm"])
+        parse_reliability.parse_rates(data, by)
+    parse_reliability.failure_kinds(data, ["arm"])
     transitions.failure_transitions(data)
-    transitions.slip_curves(data)
-    compare(parse_reliability.seed_rates(data, "suite"), contrasts(frames, plan), plan)
-    compare(exact_match.seeds_by(data, "suite"), contrasts(frames, plan), plan)
+    transitions.parse_failure_curves(data)
+    compare_arms(parse_reliability.seed_parse_rates(data, "suite"), contrasts(frames, plan), plan)
+    compare_arms(group_seed_values(data.episodes, "suite", "em"), contrasts(frames, plan), plan)
     return len(data.episodes)
 
 

@@ -27,7 +27,7 @@ from harness.policy.logprobs import CHUNK_ELEMENTS
 from harness.sweep.memory_plan.memory import Phase, Workload, components
 from harness.sweep.memory_plan.shapes import PUBLISHED, ModelShape
 from harness.training.update import UpdateSettings, policy_update
-from tests.plan.real_memory import groups_of
+from tests.support.real_memory import groups_of
 
 GOAL = 0.12
 LENGTH = 2048

@@ -1,0 +1,103 @@
+"""What was shown, and Exact Match in detail."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from analysis import exact_match
+from analysis.summary import summarise
+from analysis.verdict import summarise_findings
+from reports.chapters.chapter import Chapter
+from reports.figures import aggregates, forest, learning_curves
+from reports.published_tables import ablation_table, main_table
+from reports.report_data import ReportData
+
+
+def verdict_chapter(m: ReportData) -> Chapter:
+    confirmatory = any(f.confirmatory for f in m.findings)
+    section = Chapter("verdict", "What was shown", "confirmatory" if confirmatory else "exploratory", m.stamp)
+    promised = [f for f in m.findings if f.comparison.contrast.confirmatory]
+    section.text += summarise_findings(promised, m.plan)
+    section.text += m.summary.notes
+    section.figure(lambda: forest.draw_forest(m.frames, m.summary.contrasts, m.plan))
+    named = ", ".join(dict.fromkeys(f.comparison.contrast.label for f in promised)) or "none"
+    section.table(
+        "contrasts",
+        "Contrasts",
+        m.summary.contrast_table(),
+        f"{m.plan.metric} at step {m.summary.final_step}. Exact seed permutation; p adj.: {m.plan.correction_name} "
+        "over "
+        "suites; least p: the smallest this design can give; p TOST: equivalence within the margin. Interval: "
+        "inversion "
+        f"of the test, else Welch's t. Confirmatory: {named}; all others exploratory.",
+        interval="drop",
+        test="drop",
+        role="drop",
+    )
+    section.table(
+        "arms",
+        "Arms",
+        m.summary.arm_table(),
+        f"{m.plan.metric}; start is the policy before training, final step {m.summary.final_step}; t over seeds.",
+        interval="drop",
+        rise_low="signed",
+    )
+    for table in (ablation_table(m.frames), main_table(m.frames)):
+        if table is not None:
+            section.tables.append(table)
+    return section
+
+
+def exact_match_chapter(m: ReportData) -> Chapter:
+    section = Chapter("em", "Exact Match", stamp=m.stamp)
+    section.text += summarise_findings([f for f in m.findings if not f.comparison.contrast.confirmatory], m.plan)
+    for metric, label in learning_curves.CURVE_METRICS.items():
+        if m.frames.has(metric):
+            section.figure(partial(learning_curves.draw_learning_curves, m.frames, metric, label, m.plan.level))
+    if m.frames.suites("eval/em_sampled/"):
+        sampled = summarise(m.frames, m.plan, "eval/em_sampled")
+        section.table(
+            "contrasts_sampled",
+            "Contrasts, sampled answers",
+            sampled.contrast_table(),
+            f"EM of answers sampled at the rollout temperature, step {sampled.final_step}; exact seed permutation, "
+            f"p adj.: {m.plan.correction_name} over suites; exploratory.",
+            interval="drop",
+            test="drop",
+            role="drop",
+        )
+    if m.greedy.episodes.empty:
+        section.text.append("No episodes of the last greedy evaluation were kept.")
+        return section
+    arms = list(m.frames.arms)
+    totals = exact_match.aggregates(m.greedy, arms, m.contrasts, m.plan.level)
+    section.figure(lambda: aggregates.draw_aggregates(m.frames, totals))
+    section.figure(
+        lambda: aggregates.draw_performance_profile(m.frames, exact_match.profiles(m.greedy, arms, m.plan.level))
+    )
+    by = "Means over seeds, t interval; last greedy evaluation."
+    section.table("em_by_hops", "EM by hops", exact_match.by_hops(m.greedy, m.plan.level), by)
+    held = exact_match.by_held_out(m.greedy, m.plan.level)
+    if held["held_out"].nunique() > 1:
+        section.table("em_held_out", "EM on seen and held-out entities", held, by)
+    section.table("aggregates", "Aggregates", totals, "Jackknife t over whole seeds.", method="drop")
+    section.table(
+        "cross_checks",
+        "Other routes to the same differences",
+        exact_match.cross_checks(m.greedy, m.contrasts, m.plan),
+        "Beside the permutation test: two-way cluster (seed × question) t with 2S − 2 df, seed-and-question bootstrap. "
+        "Uncorrected; exploratory.",
+        method="drop",
+    )
+    claims = exact_match.checkpoint_claims(m.greedy, m.contrasts, m.plan)
+    section.text.append(exact_match.checkpoint_sentence(claims, m.plan.alpha))
+    section.table(
+        "checkpoint_claims",
+        "Checkpoint claims",
+        exact_match.checkpoint_claims(m.greedy, m.contrasts, m.plan, together=True),
+        "The two checkpoints of a seed over all questions: exact McNemar, paired questions z interval, uncorrected. A "
+        "claim about these checkpoints, none about the objectives. a only, b only: questions that one alone answers.",
+        claim="drop",
+        suite="drop",
+    )
+    return section

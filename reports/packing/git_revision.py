@@ -1,0 +1,17 @@
+"""The commit that a study's numbers come from, where the working tree's code is that of its trials."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def working_tree_revision() -> str | None:
+    """The commit of the working tree, None outside of one; with "+" where files differ from it."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".."], cwd=here, check=False).returncode
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if dirty else "")

@@ -1,0 +1,44 @@
+"""Public classes and functions have one name each across the product, so that a name leads to one definition."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("harness", "analysis", "reports")
+
+SAME_WORD = {"main"}
+"""Names that mean the same in every file that defines them."""
+
+TO_RENAME: dict[str, tuple[str, ...]] = {
+    "BuiltinEngine": ("harness/config/schema.py", "harness/engines/builtin.py"),
+    "Environment": ("harness/config/schema.py", "harness/env/rollout.py"),
+    "Phase": ("harness/sweep/memory_plan/memory.py", "harness/training/warm_start/tiny_recipe.py"),
+    "Policy": ("harness/config/schema.py", "harness/policy/load.py"),
+    "RewardWeights": ("harness/config/schema.py", "harness/protocol/reward.py"),
+    "Source": ("harness/config/yaml_source.py", "harness/tasks/benchmarks/prepare.py"),
+    "VllmEngine": ("harness/config/schema.py", "harness/engines/vllm.py"),
+    "did_you_mean": ("harness/config/validation.py", "harness/operators/registry.py"),
+    "find": ("harness/config/tree.py", "harness/tasks/benchmarks/hub.py"),
+    "pick": ("harness/operators/base.py", "harness/tasks/world/names.py"),
+    "split_of": ("harness/env/prompts/perturbations.py", "harness/tasks/benchmarks/load.py"),
+    "words": ("harness/env/interfaces/code/expressions.py", "harness/operators/llm/knowledge_base.py"),
+}
+
+
+def public_names() -> dict[str, tuple[str, ...]]:
+    """Files that define each public class or function at their top level."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+                    found[node.name].add(path.relative_to(ROOT).as_posix())
+    return {name: tuple(sorted(files)) for name, files in found.items()}
+
+
+def test_public_names_are_unique_across_the_project():
+    shared = {name: files for name, files in public_names().items() if len(files) > 1 and name not in SAME_WORD}
+    assert {name: files for name, files in shared.items() if not set(files) <= set(TO_RENAME.get(name, ()))} == {}
