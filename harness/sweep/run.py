@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.config import SweepSpec, TrialSpec, code_version, expand
+from harness.paths import command
 from harness.runs.journal import Journal
 from harness.runs.lock import BusyError
 from harness.runs.records import TrialStatus
@@ -24,7 +25,7 @@ from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.cluster import ClusterNode, ResourceError, check_nodes, concurrency, join, leave, paths_are_absolute
 from harness.sweep.code_versions import find_other_code, set_aside, source_revision
 from harness.sweep.console import ProgressDisplay, display_for, print_line
-from harness.sweep.hints import python, where_mlflow_is
+from harness.sweep.hints import where_mlflow_is
 from harness.sweep.mlflow_writer import MlflowWriter
 from harness.sweep.report_hooks import import_reports, report, trial_views
 from harness.sweep.status import SweepStatus, TrialProgress
@@ -136,7 +137,7 @@ def _run(
             console,
             f"{len(chosen)} trials prepared, {len(finished)} already finished; to run them, with this code version:",
         )
-        print_line(console, f"  {python()} -m harness.sweep.run_trials {folder.trials}/*")
+        print_line(console, f"  {command('run-trials', 'harness.sweep.run_trials')} {folder.trials}/*")
         print_line(console, f"afterwards, for MLflow and the report: {_command(spec, options)}")
         return FINISHED
     todo = [(t, run) for t, run in chosen if run not in finished][: options.limit]
@@ -248,7 +249,7 @@ def _end(
     folder = options.out / spec.name
     if error:
         print_line(console, f"MLflow could not be written ({error}); to write it later: "
-                            f"{python()} -m harness.tracking replay {folder}")  # fmt: skip
+                            f"{command('replay', 'harness.tracking replay')} {folder}")  # fmt: skip
     else:
         print_line(console, f"MLflow: {where_mlflow_is(uri, writer.address)}")
     if not complete and not resume_shown:
@@ -277,12 +278,12 @@ def _store(spec: SweepSpec, options: Options) -> tuple[str, str]:
 
 def _command(spec: SweepSpec, options: Options, only: str | None = None) -> str:
     """The command that resumes these trials (default: all of the sweep)."""
-    parts = [python(), "-m", "harness.sweep", str(spec.path), *spec.overrides]
+    parts = [str(spec.path), *spec.overrides]
     parts += ["--small"] if spec.small else []
     parts += ["--only", only] if only else []
     parts += ["--out", str(options.out)] if options.out != OUT else []
     parts += ["--address", options.address] if options.address else []
-    return shlex.join(parts)
+    return f"{command('sweep', 'harness.sweep')} {shlex.join(parts)}"
 
 
 def _as_interrupt(number: int, frame: Any) -> None:

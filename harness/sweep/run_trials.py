@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from harness.config import code_version
+from harness.paths import command
 from harness.runs.lock import BusyError
 from harness.runs.records import TrialInfo, TrialStatus
 from harness.runs.run import TrialRun
@@ -25,7 +26,7 @@ from harness.sweep.worker import TRIAL, TrialFailed, run_one
 
 def main(arguments: list[str] | None = None, function: str = TRIAL) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m harness.sweep.run_trials", description="Run prepared trials, in turn."
+        prog=command("run-trials", "harness.sweep.run_trials"), description="Run prepared trials, in turn."
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="such as runs/granularity/trials/*")
     runs = [TrialRun(folder) for folder in parser.parse_args(arguments).folders]
@@ -51,7 +52,9 @@ def _runnable(run: TrialRun) -> TrialInfo:
     try:
         info = run.info()
     except FileNotFoundError:
-        raise ValueError("not a trial's folder: `python -m harness.sweep FILE --prepare` creates them") from None
+        raise ValueError(
+            f"not a trial's folder: `{command('sweep', 'harness.sweep')} FILE --prepare` creates them"
+        ) from None
     if info.code != code_version():
         raise ValueError("prepared by another version of the code: prepare it again with this one")
     return info

@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from harness.paths import command
 from harness.redact import redact
 from harness.runs.lock import BusyError
 from harness.tracking.replay import NotASweepError, replay
@@ -16,12 +17,12 @@ from harness.tracking.replay import NotASweepError, replay
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m harness.tracking", description="Rebuild MLflow runs from journals."
+        prog=command("", "harness.tracking"), description="Rebuild MLflow runs from journals."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("replay", help="rebuild a sweep's MLflow runs from its journals")
-    command.add_argument("run_dir", type=Path, help="a sweep's folder, such as runs/granularity")
-    command.add_argument("--uri", help="MLflow store (default: the sweep's own)")
+    rebuild = commands.add_parser("replay", help="rebuild a sweep's MLflow runs from its journals")
+    rebuild.add_argument("run_dir", type=Path, help="a sweep's folder, such as runs/granularity")
+    rebuild.add_argument("--uri", help="MLflow store (default: the sweep's own)")
     options = parser.parse_args(arguments)
     from reports.trial_view import write_trial_views  # heavy
 

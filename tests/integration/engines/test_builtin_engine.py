@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 
 from harness.engines.base import GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine, sample, uniforms
@@ -115,6 +116,29 @@ def test_sampling_follows_the_stated_distribution(temperature: float) -> None:
         observed, expected = observed[:-1], expected[:-1]
     assert stats.chisquare(observed, expected).pvalue > 1e-3
     np.testing.assert_allclose(logp[:100], np.log(p[tokens[:100]]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("hidden_act", {"hidden_act": "gelu"}),
+        ("use_sliding_window", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
+        ("partial_rotary_factor", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}),
+        ("gelu_new", {"model_type": "gpt2", "activation_function": "gelu_new"}),
+    ],
+)
+def test_a_model_that_the_forward_does_not_compute_is_refused_by_name(name: str, change: dict[str, object]) -> None:
+    given = {"model_type": "qwen2", "rope_theta": 10000.0, **change}
+    config = AutoConfig.for_model(**given)
+    with pytest.raises(ValueError, match=name if given["model_type"] == "qwen2" else "gpt2"):
+        BuiltinEngine(SimpleNamespace(config=config), capacity=8)  # type: ignore[arg-type]
+
+
+def test_a_weight_without_a_place_in_the_forward_is_refused() -> None:
+    policy = model()
+    policy.model.layers[1].self_attn.q_norm = torch.nn.LayerNorm(8)
+    with pytest.raises(ValueError, match=r"layers\.1\.self_attn\.q_norm"):
+        BuiltinEngine(policy, capacity=8)
 
 
 PIECES = ["".join(np.random.default_rng(t).choice(list("ab<>/"), 1 + t % 3)) for t in range(VOCAB)]

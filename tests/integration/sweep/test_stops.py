@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.paths import python
 from harness.sweep import run
 from harness.sweep.__main__ import main
 from harness.sweep.mlflow_writer import MlflowWriter
@@ -33,7 +34,7 @@ def ctrl_c(*_: object, **__: object) -> None:
 
 def told(runner) -> str:
     return (
-        f"stopped; finished trials are kept. To go on: {run.python()} -m harness.sweep {runner.home / 'demo.yaml'}"
+        f"stopped; finished trials are kept. To go on: {python()} -m harness.sweep {runner.home / 'demo.yaml'}"
         f" --out {runner.home / 'runs'}"
     )
 

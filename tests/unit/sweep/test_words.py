@@ -7,9 +7,11 @@ import subprocess
 
 import pytest
 
-from harness.sweep.hints import REPOSITORY, where_mlflow_is
+from harness.paths import checkout
+from harness.sweep.hints import where_mlflow_is
 from harness.tracking import default_uri
 
+REPOSITORY = checkout()
 PAGE = "/#/experiments/1/runs"
 THEN = f", then http://127.0.0.1:5000{PAGE}"
 
