@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.runs.episode_store import EpisodeFile, open_episodes
 from harness.runs.records import MetricsLine
 from harness.runs.run import TrialRun
-from harness.runs.trace_sampling import evenly_spaced, file_failures, rows_at
+from harness.runs.trace_sampling import evenly_spaced, rows_at, trace_failures_in
 from reports.episode_gallery import Specimen, episode_card
 from reports.figure_style import house_style, looks
 
@@ -101,7 +101,7 @@ def _files(trial: TrialRun) -> Iterator[tuple[int, str, list[list[str]], Episode
     for step, split, path in sorted(trial.episode_files(), key=lambda file: (-file.step, file.split))[:FILES]:
         with contextlib.suppress(OSError, pa.ArrowException):
             file = open_episodes(path)
-            yield step, split, file_failures(file), file
+            yield step, split, trace_failures_in(file), file
 
 
 def _series(lines: Sequence[MetricsLine], name: str) -> tuple[list[int], list[float]]:

@@ -13,10 +13,10 @@ from typing import Any
 from harness.runs.episode_store import EpisodeFile
 
 _MARKS = ("failures", "stop", *(f"turns.list.element.{name}" for name in ("failures", "operator_failure", "fault")))
-"""Columns of an episode file that `episode_failures` reads: a seventh of the work of reading all."""
+"""Columns of an episode file that `trace_failures` reads: a seventh of the work of reading all."""
 
 
-def episode_failures(row: Mapping[str, Any]) -> list[str]:
+def trace_failures(row: Mapping[str, Any]) -> list[str]:
     """Kinds of failures in an episode, each once, in order of appearance.
 
     `unclosed_tag` (a parse failure), `operator:timeout` (a failed call), `fault:wrong_entity` (an injected fault), and
@@ -30,9 +30,9 @@ def episode_failures(row: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(kinds))
 
 
-def file_failures(file: EpisodeFile) -> list[list[str]]:
-    """`episode_failures` of every episode of a file. Raises pyarrow.ArrowException."""
-    return [episode_failures(row) for row in file.read(columns=_MARKS).to_pylist()]
+def trace_failures_in(file: EpisodeFile) -> list[list[str]]:
+    """`trace_failures` of every episode of a file. Raises pyarrow.ArrowException."""
+    return [trace_failures(row) for row in file.read(columns=_MARKS).to_pylist()]
 
 
 def rows_at(file: EpisodeFile, positions: Sequence[int]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from harness.config import digest
 from harness.runs.episode_store import EpisodePath, open_episodes
-from harness.runs.trace_sampling import TraceSampler, episode_failures, file_failures, rows_at
+from harness.runs.trace_sampling import TraceSampler, rows_at, trace_failures, trace_failures_in
 
 PREVIEW_CHARS = 1000
 BATCH_TRACES = 40
@@ -49,7 +49,7 @@ def sample_rows(files: Sequence[EpisodePath], step: int, sampler: TraceSampler) 
     for _, split, path in files:
         with contextlib.suppress(FileNotFoundError, pa.ArrowException):
             file = open_episodes(path)
-            kinds[split] = file_failures(file)
+            kinds[split] = trace_failures_in(file)
             opened[split] = file
     for split, chosen in sampler.choose(step, kinds).items():
         with contextlib.suppress(pa.ArrowException):
@@ -78,7 +78,7 @@ def build_trace(origin: TraceOrigin, row: Mapping[str, Any], ts: int) -> tuple[A
     duration = sum(part.ns for part in _parts(row))
     start = ts * 1_000_000 - duration
     spans = [Span.from_dict(span) for span in _spans(trace_id, row, start)]
-    kinds = episode_failures(row)
+    kinds = trace_failures(row)
     info = TraceInfo(
         trace_id=f"tr-{trace_id}",
         trace_location=TraceLocation.from_experiment_id(origin.experiment),

@@ -142,8 +142,8 @@ def main() -> None:
         written(writer, 2)
         fed = time.process_time() - begun
         written_by_then = time.process_time()
-        if trouble := writer.close("KILLED", []):
-            sys.exit(f"MLflow could not be written: {trouble}")
+        if error := writer.close("KILLED", []):
+            sys.exit(f"MLflow could not be written: {error}")
         once += time.process_time() - written_by_then
         spent = json.loads((trial / SPENT).read_text())
         traces = count_traces(uri) - shown

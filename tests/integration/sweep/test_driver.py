@@ -49,11 +49,11 @@ def test_one_failing_arm_leaves_the_others_finished_and_the_exit_status_tells(fa
     }
 
 
-def test_a_failure_is_told_with_its_error_line_and_at_the_end_again(failing_sweep):
+def test_a_failure_is_shown_with_its_error_line_and_at_the_end_again(failing_sweep):
     printed = failing_sweep.printed
     assert printed.count("gspo_seed0: attempt 2 failed: ArithmeticError: the loss is not finite at step 1") == 1
     assert "failed: gspo_seed1: ArithmeticError: the loss is not finite at step 1" in printed
-    assert "4 of 6 trials finished, 2 failed, 2 started again, 0 not run" in printed
+    assert "4 of 6 trials finished, 2 failed, 2 restarted, 0 not run" in printed
     assert "Traceback" not in printed
 
 
@@ -137,7 +137,7 @@ def test_the_same_command_again_runs_only_what_is_not_finished(failing_sweep, tm
     shutil.copytree(failing_sweep.runner.home, tmp_path, dirs_exist_ok=True)
     before = {f.name: (f / "metrics.jsonl").read_bytes() for f in runner.folder.trials.glob("g[sr]*po_seed*")}
     assert runner("learns") == FINISHED
-    assert "2 trials to run, 4 finished before" in runner.printed
+    assert "2 trials to run, 4 already finished" in runner.printed
     assert set(states(runner).values()) == {"finished"}
     after = {f.name: (f / "metrics.jsonl").read_bytes() for f in runner.folder.trials.glob("g[sr]*po_seed*")}
     assert {n for n in before if before[n] != after[n]} == {n for n in before if n.startswith("gspo")}
@@ -145,13 +145,13 @@ def test_the_same_command_again_runs_only_what_is_not_finished(failing_sweep, tm
     assert sorted(run.info.run_name for run in runs) == sorted(states(runner))
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert runner("learns") == FINISHED
-    assert "0 trials to run, 6 finished before" in runner.printed
+    assert "0 trials to run, 6 already finished" in runner.printed
     assert len(trial_runs(runner.store)) == 6
 
 
 def test_a_killed_worker_is_started_again_and_its_trial_is_as_if_nothing_had_been(failing_sweep, runner):
     assert runner("killed_once", "objective.preset=grpo") == FINISHED
-    assert "2 of 2 trials finished, 0 failed, 1 started again" in runner.printed
+    assert "2 of 2 trials finished, 0 failed, 1 restarted" in runner.printed
     [killed] = runner.folder.trials.glob("grpo_seed0-*")
     assert len(TrialRun(killed).attempts()) == 2
     [whole] = failing_sweep.runner.folder.trials.glob("grpo_seed0-*")
@@ -172,13 +172,13 @@ def test_only_and_limit_choose_trials(ray_session, runner):
     assert runner("learns", only="g[rs]*_seed1", limit=1) == FINISHED
     assert "1 trials to run" in runner.printed
     assert [name for name, state in states(runner).items() if state == "finished"] == ["gsspo_seed1"]
-    assert "1 of 6 trials finished, 0 failed, 0 started again, 5 not run" in runner.printed
+    assert "1 of 6 trials finished, 0 failed, 0 restarted, 5 not run" in runner.printed
     assert runner("learns", only="nothing*") == REFUSED
 
 
-def test_what_is_left_of_a_small_study_is_run_by_the_small_command(ray_session, runner):
+def test_the_rest_of_a_small_study_is_run_by_the_small_command(ray_session, runner):
     assert runner("learns", small=True, limit=1) == FINISHED
-    assert "1 of 3 trials finished, 0 failed, 0 started again, 2 not run" in runner.printed
+    assert "1 of 3 trials finished, 0 failed, 0 restarted, 2 not run" in runner.printed
     assert f"-m harness.sweep {runner.home / 'demo.yaml'} --small --out {runner.home}" in runner.printed
 
 
@@ -203,11 +203,11 @@ def test_other_code_is_refused_and_what_was_finished_stays(failing_sweep, tmp_pa
     monkeypatch.setattr(driver, "code_version", lambda: "0123456789abcdef" * 4)
     for dry in (False, True):
         assert runner("learns", only="g[rs]*", dry_run=dry) == REFUSED
-        assert f"another version of the code: {old.code[:12]} → 0123456789ab\n" in runner.printed
-        assert "3 finished, 1 under way" in runner.printed
-        assert f"the code that they began with (git {old.revision})\n" in runner.printed
+        assert f"another code version: {old.code[:12]} → 0123456789ab\n" in runner.printed
+        assert "3 finished, 1 unfinished" in runner.printed
+        assert f"the code they started with (git {old.revision})\n" in runner.printed
         assert "name=…" in runner.printed
-        assert re.search(r"run them anew: .*demo.yaml --only 'g\[rs\]\*' --out .* --rerun\n", runner.printed)
+        assert re.search(r"run them again: .*demo.yaml --only 'g\[rs\]\*' --out .* --rerun\n", runner.printed)
     assert {path: path.read_bytes() for path in runner.folder.root.rglob("*") if path.is_file()} == before
 
 
@@ -224,7 +224,7 @@ def as_of_other_code(runner) -> set[str]:
     return names
 
 
-def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_anew(ray_session, runner):
+def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_again(ray_session, runner):
     assert runner("learns", "objective.preset=grpo") == FINISHED
     earlier = as_of_other_code(runner)
     with exclusive_lock(runner.folder.trials / min(earlier)):
@@ -232,15 +232,15 @@ def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_anew(ray_sessio
         assert "another process is at work in" in runner.printed
     assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
     assert "the code has changed: 2 earlier trials are now in" in runner.printed
-    assert "2 trials to run, 0 finished before" in runner.printed
+    assert "2 trials to run, 0 already finished" in runner.printed
     assert {path.name for path in (runner.folder.root / "superseded").iterdir()} == earlier
     assert {TrialRun(path).info().code for path in runner.folder.trials.iterdir()} == {code_version()}
     assert len(trial_runs(runner.store)) == 2
     assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
-    assert "0 trials to run, 2 finished before" in runner.printed
+    assert "0 trials to run, 2 already finished" in runner.printed
 
 
-def test_other_code_goes_on_where_nothing_was_finished_or_under_way(ray_session, runner):
+def test_other_code_runs_where_no_trial_was_finished_or_unfinished(ray_session, runner):
     assert runner("gspo_fails", "objective.preset=gspo", "seeds=[0]") == FAILED
     as_of_other_code(runner)
     assert runner("learns", "objective.preset=gspo", "seeds=[0]") == FINISHED
@@ -306,7 +306,7 @@ def wait_for(condition, seconds: float = 240) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl-c", "term", "kill-9"])
-def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
+def test_a_stopped_sweep_resumes_where_it_was(ray_session, runner, number):
     driver = start_driver(runner.home, "slow")
     trials = runner.folder.trials
     wait_for(lambda: list(trials.glob("*_seed0-*/result.json")) and list(trials.glob("*_seed1-*/metrics.jsonl")))
@@ -321,7 +321,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
         again = f"demo.yaml objective.preset=grpo --only 'grpo*' --out {runner.home / 'runs'}"
         assert f"{again}\n" in printed
     assert runner("learns", "objective.preset=grpo") == FINISHED
-    assert "1 trials to run, 1 finished before" in runner.printed
+    assert "1 trials to run, 1 already finished" in runner.printed
     runs = trial_runs(runner.store)
     assert sorted((r.info.run_name, r.info.status) for r in runs) == [
         ("grpo_seed0", "FINISHED"),

@@ -35,13 +35,18 @@ def prepared(runner) -> list[Path]:
     return sorted(runner.folder.trials.iterdir())
 
 
+def status(folder: Path) -> TrialStatus:
+    run = TrialRun(folder)
+    return run.status(run.info().key)
+
+
 def without_ray(folders: list[Path], function: str = LEARNS) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", ABSENT, function, *map(str, folders)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_two_processes_share_the_trials_and_the_sweep_takes_them_as_its_own(prepared, runner, ray_session):
-    assert "6 trials prepared, 0 finished" in runner.printed
+    assert "6 trials prepared, 0 already finished" in runner.printed
     both = [without_ray(prepared), without_ray(prepared[::-1])]
     finished = ""
     for process in both:
@@ -52,54 +57,52 @@ def test_two_processes_share_the_trials_and_the_sweep_takes_them_as_its_own(prep
     assert all(len((f / ATTEMPTS).read_text().splitlines()) == 1 for f in prepared)
     apart = {TrialRun(f).info().name: TrialRun(f).comparable_journal() for f in prepared}
     assert runner("learns") == FINISHED
-    assert "0 trials to run, 6 finished before" in runner.printed
+    assert "0 trials to run, 6 already finished" in runner.printed
     assert "gsspo − grpo" in runner.printed  # the report
     shutil.rmtree(runner.folder.root)
     assert runner("learns") == FINISHED
     assert {TrialRun(f).info().name: TrialRun(f).comparable_journal() for f in runner.folder.trials.iterdir()} == apart
 
 
-def test_a_failure_leaves_the_others_and_the_exit_status_tells(prepared, capsys):
+def test_a_failure_leaves_the_others_and_sets_the_exit_status(prepared, capsys):
     assert run_trials.main([str(f) for f in prepared], FAILS) == 1
     printed = capsys.readouterr().out
     assert "gspo_seed0: failed: ArithmeticError: the loss is not finite at step 1" in printed
     assert "grpo_seed0: finished, EM 0.240" in printed
-    assert (
-        sorted(TrialRun(f).status(TrialRun(f).info().key).value for f in prepared) == ["failed"] * 2 + ["finished"] * 4
-    )
+    assert sorted(map(status, prepared)) == ["failed"] * 2 + ["finished"] * 4
     assert run_trials.main([str(f) for f in prepared], LEARNS) == 0
-    assert "grpo_seed0: finished before" in capsys.readouterr().out
+    assert "grpo_seed0: already finished" in capsys.readouterr().out
 
 
-def test_a_stopped_trial_has_not_failed_and_goes_on(prepared, capsys):
+def test_a_stopped_trial_has_not_failed_and_resumes(prepared, capsys):
     [folder] = [f for f in prepared if TrialRun(f).info().name == "gsspo_seed1"]
     assert run_trials.main([str(folder)], "tests.support.cheap_trials:is_stopped") == 130
-    assert "stopped; the same command goes on" in capsys.readouterr().err
-    assert TrialRun(folder).status(TrialRun(folder).info().key) is TrialStatus.RUNNING
+    assert "to resume" in capsys.readouterr().err
+    assert status(folder) is TrialStatus.RUNNING
     assert run_trials.main([str(folder)], LEARNS) == 0
 
 
-def test_a_trial_at_work_elsewhere_is_left_to_it(prepared, capsys):
+def test_a_trial_that_runs_elsewhere_is_skipped(prepared, capsys):
     with exclusive_lock(prepared[0]):
         assert run_trials.main([str(f) for f in prepared[:2]], LEARNS) == 1
-    assert "another process is at work on it" in capsys.readouterr().out
-    assert [TrialRun(f).status(TrialRun(f).info().key).value for f in prepared[:2]] == ["waiting", "finished"]
+    assert f"{TrialRun(prepared[0]).info().name}: running in another process" in capsys.readouterr().out
+    assert [status(f) for f in prepared[:2]] == ["waiting", "finished"]
 
 
 def test_a_disk_that_refuses_a_trial_leaves_the_others(prepared, capsys, monkeypatch):
-    def run_one(folder: Path, function: str) -> None:
-        if folder == prepared[0]:
+    def run_one(trial: TrialRun, function: str) -> None:
+        if trial.folder == prepared[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return worker.run_one(folder, function)
+        return worker.run_one(trial, function)
 
     monkeypatch.setattr(run_trials, "run_one", run_one)
     assert run_trials.main([str(f) for f in prepared[:2]], LEARNS) == 1
     printed = capsys.readouterr().out
     assert f"{TrialRun(prepared[0]).info().name}: cannot be run: [Errno 28] No space left on device" in printed
-    assert TrialRun(prepared[1]).status(TrialRun(prepared[1]).info().key) is TrialStatus.FINISHED
+    assert status(prepared[1]) is TrialStatus.FINISHED
 
 
-def test_what_a_trial_raised_is_told_where_it_could_not_be_written(prepared, capsys, monkeypatch):
+def test_a_trial_s_error_is_printed_where_its_result_cannot_be_written(prepared, capsys, monkeypatch):
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -112,10 +115,10 @@ def test_what_this_code_cannot_run_is_refused_before_anything_runs(prepared, tmp
     info = json.loads((prepared[1] / INFO).read_text())
     (prepared[1] / INFO).write_text(json.dumps({**info, "code": "0" * 64}))
     assert run_trials.main([str(prepared[0]), str(prepared[1]), str(tmp_path / "none")], LEARNS) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert [line.startswith(str(f)) for line, f in zip(told, [prepared[1], tmp_path / "none"], strict=True)] == [
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.startswith(str(f)) for line, f in zip(errors, [prepared[1], tmp_path / "none"], strict=True)] == [
         True
     ] * 2
-    assert "another version of the code" in told[0]
-    assert "--prepare" in told[1]
-    assert TrialRun(prepared[0]).status(TrialRun(prepared[0]).info().key).value == "waiting"
+    assert "another version of the code" in errors[0]
+    assert "--prepare" in errors[1]
+    assert status(prepared[0]) == "waiting"

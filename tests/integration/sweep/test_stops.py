@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.paths import python
+from harness.runs.run import TrialRun
 from harness.sweep import run
 from harness.sweep.__main__ import main
 from harness.sweep.mlflow_writer import MlflowWriter
@@ -32,9 +33,9 @@ def ctrl_c(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def told(runner) -> str:
+def stopped_line(runner) -> str:
     return (
-        f"stopped; finished trials are kept. To go on: {python()} -m harness.sweep {runner.home / 'demo.yaml'}"
+        f"stopped; finished trials are kept. To resume: {python()} -m harness.sweep {runner.home / 'demo.yaml'}"
         f" --out {runner.home / 'runs'}"
     )
 
@@ -59,35 +60,35 @@ def test_ctrl_c_while_the_file_is_checked_ends_with_a_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "stopped\n"
 
 
-def test_ctrl_c_while_folders_are_made_says_how_to_go_on(runner, monkeypatch):
-    monkeypatch.setattr(run, "prepare_trial", ctrl_c)
+def test_ctrl_c_while_folders_are_made_prints_how_to_resume(runner, monkeypatch):
+    monkeypatch.setattr(TrialRun, "prepare", ctrl_c)
     assert runner("learns") == INTERRUPTED
-    assert runner.printed == told(runner) + "\n"
+    assert runner.printed == stopped_line(runner) + "\n"
 
 
 @pytest.mark.parametrize("impatient", [False, True], ids=["waits", "presses again"])
-def test_how_to_go_on_is_said_before_mlflow_is_waited_for(runner, monkeypatch, impatient):
+def test_how_to_resume_is_printed_before_waiting_for_mlflow(runner, monkeypatch, impatient):
     lines: list[str] = []
 
     def close(self: MlflowWriter, status: str, reports: list[Path]) -> str:
         lines.append(f"MLflow: {status}")
         return ctrl_c() if impatient else ""
 
-    monkeypatch.setattr(run, "say", lambda console, line: lines.append(line))
+    monkeypatch.setattr(run, "print_line", lambda console, line: lines.append(line))
     monkeypatch.setattr(TuneRun, "start", ctrl_c)  # as soon as the screen stands
     monkeypatch.setattr(MlflowWriter, "start", lambda self: None)
     monkeypatch.setattr(MlflowWriter, "close", close)
     assert runner("learns") == INTERRUPTED
-    assert lines.index(told(runner)) < lines.index("MLflow: KILLED")
-    assert "0 of 6 trials finished, 0 failed, 0 started again, 6 not run" in lines
-    assert any("MLflow could not be written (it was not waited for)" in line for line in lines) == impatient
+    assert lines.index(stopped_line(runner)) < lines.index("MLflow: KILLED")
+    assert "0 of 6 trials finished, 0 failed, 0 restarted, 6 not run" in lines
+    assert any("MLflow could not be written (interrupted)" in line for line in lines) == impatient
     assert sum("harness.sweep" in line for line in lines) == 1
 
 
 def test_ctrl_c_while_the_report_is_drawn_still_ends_the_runs_in_mlflow(runner, monkeypatch):
     closed = []
-    monkeypatch.setattr(TuneRun, "start", lambda self: self._over.set())
-    monkeypatch.setattr(TuneRun, "leave", lambda self: None)
+    monkeypatch.setattr(TuneRun, "start", lambda self: self._ended.set())
+    monkeypatch.setattr(TuneRun, "join", lambda self: None)
     monkeypatch.setattr(run, "report", ctrl_c)
     monkeypatch.setattr(MlflowWriter, "start", lambda self: None)
     monkeypatch.setattr(MlflowWriter, "close", lambda self, status, reports: closed.append(status) or "")

@@ -145,7 +145,7 @@ def test_faulted_evaluations_are_traced_too_and_a_broken_file_is_passed_over(fol
     assert steps == ["0", "0", "2"]
 
 
-def test_whoever_goes_on_writing_traces_chooses_as_one_who_never_stopped(folder):
+def test_a_resumed_tracker_chooses_the_same_traces_as_one_that_never_stopped(folder):
     [trial] = folder.trials.glob("gsspo*")
     one = episode("world_single", 0)
     stops = [StopReason.TURN_BUDGET, StopReason.TOKEN_BUDGET, StopReason.TURN_BUDGET]
@@ -213,7 +213,7 @@ def test_trained_policies_are_registered_once_on_request(folder):
     kept = client.download_artifacts(version.run_id, "policy/config.json")
     assert Path(kept).read_text() == '{"step": 2}'
     assert version.source.endswith("/policy")
-    Journal(trial).fail(TrialRun(trial).info().key, "an error")  # so that it is started again
+    Journal(trial).fail(TrialRun(trial).info().key, "an error")  # so that it is restarted
     run_one(TrialRun(trial), "tests.support.cheap_trials:learns")
     replay(folder.root)
     [again] = client.search_model_versions("name = 'demo-gsspo'")  # the old run's version went with it
@@ -316,9 +316,9 @@ def test_a_trial_that_was_started_again_has_one_run_and_one_curve(folder):
     assert shown["demo"]["status"] == "FINISHED"
 
 
-def test_a_trial_that_goes_on_after_a_kill_keeps_its_run_and_its_points(folder):
+def test_a_resumed_trial_keeps_its_run_and_its_points(folder):
     [trial] = folder.trials.glob("gsspo*")
-    (trial / "result.json").unlink()  # as a kill leaves it: everything was said, nothing has ended
+    (trial / "result.json").unlink()  # as a kill leaves it: all lines are written, the trial has not ended
     replay(folder.root)
     once, ids = seen(folder), run_ids(folder)
     assert once["gsspo_seed3"]["status"] == "KILLED"

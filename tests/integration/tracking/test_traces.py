@@ -15,7 +15,7 @@ from mlflow.tracing.client import TracingClient
 from mlflow.tracking import MlflowClient
 
 from harness.runs.episode_store import EpisodePath, read_episodes, write_episodes
-from harness.runs.trace_sampling import REPEAT_STEPS, TraceSampler, episode_failures, window_start
+from harness.runs.trace_sampling import REPEAT_STEPS, TraceSampler, trace_failures, window_start
 from harness.tracking import traces
 from harness.tracking.client import delete_run
 from harness.types import (
@@ -280,7 +280,7 @@ def test_the_splits_of_a_step_take_turns():
 def test_every_sort_of_trouble_has_a_name(tmp_path):
     spent = episode([called(OperatorResult("Search", "x"))], right=False)
     rows = rows_of(tmp_path, FAULTED, spent, episode([answered()]))
-    assert [episode_failures(row) for row in rows] == [
+    assert [trace_failures(row) for row in rows] == [
         ["unclosed_tag", "fault:wrong_entity", "operator:timeout"],
         ["turn_budget"],
         [],

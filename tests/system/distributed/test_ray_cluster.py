@@ -96,7 +96,7 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> No
     printed, _ = driver.communicate(timeout=400)
     assert driver.returncode == FINISHED, printed
     assert "cluster of 2 nodes" in printed
-    assert "4 of 4 trials finished, 0 failed, 1 started again" in printed
+    assert "4 of 4 trials finished, 0 failed, 1 restarted" in printed
     assert len(TrialRun(lost).attempts()) >= 2
     assert len(list(lost.glob("node-*"))) == 2  # it went on elsewhere
     for folder in trials.iterdir():

@@ -86,7 +86,7 @@ def test_a_sweep_over_two_workers_of_which_one_is_killed_gives_what_one_worker_g
     finally:
         driver.kill()
     assert driver.returncode == 0, printed
-    assert "1 of 1 trials finished, 0 failed, 1 started again" in printed
+    assert "1 of 1 trials finished, 0 failed, 1 restarted" in printed
     resumed = [r.get("resumed_from") for r in read_lines(folder / ATTEMPTS).records if r["event"] == "start"]
     assert len(resumed) == 2
     assert resumed[1] >= 1
