@@ -2,9 +2,9 @@
 
     python -m harness.evaluation.fault_demo [kind]
 
-The agent is a script that searches hop by hop and looks again when a passage does not say what it should, so that a
-fault, what it changed and what was done about it are there to read. Natural language and code ask the same question in
-the same words; the twin has the same question, seeds and injector, with injection off.
+The agent is a script that searches hop by hop and searches again when a passage lacks the expected fact, so that the
+episode shows a fault, its effect and the response. Both interfaces play the same question; the counterfactual has the
+same question, seeds and injector, with injection off.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.env.fault_detection import read_faults
 from harness.env.fault_injection import FAULTS, FaultInjector, FaultPlan
 from harness.env.interfaces import INTERFACES
 from harness.env.rollout import Environment, rollout
-from harness.evaluation.episode_console import Show
+from harness.evaluation.episode_console import EpisodeConsole
 from harness.evaluation.play import any_chat
 from harness.paths import command
 from harness.training import factory
@@ -82,13 +82,13 @@ def _play(environment: Environment, question: Question, kind: str) -> Trajectory
 
 
 def show_episode(console: Console, episode: Trajectory) -> None:
-    """Question, turns, what was injected, reward."""
-    show = Show(console)
-    show.opening(episode.question.text, [])
+    """Print question, turns, injected faults and reward."""
+    show = EpisodeConsole(console)
+    show.question(episode.question.text, [])
     for turn in episode.turns:
-        show.said(turn.parsed)
-        show.ended(turn)
-    show.closing(episode, episode.question.answers, sum(t.generate_s + t.operate_s for t in episode.turns))
+        show.policy_turn(turn.parsed)
+        show.environment_turn(turn)
+    show.outcome(episode, episode.question.answers, sum(t.generate_s + t.operate_s for t in episode.turns))
 
 
 if __name__ == "__main__":

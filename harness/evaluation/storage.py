@@ -1,8 +1,8 @@
-"""An evaluation on disk, in the layout of a sweep: every answerer is a trial without training.
+"""Storage of an evaluation in the layout of a sweep: every answerer is a trial without training.
 
-    <out>/evaluations/<name>-<key8>/sweep.yaml             what was asked for
+    <out>/evaluations/<name>-<key8>/sweep.yaml             its settings
     …/trials/<answerer>-<key8>/                            config.yaml, trial.json and a journal, as a trial has them
-    …/scores.csv, contrasts.csv, episodes.csv              the printed tables in full, and one row an episode
+    …/scores.csv, contrasts.csv, episodes.csv              the printed tables in full, and one row for each episode
 
 So `analysis.load.load_frames` and `python -m reports.build` read it like any sweep; `method` is an axis.
 """
@@ -36,7 +36,7 @@ from harness.types import Question, Trajectory
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """A method applied to a target, under one name in every table."""
+    """A method applied to a target, under one name in all tables."""
 
     label: str
     method: Method
@@ -44,16 +44,16 @@ class Answerer:
 
 
 def evaluation_folder(out: Path, settings: EvaluationSettings, answerers: Sequence[Answerer]) -> Path:
-    """Where an evaluation is kept: the same one again replaces itself."""
-    asked = [settings.model_dump(mode="json"), [_plain(a) for a in answerers]]
+    """Folder of an evaluation; repeating it replaces its content."""
+    identity = [settings.model_dump(mode="json"), [_plain(a) for a in answerers]]
     name = settings.name or "+".join(dict.fromkeys(a.target.name for a in answerers))[:60]
-    return out / "evaluations" / f"{_safe(name)}-{digest(asked)[:8]}"
+    return out / "evaluations" / f"{_safe(name)}-{digest(identity)[:8]}"
 
 
 def write_answers(
     folder: Path, answerer: Answerer, answers: Answers, metrics: Mapping[str, float], held_out: Any
 ) -> Path:
-    """One answerer's journal and episodes. Raises OSError."""
+    """Write one answerer's journal and episodes; its folder. Raises OSError."""
     plain, code = _plain(answerer), code_version()
     key = digest({"evaluation": plain, "code": code})
     place = folder / "trials" / f"{_safe(answerer.label)}-{key[:8]}"
@@ -85,7 +85,7 @@ def write_tables(
     contrasts: Sequence[Contrast],
     answers: Mapping[str, Answers],
 ) -> None:
-    """`sweep.yaml` and the CSV files. Raises OSError."""
+    """Write `sweep.yaml` and the CSV files. Raises OSError."""
     axes: dict[str, dict[str, list[str]]] = {
         "method": {"values": list(dict.fromkeys(a.method for a in answerers))},
         "evaluated": {"values": list(dict.fromkeys(arm_of(a.target) for a in answerers))},
@@ -116,7 +116,7 @@ def arm_of(target: Target) -> str:
 
 
 def held_out_in(config: TrialConfig) -> Any:
-    """Says of a question of the offline world whether no training question mentions what it is about; else None."""
+    """Predicate of questions of the offline world about held-out entities; None for other data."""
     if config.data.source != "world":
         return None
 

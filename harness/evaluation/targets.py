@@ -1,10 +1,10 @@
-"""What can be evaluated or asked: a profile's start policy, a trial, a sweep's trials, an exported policy, any model.
+"""Targets of an evaluation: a profile's start policy, a trial, a sweep's trials, an exported policy, any model.
 
     tiny                                          the start policy of a profile
     runs/granularity/trials/gsspo_seed0-1a2b3c4d  the policy a trial kept last (step=20: the one of that step)
     runs/granularity                              every trial of a sweep that kept one
     …/policies/step-000030, its adapter/          an exported policy, also when moved elsewhere
-    FOLDER, Qwen/Qwen2.5-7B-Instruct              any transformers model or adapter; takes profile=… for all the rest
+    FOLDER, Qwen/Qwen2.5-7B-Instruct              any transformers model or adapter; needs a profile=…
 
 A target's configuration is its trial's (or profile's), under the command line's overrides.
 """
@@ -39,8 +39,8 @@ _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 class Target:
     """One policy and the configuration it is evaluated in.
 
-    `folder` holds its weights (None: the start policy that `config.policy` describes). `trial_key` and `step` say
-    which training made it, `home` is that trial's folder where there is one.
+    `folder` holds its weights (None: the start policy that `config.policy` describes). `trial_key` and `step` identify
+    the training that made it, `home` is that trial's folder if it exists.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A target before its configuration is checked: `tree` is the trial's own, None for a model without a trial."""
+    """A target before validation: `tree` is its trial's configuration, None for a model without a trial."""
 
     name: str
     tree: Node | None
@@ -117,7 +117,7 @@ def _trial(run: TrialRun, step: int | None, word: str) -> _Found:
     chosen = kept[-1] if step is None else run.policy_path(step)
     if chosen not in kept:
         steps = ", ".join(str(int(p.name.removeprefix("step-"))) for p in kept)
-        raise _problem(word, f"this trial kept no policy of step {step}", f"there are those of {steps}")
+        raise _problem(word, f"this trial kept no policy of step {step}", f"it kept those of {steps}")
     number = int(chosen.name.removeprefix("step-"))
     return _Found(info.name, read_file(run.config_file), None, chosen, None, info.key, number, run.folder)
 
@@ -147,7 +147,9 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
     if fault is not None:
         raise _problem(word, fault)
     problems = [
-        Problem(node.key_at or node.at, f"{name} cannot be changed: {word} is a policy already", "policy.dtype can")
+        Problem(
+            node.key_at or node.at, f"{name} cannot be changed: {word} is a trained policy", "only policy.dtype can"
+        )
         for name, node in overrides
         if weights and name.partition(".")[0] == "policy" and name != "policy.dtype"
     ]
@@ -156,7 +158,7 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
     profile = found.profile or _named_profile(tree)
     base = read_file(PROFILES / f"{profile}.yaml", f"profiles/{profile}.yaml")
     base = merge(base, Node({"profile": Node(profile, start), "seed": Node(0, start)}, start))
-    tree = merge(base, tree) if tree is not None else base  # a setting that is newer than the trial has its usual value
+    tree = merge(base, tree) if tree is not None else base  # settings newer than the trial have their defaults
     for name, node in overrides:
         tree = merge(tree, nest(name.split("."), node))
     try:
@@ -169,7 +171,7 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
 
 
 def _with_weights(tree: Node, found: _Found, at: Location) -> Node:
-    """The tree with a policy section that says where the weights are, instead of how they came about."""
+    """The tree with a policy section that names the weights, instead of how they were made."""
     plain = Policy(
         kind="hub", path=str(found.folder or found.hub), init="start", dtype="float32", lora=None, warm_start="none",
         warm_start_episodes=0, warm_start_lr=1e-3, warm_start_tokens=1,
@@ -186,7 +188,7 @@ def _named_profile(tree: Node | None) -> str:
 
 def _profile(word: str, settings: EvaluationSettings) -> str:
     if settings.profile is None:
-        hint = "say which profile's: profile=tiny, smollm2 or qwen7b"
+        hint = "add a profile: profile=tiny, smollm2 or qwen7b"
         raise _problem(word, "no trial made this model: it needs data and an environment", hint)
     return settings.profile
 

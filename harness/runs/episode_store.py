@@ -33,7 +33,7 @@ CALL = pa.struct(
     [
         ("operator", pa.string()),
         ("asked", pa.string()),  # operator input
-        ("text", pa.string()),  # what it returned to the program
+        ("text", pa.string()),  # its result in the program
         ("operator_failure", pa.string()),
         ("fault", pa.string()),
         ("fault_call", pa.int32()),
@@ -43,7 +43,7 @@ CALL = pa.struct(
 
 TURN = pa.struct(
     [
-        ("text", pa.string()),  # what the policy wrote, as decoded
+        ("text", pa.string()),  # the policy's output, decoded
         ("think", pa.string()),  # the think element, tags included; null: none
         ("failures", _TEXTS),  # ParseFailure values
         ("action", pa.string()),  # ActionKind; null: nothing was executed
@@ -54,8 +54,8 @@ TURN = pa.struct(
         ("action_start", pa.int32()),  # index of the first token of the action half
         ("logprob_sum", pa.float64()),  # nats, under the sampling policy
         ("generate_s", pa.float64()),  # the engine's time for the batch the turn was sampled in
-        ("operate_s", pa.float64()),  # from the call to the observation; latency_s is what the operator LLM took of it
-        ("observation", pa.string()),  # what the policy read next; null after the last turn
+        ("operate_s", pa.float64()),  # from the call to the observation; latency_s is the operator LLM's part of it
+        ("observation", pa.string()),  # the policy's next input; null after the last turn
         ("observation_tokens", pa.int32()),
         ("result_of", pa.string()),  # operator that made the observation, WarningOp included
         ("operator_failure", pa.string()),  # OperatorFailure value
@@ -68,7 +68,7 @@ TURN = pa.struct(
         ("fault", pa.string()),  # kind of an injected fault
         ("fault_call", pa.int32()),
         ("fault_true_text", pa.string()),
-        ("calls", pa.list_(CALL)),  # those a program made (code interface), of which the above is the sum; else empty
+        ("calls", pa.list_(CALL)),  # a program's calls (code interface), of which the above is the sum; else empty
     ]
 )
 

@@ -16,7 +16,8 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from analysis.load import load_frames
 from harness.env.prompts.perturbations import PERTURBATIONS, split_of
-from harness.evaluate import load_evaluation, main
+from harness.evaluate import main
+from harness.evaluation.evaluate_command import load_evaluation
 from harness.evaluation.run import name_answerers
 from harness.policy.load import TINY_ASSETS
 from harness.runs.run import TrialRun
@@ -164,7 +165,7 @@ def test_faults_and_prompts_are_further_evaluations_with_their_own_scores_and_co
         (["tiny", "method=one_shot", "plan=written"], "cannot write a plan"),
         (["tiny", "method=one_shot", "plan=search"], "reads no passages"),
         ([str(TINY_ASSETS), "method=agent"], "profile=tiny"),
-        (["tiny", "method=cot", "data.source=files", "data.path=tests"], "nothing but their answers"),
+        (["tiny", "method=cot", "data.source=files", "data.path=tests"], "only the answers"),
     ],
 )
 def test_what_cannot_be_evaluated_exits_with_2_and_no_traceback(words: list[str], said: str, capsys) -> None:
@@ -220,4 +221,4 @@ def test_results_that_cannot_be_written_are_one_line_and_status_1(tmp_path: Path
     (tmp_path / "file").touch()
     words = ["tiny", "method=direct", "data.eval_questions=1", "--out", str(tmp_path / "file")]
     assert main(words) == 1
-    assert re.fullmatch(r"the results cannot be written: .*file.*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"results cannot be written: .*file.*\n", capsys.readouterr().err)
