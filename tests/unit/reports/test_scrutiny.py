@@ -13,7 +13,6 @@ from analysis.stats.survival import logrank_permutation
 from reports.findings.descriptive_measures import em_of_answered, metric_rises, threshold_steps, trace_means
 from reports.findings.measure_registry import MEASURES, POOLED
 from reports.findings.table_measures import report_table
-from reports.packing.read_study import committed_studies
 from tests.unit.reports.test_findings import study
 
 
@@ -137,23 +136,6 @@ def test_the_power_is_that_of_the_registered_arms():
     expected = float(pd.Series([0.1 + 0.01 * s for s in range(6)]).std())
     assert project_power(made.frames, made.plan).sd == pytest.approx(expected)
     assert pooled_sd(made.frames, "eval/em", list(frames.arms))[0] > 5 * expected
-
-
-def test_sampled_answers_paired_over_both_studies_differ_as_published_here():
-    studies = committed_studies()
-    both = [studies["granularity"], studies["granularity_replication"]]
-    metrics = ["eval_sampled/em", "eval_sampled/f1", "eval_sampled/reward_mean"]
-    found = POOLED["paired_by_seed"](both, pair=["gsspo", "grpo"], metrics=metrics).table
-    assert set(found["pairs"]) == {"28"}
-    rows = {(of.split()[0], at): (points, p) for of, at, points, p in found.iloc[:, [0, 1, 3, 5]].to_numpy()}
-    assert rows == {
-        ("EM", "step 30"): ("-2.07", ".0084"),
-        ("EM", "area under the curve"): ("-0.96", ".0036"),
-        ("F1", "step 30"): ("-2.80", ".0004"),
-        ("F1", "area under the curve"): ("-1.23", ".0004"),
-        ("reward", "step 30"): ("-2.27", ".0067"),
-        ("reward", "area under the curve"): ("-1.46", ".0001"),
-    }
 
 
 def half_of(seeds, gap: float):
