@@ -1,4 +1,4 @@
-"""What a dry run's estimate_cost is made of."""
+"""The cost estimate of a dry run."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_step_is_played_with_its_checkpoint_and_no_further():
     assert timing.checkpoints_held == KEPT + 1
     assert (timing.step_s, timing.eval_s) == (1.0, 100.0)
     assert timing.policy_bytes == 1001
-    assert timing.troubles == 1
+    assert timing.failed_episodes == 1
     without = probe(config("steps=10", "checkpoint_every=0", "save.when=none"), "tests.support.cheap_trials:keeps",
                     Resources())  # fmt: skip
     assert (without.checkpoint_bytes, without.policy_bytes) == (0, 0)

@@ -13,6 +13,7 @@ import pytest
 
 from harness.paths import python
 from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep import run
 from harness.sweep.__main__ import main
 from harness.sweep.mlflow_writer import MlflowWriter
@@ -102,7 +103,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys):
     assert main([str(file), "--out", "/proc/nope"]) == REFUSED
     out, err = capsys.readouterr()
     assert out == (
-        f"{file}: its files cannot be read or written under --out /proc/nope: /proc/nope: No such file or directory\n"
+        f"{file}: cannot read or write its files under --out /proc/nope: /proc/nope: No such file or directory\n"
     )
     assert err == ""
 
@@ -111,6 +112,6 @@ def test_a_full_disk_is_named(runner, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "sweep.yaml")
 
-    monkeypatch.setattr(run, "write_manifest", full)
+    monkeypatch.setattr(SweepFolder, "write_manifest", full)
     assert runner("learns") == REFUSED
     assert "sweep.yaml: No space left on device\n" in runner.printed

@@ -27,7 +27,7 @@ from harness.runs.lock import exclusive_lock
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.worker import TrialFailed, run_one
-from harness.tracking import Tracker, default_uri, replay, traces
+from harness.tracking import Tracker, default_uri, replay, tracker
 from harness.tracking.__main__ import main
 from harness.types import StopReason
 from tests.support.cheap_trials import episode
@@ -168,7 +168,7 @@ def test_a_resumed_tracker_chooses_the_same_traces_as_one_that_never_stopped(fol
 
 def test_a_finished_trial_s_traces_are_sent_once(folder, monkeypatch):
     sent = []
-    monkeypatch.setattr(traces, "send", lambda uri, experiment, made: sent.append(len(made)))
+    monkeypatch.setattr(tracker, "send_traces", lambda uri, experiment, made: sent.append(len(made)))
     replay(folder.root)
     once = list(sent)
     replay(folder.root)
@@ -176,8 +176,8 @@ def test_a_finished_trial_s_traces_are_sent_once(folder, monkeypatch):
     assert sent == once
 
 
-def test_a_picture_that_cannot_be_drawn_is_told_and_keeps_nothing_back(folder):
-    def broken(trial: Path, out: Path) -> None:
+def test_a_picture_that_cannot_be_drawn_is_tagged_and_prevents_nothing_else(folder):
+    def broken(trial: TrialRun, out: Path) -> None:
         (out / "half.txt").write_text("drawn before")
         raise RuntimeError("no font")
 
