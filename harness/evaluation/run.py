@@ -22,7 +22,7 @@ from harness.evaluation.storage import Answerer, evaluation_folder, held_out_in,
 from harness.evaluation.tables import print_contrasts, print_scores
 from harness.evaluation.targets import Target
 from harness.policy.load import PolicyError
-from harness.redact import redact
+from harness.redact import error_text, printable, redact
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.hints import where_mlflow_is
@@ -57,7 +57,7 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
     try:
         answers = _play_all(settings, answerers, console)
     except (PolicyError, DataError) as error:
-        print(f"evaluation stopped: {error}", file=sys.stderr)
+        print(f"evaluation stopped: {error_text(error)}", file=sys.stderr)
         return FAILED
     scores: list[Score] = []
     for label, given in answers.items():
@@ -71,7 +71,7 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
             places[a.label] = write_answers(folder, a, answers[a.label], own, held_out_in(a.target.config))
         write_tables(folder, settings, answerers, scores, contrasts, answers)
     except OSError as error:
-        print(f"results cannot be written: {error}", file=sys.stderr)
+        print(f"results cannot be written: {error_text(error)}", file=sys.stderr)
         return FAILED
     _say(console, "")
     print_scores(console, scores, settings.level)
@@ -198,7 +198,7 @@ def _log(
             address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, ours, own, files, started)
             _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
     except Exception as error:  # any error of the store: the results are on disk
-        print(redact(f"MLflow could not be written: {' '.join(str(error).split())[:200]}"), file=sys.stderr)
+        print(f"MLflow could not be written: {' '.join(error_text(error).split())[:200]}", file=sys.stderr)
 
 
 def _disable_progress_bars() -> None:
@@ -208,4 +208,4 @@ def _disable_progress_bars() -> None:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(redact(line), markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(redact(line)), markup=False, highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.redact import redact
+from harness.redact import printable, redact
 from harness.runs.records import TrialStatus
 from harness.sweep.status import TrialProgress, duration, time_left
 
@@ -146,8 +146,8 @@ _WORDS, _NUMBERS = ("trial", "status"), ("step", "EM", "reward", "parse ok", "le
 
 
 def print_line(console: Console, line: str) -> None:
-    """Print a line without markup, secrets redacted."""
-    console.print(redact(line), markup=False, highlight=False, soft_wrap=True)
+    """Print a line without markup, secrets or control characters."""
+    console.print(printable(redact(line)), markup=False, highlight=False, soft_wrap=True)
 
 
 def summary_line(progress: Sequence[TrialProgress], parallel: int) -> str:
