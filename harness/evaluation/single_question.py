@@ -54,7 +54,7 @@ def ask_question(
         return 2
     torch.set_num_threads(config.threads)
     try:
-        data = factory.data(config)
+        data = factory.data(config, training=False)
         known = find_question(text, config, data)
         question = question_to_play(text, gold, known)
         if method == "agent":
