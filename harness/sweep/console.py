@@ -81,7 +81,7 @@ class PlainLines:
                 self.print_line(f"{p.name}: finished, EM {_share(p.em)}. {summary_line(progress, self._parallel)}")
 
     def print_line(self, line: str) -> None:
-        print_line(self._console, line)
+        print_redacted(self._console, line)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +104,7 @@ class LiveTable:
         self._live.update(self._draw(progress))
 
     def print_line(self, line: str) -> None:
-        print_line(self._live.console, line)
+        print_redacted(self._live.console, line)
 
     def _draw(self, progress: Sequence[TrialProgress]) -> Group:
         table = Table(box=None, pad_edge=False)
@@ -145,7 +145,7 @@ class LiveTable:
 _WORDS, _NUMBERS = ("trial", "status"), ("step", "EM", "reward", "parse ok", "left")
 
 
-def print_line(console: Console, line: str) -> None:
+def print_redacted(console: Console, line: str) -> None:
     """Print a line without markup, secrets or control characters."""
     console.print(printable(redact(line)), markup=False, highlight=False, soft_wrap=True)
 

@@ -12,7 +12,7 @@ from analysis.study_design import StudyDesign, assess_design
 from harness.config import SweepSpec, TrialSpec
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
-from harness.sweep.console import print_line
+from harness.sweep.console import print_redacted
 from harness.sweep.status import TrialProgress, duration
 from harness.sweep.step_timing import (
     ProbeError,
@@ -54,15 +54,15 @@ def preview(
     console.print(table)
     trained = sum(t.config.steps * t.config.rollout.prompts_per_step * t.config.rollout.group_size for t in todo)
     played = sum(evaluation_count(t.config) * evaluation_episodes(t.config) for t in todo)
-    print_line(console, "")
-    print_line(console, f"{len(chosen)} trials, {len(todo)} to run, {parallel} at a time")
-    print_line(console, f"{trained:,} training episodes, {played:,} evaluation episodes")
+    print_redacted(console, "")
+    print_redacted(console, f"{len(chosen)} trials, {len(todo)} to run, {parallel} at a time")
+    print_redacted(console, f"{trained:,} training episodes, {played:,} evaluation episodes")
     done = [(now, run) for (_, run), now in pairs if now.status is TrialStatus.FINISHED]
     known = [now.seconds_per_step for now, _ in done if now.seconds_per_step is not None]
     if known and todo:
         seconds = sum(t.config.steps for t in todo) * sum(known) / len(known) / parallel
         size = sum(_size(run.folder) for _, run in done) / len(done) * len(todo)
-        print_line(
+        print_redacted(
             console,
             f"about {duration(seconds)} and {size / 1e6:.0f} MB, estimated from the {len(done)} finished trials;"
             " without MLflow, and without checkpoints while trials run",
@@ -72,7 +72,7 @@ def preview(
     if spec.file.analysis is not None:
         _design(console, spec)
     else:
-        print_line(console, "no analysis is declared: all results will be exploratory")
+        print_redacted(console, "no analysis is declared: all results will be exploratory")
 
 
 def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], parallel: int, function: str) -> None:
@@ -80,7 +80,7 @@ def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], paralle
     first = todo[0]
     timed = timed_part(first.config)
     whole = timed == first.config
-    print_line(
+    print_redacted(
         console,
         f"timing one step of {first.name} …"
         if whole
@@ -91,28 +91,28 @@ def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], paralle
     try:
         timing = probe(timed, function, spec.file.resources)
     except ProbeError as error:
-        print_line(console, f"time and disk: unknown until a trial has finished ({error})")
+        print_redacted(console, f"time and disk: unknown until a trial has finished ({error})")
         return
     found = estimate_cost(timing, timed, [t.config for t in todo], parallel, spec.file.tracking)
     total = found.bytes + found.copied + found.database
-    print_line(
+    print_redacted(
         console,
         f"about {duration(found.seconds)} and {_mb(total)}: {_mb(found.bytes)} of trials,"
         f" {_mb(found.copied)} of copies in MLflow, {_mb(found.database)} of its database",
     )
     if found.checkpoints:
-        print_line(console, f"while trials run, up to {_mb(found.checkpoints)} of checkpoints beside these")
+        print_redacted(console, f"while trials run, up to {_mb(found.checkpoints)} of checkpoints beside these")
     part = (
         "" if whole else f" (of {training_episodes(first.config)} and {evaluation_episodes(first.config)} in the study)"
     )
-    print_line(
+    print_redacted(
         console,
         f"timed on this machine, without other trials: set-up {timing.setup_s:.1f} s,"
         f" step 1 {timing.step_s:.1f} s, an evaluation {timing.eval_s:.1f} s{part};"
         " later steps are shorter where answers are",
     )
     if timing.made_s:
-        print_line(
+        print_redacted(
             console,
             f"what trials share, such as the warm start, took {duration(timing.made_s)} more and is kept;"
             " arms with another start make their own",
@@ -134,14 +134,14 @@ def _design(console: Console, spec: SweepSpec) -> None:
         margin=plan.margin,
     )
     treatment, baseline = plan.primary.contrast
-    print_line(console, "")
+    print_redacted(console, "")
     where = "on every suite" if by_suite else "over all suites together"
-    print_line(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} {where}")
+    print_redacted(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} {where}")
     found = assess_design(design)
     for sentence in found.sentences:
-        print_line(console, sentence)
+        print_redacted(console, sentence)
     if not found.reachable:
-        print_line(
+        print_redacted(
             console, f"warning: this design cannot reach α = {plan.alpha:g}; run {found.seeds_to_reach} seeds an arm"
         )
 

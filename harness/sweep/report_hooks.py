@@ -10,7 +10,7 @@ from rich.console import Console
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
-from harness.sweep.console import print_line
+from harness.sweep.console import print_redacted
 from harness.sweep.status import TrialProgress
 
 
@@ -33,18 +33,18 @@ def report(console: Console, folder: SweepFolder, progress: Sequence[TrialProgre
     from analysis.summary import summarise_sweep
     from reports.build import write_learning_curves
 
-    print_line(console, "")
+    print_redacted(console, "")
     summary = summarise_sweep(folder.root)
     if console.is_terminal:
         summary.print()
     else:
-        print_line(console, summary.text())
+        print_redacted(console, summary.text())
     try:
         paths = write_learning_curves(folder.root, folder.report / "figures")
         table = folder.report / "summary.csv"
         table.write_text(summary.csv(), encoding="utf-8")
     except OSError as error:  # the trials have finished all the same, and MLflow is still to be written
-        print_line(console, f"learning curves and tables cannot be written: {error}")
+        print_redacted(console, f"learning curves and tables cannot be written: {error}")
         return []
-    print_line(console, f"learning curves and tables: {folder.report}")
+    print_redacted(console, f"learning curves and tables: {folder.report}")
     return [*paths, table]

@@ -24,7 +24,7 @@ from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.cluster import ClusterNode, ResourceError, check_nodes, concurrency, join, leave, paths_are_absolute
 from harness.sweep.code_versions import find_other_code, set_aside, source_revision
-from harness.sweep.console import ProgressDisplay, display_for, print_line
+from harness.sweep.console import ProgressDisplay, display_for, print_redacted
 from harness.sweep.hints import where_mlflow_is
 from harness.sweep.mlflow_writer import MlflowWriter
 from harness.sweep.report_hooks import import_reports, report, trial_views
@@ -72,11 +72,11 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
         other_code = find_other_code(folder, trials)
         if other_code is not None and not options.rerun:
             for line in other_code.refusal(folder, code, f"{_command(spec, options, options.only)} --rerun"):
-                print_line(console, line)
+                print_redacted(console, line)
             return REFUSED
         chosen = [(t, folder.trial(t)) for t in trials if fnmatch.fnmatch(t.name, options.only or "*")]
         if not chosen:
-            print_line(
+            print_redacted(
                 console, f"no trial matches {options.only!r}; there are: {', '.join(t.name for t in trials[:20])}"
             )
             return REFUSED
@@ -88,14 +88,14 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
         with folder.lock():
             return _run(spec, code, options, console, folder, trials, chosen, nodes)
     except (BusyError, ResourceError) as error:
-        print_line(console, f"{spec.path}: {error}")
+        print_redacted(console, f"{spec.path}: {error}")
         return REFUSED
     except KeyboardInterrupt:
-        print_line(console, "stopped" if options.dry_run else _stopped_line(spec, options))
+        print_redacted(console, "stopped" if options.dry_run else _stopped_line(spec, options))
         return INTERRUPTED
     except OSError as error:
         place = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        print_line(console, f"{spec.path}: cannot read or write its files under --out {options.out}: {place}")
+        print_redacted(console, f"{spec.path}: cannot read or write its files under --out {options.out}: {place}")
         return REFUSED
     finally:
         if options.address:
@@ -109,7 +109,7 @@ def _cluster(spec: SweepSpec, options: Options, folder: SweepFolder, console: Co
     if not options.dry_run:
         check_nodes(folder.root.resolve())
     parts = [f"{n.name} ({n.cpus:g} CPUs, {n.gpus:g} GPUs)" for n in nodes]
-    print_line(console, f"cluster of {len(nodes)} nodes: {', '.join(parts)}")
+    print_redacted(console, f"cluster of {len(nodes)} nodes: {', '.join(parts)}")
     return nodes
 
 
@@ -126,22 +126,24 @@ def _run(
     folder.write_manifest(spec)
     moved = set_aside(folder, trials)
     if moved:
-        print_line(console, f"the code has changed: {moved} earlier trials are now in {folder.superseded}")
+        print_redacted(console, f"the code has changed: {moved} earlier trials are now in {folder.superseded}")
     for trial in trials:
         folder.trial(trial).prepare(trial, code, spec.labels, spec.preregistration, source_revision())
     finished = [run for trial, run in chosen if run.status(trial.key) is TrialStatus.FINISHED]
     for run in finished:
         run.remove_checkpoints()  # left by a process that was killed just after its trial had finished
     if options.prepare:
-        print_line(
+        print_redacted(
             console,
             f"{len(chosen)} trials prepared, {len(finished)} already finished; to run them, with this code version:",
         )
-        print_line(console, f"  {command('run-trials', 'harness.sweep.run_trials')} {folder.trials}/*")
-        print_line(console, f"afterwards, for MLflow and the report: {_command(spec, options)}")
+        print_redacted(console, f"  {command('run-trials', 'harness.sweep.run_trials')} {folder.trials}/*")
+        print_redacted(console, f"afterwards, for MLflow and the report: {_command(spec, options)}")
         return FINISHED
     todo = [(t, run) for t, run in chosen if run not in finished][: options.limit]
-    print_line(console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} already finished, in {folder.root}")
+    print_redacted(
+        console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} already finished, in {folder.root}"
+    )
     writer = MlflowWriter(folder, *_store(spec, options), trial_views)
     writer.start()
     status, whole_status = SweepStatus(todo), SweepStatus([(t, folder.trial(t)) for t in trials])
@@ -234,26 +236,26 @@ def _end(
     failed = [p for p in progress if p.status is TrialStatus.FAILED]
     resume_shown = interrupted
     if interrupted:  # before MLflow, which may take a while
-        print_line(console, _stopped_line(spec, options))
+        print_redacted(console, _stopped_line(spec, options))
     try:
         error = writer.close("FINISHED" if complete else "FAILED" if failed else "KILLED", reports)
     except KeyboardInterrupt:
         error, interrupted = "interrupted", True
     restarted = sum(p.attempt > 1 for p in progress)
-    print_line(console, "")
+    print_redacted(console, "")
     for p in failed:
-        print_line(console, f"failed: {p.name}: {p.error}")
-    print_line(console, f"{finished} of {len(whole)} trials finished, {len(failed)} failed, "
+        print_redacted(console, f"failed: {p.name}: {p.error}")
+    print_redacted(console, f"{finished} of {len(whole)} trials finished, {len(failed)} failed, "
                         f"{restarted} restarted, {len(whole) - finished - len(failed)} not run")  # fmt: skip
     uri, _ = _store(spec, options)
     folder = options.out / spec.name
     if error:
-        print_line(console, f"MLflow could not be written ({error}); to write it later: "
+        print_redacted(console, f"MLflow could not be written ({error}); to write it later: "
                             f"{command('replay', 'harness.tracking replay')} {folder}")  # fmt: skip
     else:
-        print_line(console, f"MLflow: {where_mlflow_is(uri, writer.address)}")
+        print_redacted(console, f"MLflow: {where_mlflow_is(uri, writer.address)}")
     if not complete and not resume_shown:
-        print_line(console, f"to run the rest: {_command(spec, options)}")
+        print_redacted(console, f"to run the rest: {_command(spec, options)}")
     if interrupted:
         return INTERRUPTED
     return FAILED if failed or not all(p.status is TrialStatus.FINISHED for p in progress) else FINISHED
@@ -264,10 +266,12 @@ def _stopped_line(spec: SweepSpec, options: Options) -> str:
 
 
 def _refuse(console: Console, folder: SweepFolder, differences: list[str]) -> int:
-    print_line(console, f"{folder.root} holds a different version of this sweep:")
+    print_redacted(console, f"{folder.root} holds a different version of this sweep:")
     for line in differences:
-        print_line(console, f"  {line}")
-    print_line(console, "its trials are not comparable with the new ones; give the new version its own name: name=…")
+        print_redacted(console, f"  {line}")
+    print_redacted(
+        console, "its trials are not comparable with the new ones; give the new version its own name: name=…"
+    )
     return REFUSED
 
 

@@ -75,7 +75,7 @@ def test_how_to_resume_is_printed_before_waiting_for_mlflow(runner, monkeypatch,
         lines.append(f"MLflow: {status}")
         return ctrl_c() if impatient else ""
 
-    monkeypatch.setattr(run, "print_line", lambda console, line: lines.append(line))
+    monkeypatch.setattr(run, "print_redacted", lambda console, line: lines.append(line))
     monkeypatch.setattr(TuneRun, "start", ctrl_c)  # as soon as the screen stands
     monkeypatch.setattr(MlflowWriter, "start", lambda self: None)
     monkeypatch.setattr(MlflowWriter, "close", close)
