@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from harness.config import digest
+from harness.operators import Role, with_role
 from harness.runs.episode_store import EpisodePath, open_episodes
 from harness.runs.trace_sampling import TraceSampler, rows_at, trace_failures, trace_failures_in
 
@@ -203,7 +204,7 @@ def _operator(turn: Mapping[str, Any], number: int) -> _Part:
     called = turn["action"] is not None
     return _Part(
         turn["result_of"],
-        ("RETRIEVER" if turn["result_of"] == "Search" else "TOOL") if called else "GUARDRAIL",
+        ("RETRIEVER" if turn["result_of"] in with_role([Role.RETRIEVES]) else "TOOL") if called else "GUARDRAIL",
         _nanoseconds(turn, "operate_s"),
         {"input": turn["action_text"]} if called else {"failures": turn["failures"]},
         {"observation": turn["observation"]},

@@ -20,7 +20,6 @@ TO_RENAME: dict[str, tuple[str, ...]] = {
     "RewardWeights": ("harness/config/schema.py", "harness/protocol/reward.py"),
     "Source": ("harness/config/yaml_source.py", "harness/tasks/benchmarks/prepare.py"),
     "VllmEngine": ("harness/config/schema.py", "harness/engines/vllm.py"),
-    "did_you_mean": ("harness/config/validation.py", "harness/operators/registry.py"),
     "find": ("harness/config/tree.py", "harness/tasks/benchmarks/hub.py"),
     "pick": ("harness/operators/base.py", "harness/tasks/world/names.py"),
     "split_of": ("harness/env/prompts/perturbations.py", "harness/tasks/benchmarks/load.py"),

@@ -17,6 +17,7 @@ from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.sweep import run_trials, worker
 from harness.sweep.run import FINISHED
+from tests.support.console import counted
 
 ROOT = Path(__file__).parents[3]
 LEARNS, FAILS = "tests.support.cheap_trials:learns", "tests.support.cheap_trials:gspo_fails"
@@ -46,7 +47,7 @@ def without_ray(folders: list[Path], function: str = LEARNS) -> subprocess.Popen
 
 
 def test_two_processes_share_the_trials_and_the_sweep_takes_them_as_its_own(prepared, runner, ray_session):
-    assert "6 trials prepared, 0 already finished" in runner.printed
+    assert counted(runner.printed, 6, 0)
     both = [without_ray(prepared), without_ray(prepared[::-1])]
     finished = ""
     for process in both:
@@ -57,7 +58,7 @@ def test_two_processes_share_the_trials_and_the_sweep_takes_them_as_its_own(prep
     assert all(len((f / ATTEMPTS).read_text().splitlines()) == 1 for f in prepared)
     apart = {TrialRun(f).info().name: TrialRun(f).comparable_journal() for f in prepared}
     assert runner("learns") == FINISHED
-    assert "0 trials to run, 6 already finished" in runner.printed
+    assert counted(runner.printed, 0, 6)
     assert "gsspo − grpo" in runner.printed  # the report
     shutil.rmtree(runner.folder.root)
     assert runner("learns") == FINISHED
