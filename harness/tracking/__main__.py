@@ -55,7 +55,7 @@ def _write_report(root: Path, out: Path) -> list[Path]:
         table.write_text(summarise_sweep(root).csv(), encoding="utf-8")
         return [*write_learning_curves(root, out), table]
     except Exception as error:  # the runs are useful without it
-        print(f"{root}: no report: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{root}: no report: {type(error).__name__}: {error_text(error)}", file=sys.stderr)
         return []
 
 

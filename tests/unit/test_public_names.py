@@ -15,15 +15,9 @@ SAME_WORD = {"main"}
 TO_RENAME: dict[str, tuple[str, ...]] = {
     "BuiltinEngine": ("harness/config/schema.py", "harness/engines/builtin.py"),
     "Environment": ("harness/config/schema.py", "harness/env/rollout.py"),
-    "Phase": ("harness/sweep/memory_plan/memory.py", "harness/training/warm_start/tiny_recipe.py"),
     "Policy": ("harness/config/schema.py", "harness/policy/load.py"),
     "RewardWeights": ("harness/config/schema.py", "harness/protocol/reward.py"),
-    "Source": ("harness/config/yaml_source.py", "harness/tasks/benchmarks/prepare.py"),
     "VllmEngine": ("harness/config/schema.py", "harness/engines/vllm.py"),
-    "find": ("harness/config/tree.py", "harness/tasks/benchmarks/hub.py"),
-    "pick": ("harness/operators/base.py", "harness/tasks/world/names.py"),
-    "split_of": ("harness/env/prompts/perturbations.py", "harness/tasks/benchmarks/load.py"),
-    "words": ("harness/env/interfaces/code/expressions.py", "harness/operators/llm/knowledge_base.py"),
 }
 
 
