@@ -1,7 +1,7 @@
-"""Evaluates expressions by walking the syntax tree. It can touch values, the function tables and operators, no more.
+"""Evaluation of expressions over the syntax tree. It reaches values, the function tables and operators, nothing else.
 
 There is no attribute access but to call a listed method, functions are not values, and names are looked up in one
-dictionary: what is not spelled out here cannot be reached.
+dictionary: what is not listed here cannot be reached.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHORT_CIRCUIT = ("any", "all")
 
 
 class Answered(Exception):
-    """The program called `answer(...)`: it ends there."""
+    """The program's end by a call of `answer(...)`."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -32,7 +32,7 @@ class Answered(Exception):
 
 
 class Expressions:
-    """Evaluates expressions over `variables`, which it changes. `output` collects what it prints.
+    """Evaluator of expressions over `variables`, which it changes. `output` collects what it prints.
 
     `operators` are the operators by the name a program calls them. `line` is the line being executed.
     """
@@ -200,7 +200,7 @@ class Expressions:
     async def generate(
         self, node: ast.ListComp | ast.GeneratorExp, i: int, items: list[Value], visit: Callable[[Value], bool]
     ) -> bool:
-        """The `i`-th `for` of a comprehension and those after it. True as soon as `visit` says stop."""
+        """The `i`-th `for` of a comprehension and those after it. True as soon as `visit` returns True."""
         generator = node.generators[i]
         if generator.is_async:
             raise CodeError("SyntaxError", "async is not available here", node.lineno)

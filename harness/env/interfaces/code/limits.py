@@ -1,4 +1,4 @@
-"""What a program of the code interface may cost, and the error that ends it."""
+"""Limits on a program of the code interface, their meter, and the error that ends a program."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Limits:
 
 
 class Meter:
-    """Counts the work of one program. `spend` raises CodeError when the budget is used up or time is out."""
+    """Meter of one program's work. `spend` raises CodeError when the budget is used up or time is out."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self.limits = limits
