@@ -60,9 +60,9 @@ def test_tune_looks_less_often_only_while_nothing_happens(monkeypatch):
     calm = tune._calm()
     calm.on_step_end()
     assert slept == []
-    calm.news -= tune.BUSY_S + 1
+    calm.changed -= tune.IDLE_S + 1
     calm.on_step_end()
-    assert slept == [tune.LOOK_S]
+    assert slept == [tune.IDLE_DELAY_S]
     calm.on_trial_complete()
     calm.on_step_end()
-    assert slept == [tune.LOOK_S]
+    assert slept == [tune.IDLE_DELAY_S]
