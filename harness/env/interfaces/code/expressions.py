@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from harness.env.interfaces.code.library import FUNCTIONS, invoke
-from harness.env.interfaces.code.limits import CodeError, Meter
+from harness.env.interfaces.code.limits import Answered, CodeError, Meter
 from harness.env.interfaces.code.methods import METHODS
 from harness.env.interfaces.code.operations import binary, compare, constant, formatted, get_item, set_item, unary
 from harness.env.interfaces.code.program import check_name
@@ -21,14 +21,6 @@ Operator = Callable[[Sequence[Value], Mapping[str, Value], Meter], Awaitable[str
 """An operator as a program sees it: positional and named arguments in, its text out."""
 
 _SHORT_CIRCUIT = ("any", "all")
-
-
-class Answered(Exception):
-    """The program's end by a call of `answer(...)`."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
 
 
 class Expressions:

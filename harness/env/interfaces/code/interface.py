@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from harness.env.interfaces.base import Call, Execution, Signature
 from harness.env.interfaces.code.evaluator import Evaluator
-from harness.env.interfaces.code.expressions import Answered, Operator
-from harness.env.interfaces.code.limits import CodeError, Limits, Meter
+from harness.env.interfaces.code.expressions import Operator
+from harness.env.interfaces.code.limits import Answered, CodeError, Limits, Meter
 from harness.env.interfaces.code.program import read_program
 from harness.env.interfaces.code.values import NUMBERS, Value, text_of, type_name
 from harness.protocol import XML_CODE, Grammar, Kind, parse_turn, render_observation, warning_text

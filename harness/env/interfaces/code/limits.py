@@ -1,9 +1,17 @@
-"""Limits on a program of the code interface, their meter, and the error that ends a program."""
+"""Limits on a program of the code interface, their meter, and the exceptions that end a program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+
+class Answered(Exception):
+    """The program's end by a call of `answer(...)`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
 
 
 class CodeError(Exception):
