@@ -6,7 +6,7 @@ into RUN_DIR/report or runs/EXPERIMENT/report:
     report.pdf    the same as vectors
     figures/      NAME.svg .pdf .png .csv .txt (caption)
     tables/       NAME.tex (booktabs) and NAME.csv (full precision)
-    summary.txt   the first thing to read
+    summary.txt   EM by arm, and contrasts
 
 The same journals give the same bytes.
 """
@@ -71,17 +71,17 @@ def write_report(frames: Frames, out_dir: str | Path) -> list[Path]:
 
 
 def trial_counts(material: ReportData) -> list[str]:
-    """How many trials count, and which were left out and why."""
+    """Number of included trials, and the excluded ones with their reasons."""
     frames = material.frames
-    left_out = [f"Left out: {t} ({status}): {reason}." for t, status, reason in material.summary.left_out]
-    counted = f"{int(frames.trials['included'].sum())} of {len(frames.trials)} trials count."
-    return [counted if left_out else f"{counted} None was left out.", *left_out]
+    left_out = [f"Excluded: {t} ({status}): {reason}." for t, status, reason in material.summary.left_out]
+    counted = f"{int(frames.trials['included'].sum())} of {len(frames.trials)} trials are included."
+    return [counted if left_out else f"{counted} None was excluded.", *left_out]
 
 
 def report_warnings(material: ReportData) -> list[str]:
-    """What a reader must know before any number: trials left out, question sets that differ."""
-    told = trial_counts(material)
-    left_out = [f"{told[0]} {len(told) - 1} left out, see Trials."] if len(told) > 1 else []
+    """Warnings before any number: excluded trials, question sets that differ."""
+    counts = trial_counts(material)
+    left_out = [f"{counts[0]} {len(counts) - 1} excluded, see Trials."] if len(counts) > 1 else []
     return left_out + unequal_questions(material.greedy)
 
 

@@ -1,4 +1,4 @@
-"""The report as a vector PDF: text, tables and figures one below the other on A4 pages.
+"""Renderer of a report as vector PDF: text, tables and figures on A4 pages.
 
 matplotlib sets the text and the tables and leaves gaps; each figure is its own vector PDF and is laid into its gap by
 pypdf. No dates, so equal reports have equal bytes.
@@ -36,7 +36,7 @@ class _Page:
 
 
 class _Flow:
-    """Puts things below each other and starts a new page when one does not fit. `y`: points left above the margin."""
+    """Vertical layout with page breaks. `y`: baseline in points from the bottom of the page."""
 
     def __init__(self) -> None:
         self.pages: list[_Page] = []

@@ -45,7 +45,7 @@ def convergence_chapter(m: ReportData) -> Chapter:
             low="number",
         )
     except DegenerateInput as reason:
-        section.say(str(reason))
+        section.add_sentence(str(reason))
     section.table(
         "stability",
         "Stability",
@@ -71,7 +71,7 @@ def convergence_chapter(m: ReportData) -> Chapter:
 
 
 def prompt_chapter(m: ReportData) -> Chapter:
-    section = Chapter("robustness", "Prompt robustness", stamp=m.stamp)
+    section = Chapter("robustness", "Prompt robustness", stamp=m.stamp, from_episodes=True)
     spreads = None
     try:
         section.table(
@@ -107,7 +107,7 @@ def prompt_chapter(m: ReportData) -> Chapter:
             crossed = robustness.prompt_cross_table(m.everything, m.frames, axis).reset_index()
             section.table("prompt_cross", "Trained under, evaluated under", crossed, f"Mean EM; trained under: {axis}.")
     except DegenerateInput as reason:
-        section.say(str(reason))
+        section.add_sentence(str(reason))
     with contextlib.suppress(DegenerateInput):  # most sweeps do not vary the penalty
         section.figures.append(format_penalty.draw_format_penalty(m.frames, spreads, m.plan.level))
     return section

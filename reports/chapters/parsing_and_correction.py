@@ -1,4 +1,4 @@
-"""Parse reliability, and how the policy mends what went wrong: malformed turns, injected faults."""
+"""Parse reliability, and self-correction: malformed turns, injected faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reports.report_data import ReportData
 
 
 def parsing_chapter(m: ReportData) -> Chapter:
-    section = Chapter("parsing", "Parse reliability", stamp=m.stamp)
+    section = Chapter("parsing", "Parse reliability", stamp=m.stamp, from_episodes=True)
     level = m.plan.level
     section.table(
         "parse_links",
@@ -100,7 +100,7 @@ def _complexity(data: Episodes, section: Chapter, suffix: str, level: float) -> 
     try:
         em, odds = parse_reliability.hops_regressions(data, level)
     except DegenerateInput as reason:
-        section.say(f"{reason}{suffix}")
+        section.add_sentence(f"{reason}{suffix}")
         return
     for fit, what in ((em, "EM on failure share × hops"), (odds, "malformed episode on hops")):
         section.text.append(regression_sentence(fit, f"{what}{suffix}"))
@@ -117,7 +117,7 @@ def _claims(rows: Sequence[Comparison], m: ReportData, what: Outcome) -> list[st
 
 
 def correction_chapter(m: ReportData) -> Chapter:
-    section = Chapter("correction", "Self-correction", stamp=m.stamp)
+    section = Chapter("correction", "Self-correction", stamp=m.stamp, from_episodes=True)
     frames, level = m.frames, m.plan.level
     if m.greedy.episodes.empty:
         section.text.append("No episodes of the last greedy evaluation were kept.")
@@ -206,13 +206,13 @@ def _faults(m: ReportData, section: Chapter) -> None:
             f"faults_{by[-1]}",
             f"Injected faults {title}",
             self_correction.exposure_table(pairs, by, level),
-            "Exposures: the policy read a fault and went on. Recovered: right all the same (Wilson, design effect of "
+            "Exposures: the policy read a fault and continued. Recovered: right despite it (Wilson, design effect of "
             "questions). Effect: EM with the fault minus EM of the fault-free twin, t over seeds. Hurt: of right twins "
             "the share that ended wrong.",
         )
     section.table(
         "after_fault",
-        "What follows a fault",
+        "Actions after a fault",
         self_correction.after_fault(pairs),
         "Next action after the faulted call; twin count: of the fault-free twins in the same turn.",
     )
@@ -220,7 +220,7 @@ def _faults(m: ReportData, section: Chapter) -> None:
         try:
             fit = self_correction.fault_interaction(pairs, contrast, level)
         except DegenerateInput as reason:
-            section.say(str(reason))
+            section.add_sentence(str(reason))
             continue
         section.text.append(regression_sentence(fit, f"EM on fault × arm, {contrast.label}"))
     for name, title, values in (

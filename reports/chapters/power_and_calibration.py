@@ -1,4 +1,4 @@
-"""What it would take to know more, and how far the tests themselves can be trusted."""
+"""Power of a next study, and calibration of the tests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CALIBRATION = Path(__file__).parents[1] / "calibration" / "calibration.csv"
 
 
 def power_chapter(m: ReportData) -> Chapter:
-    """Power of this design and of larger ones, at the spread between seeds that was seen."""
-    section = Chapter("outlook", "What it would take", "planning", m.stamp)
+    """Power of this design and of larger ones, at the spread between seeds of this sweep."""
+    section = Chapter("outlook", "Power of a next study", "planning", m.stamp)
     try:
         found = project_power(m.frames, m.plan)
     except DegenerateInput as reason:
-        section.say(str(reason))
+        section.add_sentence(str(reason))
         return section
     section.text += found.sentences
     section.table(
@@ -42,7 +42,7 @@ def power_chapter(m: ReportData) -> Chapter:
 
 def calibration_chapter(m: ReportData, path: Path = CALIBRATION) -> Chapter:
     """The rows of the calibration table for tests that a report uses, at the seed count nearest to the sweep's."""
-    section = Chapter("calibration", "How far the tests can be trusted", "method")
+    section = Chapter("calibration", "Calibration of the tests", "method")
     table = pd.read_csv(path).fillna("") if path.exists() else pd.DataFrame()
     if "verdict" not in table:
         section.text.append("The tests have not been calibrated here: `workflow-harness calibrate` does it.")

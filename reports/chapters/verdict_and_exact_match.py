@@ -1,4 +1,4 @@
-"""What was shown, and Exact Match in detail."""
+"""Verdict, and Exact Match in detail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.report_data import ReportData
 
 def verdict_chapter(m: ReportData) -> Chapter:
     confirmatory = any(f.confirmatory for f in m.findings)
-    section = Chapter("verdict", "What was shown", "confirmatory" if confirmatory else "exploratory", m.stamp)
+    section = Chapter("verdict", "Verdict", "confirmatory" if confirmatory else "exploratory", m.stamp)
     promised = [f for f in m.findings if f.comparison.contrast.confirmatory]
     section.text += summarise_findings(promised, m.plan)
     section.text += m.summary.notes
@@ -83,7 +83,7 @@ def exact_match_chapter(m: ReportData) -> Chapter:
     section.table("aggregates", "Aggregates", totals, "Jackknife t over whole seeds.", method="drop")
     section.table(
         "cross_checks",
-        "Other routes to the same differences",
+        "Other tests of the same differences",
         exact_match.cross_checks(m.greedy, m.contrasts, m.plan),
         "Beside the permutation test: two-way cluster (seed × question) t with 2S − 2 df, seed-and-question bootstrap. "
         "Uncorrected; exploratory.",
