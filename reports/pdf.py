@@ -171,7 +171,7 @@ def wrap(text: str, width: float, size: float, bold: bool = False) -> Iterator[s
 
 
 def write_pdf(
-    path: Path, title: str, lead: Sequence[str], sections: Sequence[Chapter], last: Sequence[str] = ()
+    path: Path, title: str, lead: Sequence[str], chapters: Sequence[Chapter], last: Sequence[str] = ()
 ) -> None:
     """Title, `lead`, then the chapters, each with its figures and tables, then `last` in small type."""
     with house_style():
@@ -179,15 +179,15 @@ def write_pdf(
         flow.paragraph(title, 16, bold=True, after=8)
         for paragraph in lead:
             flow.paragraph(paragraph, 10)
-        for section in sections:
+        for chapter in chapters:
             flow.y -= 10
             flow.room(90)
-            flow.paragraph(f"{section.title} ({section.role})", 12, bold=True, after=6)
-            for paragraph in section.text:
+            flow.paragraph(f"{chapter.title} ({chapter.role})", 12, bold=True, after=6)
+            for paragraph in chapter.text:
                 flow.paragraph(paragraph)
-            for figure in section.figures:
+            for figure in chapter.figures:
                 flow.figure(figure)
-            for table in section.tables:
+            for table in chapter.tables:
                 flow.table(table)
         for paragraph in last:
             flow.paragraph(paragraph, 7, colour=SOFT)

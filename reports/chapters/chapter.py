@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from analysis.compare import format_p
+from analysis.compare import Comparison, comparison_table, format_p
 from analysis.stats.regression import Fit
 from analysis.stats.types import DegenerateInput
 from reports.figure_style import Figure
@@ -45,6 +45,13 @@ class Chapter:
             rules = starts if 2 * (len(starts) + 1) <= len(first) else []
             text = f"{caption} {self.stamp}".strip()
             self.tables.append(Table(name, title, display_frame(frame, formats), text, frame, rules=tuple(rules)))
+
+    def exploratory_contrasts(
+        self, name: str, title: str, rows: Sequence[Comparison], caption: str, group: str = "suite", **formats: str
+    ) -> None:
+        """Add a table of exploratory comparisons, without the columns that the caption states for all rows."""
+        dropped = dict.fromkeys(("interval", "test", "role", "p_equivalence"), "drop")
+        self.table(name, title, comparison_table(rows, group), caption, **dropped, **formats)
 
     def add_sentence(self, sentence: str) -> None:
         """Add a sentence, its first letter a capital and a full stop at its end."""

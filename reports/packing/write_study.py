@@ -62,13 +62,13 @@ def write_study(run_dir: str | Path, out: str | Path, code_revision: str | None 
     Raises ValueError when no trial of the sweep can be analysed.
     """
     frames = load_frames(run_dir)
-    material = gather_report_data(frames)
-    sections = [make(material) for make in CHAPTERS]
+    data = gather_report_data(frames)
+    chapters = [make(data) for make in CHAPTERS]
     target = Path(out) / frames.name
     staging = target.with_name(f".{target.name}.{os.getpid()}")
     (staging / TABLES_FOLDER).mkdir(parents=True)
     try:
-        _write(staging, frames, material, sections, code_revision)
+        _write(staging, frames, data, chapters, code_revision)
         shutil.rmtree(target, ignore_errors=True)
         staging.replace(target)
     finally:
@@ -76,23 +76,21 @@ def write_study(run_dir: str | Path, out: str | Path, code_revision: str | None 
     return target
 
 
-def _write(
-    folder: Path, frames: Frames, material: ReportData, sections: list[Chapter], code_revision: str | None
-) -> None:
+def _write(folder: Path, frames: Frames, data: ReportData, chapters: list[Chapter], code_revision: str | None) -> None:
     sweep = redact_places(frames.config)
     (folder / SWEEP_COPY).write_text(
         yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8"
     )
-    made = study_provenance(frames, material, code_revision)
+    made = study_provenance(frames, data, code_revision)
     (folder / PROVENANCE_FILE).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     frames.trials.to_csv(folder / TRIALS_TABLE, index=False, lineterminator="\n")
     _parquet(kept_metrics(frames), folder / METRICS_TABLE)
-    _parquet(question_rows(material.greedy), folder / QUESTIONS_TABLE)
-    for section in sections:
-        for table in section.tables if section.from_episodes else ():
-            data = table.frame if table.data is None else table.data
-            data.to_csv(folder / TABLES_FOLDER / f"{table.name}.csv", index=False, lineterminator="\n")
-    (folder / REPORT_PAGE).write_text(render_report(material, sections), encoding="utf-8")
+    _parquet(question_rows(data.greedy), folder / QUESTIONS_TABLE)
+    for chapter in chapters:
+        for table in chapter.tables if chapter.from_episodes else ():
+            full = table.frame if table.data is None else table.data
+            full.to_csv(folder / TABLES_FOLDER / f"{table.name}.csv", index=False, lineterminator="\n")
+    (folder / REPORT_PAGE).write_text(render_report(data, chapters), encoding="utf-8")
 
 
 def _parquet(frame: pd.DataFrame, path: Path) -> None:
@@ -115,7 +113,7 @@ def question_rows(greedy: Episodes) -> pd.DataFrame:
     return rows
 
 
-def study_provenance(frames: Frames, material: ReportData, code_revision: str | None) -> dict[str, Any]:
+def study_provenance(frames: Frames, data: ReportData, code_revision: str | None) -> dict[str, Any]:
     """Provenance of the numbers. `code_revision` None: that of the working tree, if its code ran the trials."""
     machines, versions = machines_and_packages(frames)
     same = frames.codes == {code_version()}
@@ -128,8 +126,8 @@ def study_provenance(frames: Frames, material: ReportData, code_revision: str | 
         "mode": "small" if small else "full",
         "command": " ".join(["python -m harness.sweep", f"ablations/{study}.yaml", *overrides, *small]),
         "configuration": frames.config_hash,
-        "preregistration": material.registration.recorded,
-        "plan_kept": material.registration.kept,
+        "preregistration": data.registration.recorded,
+        "plan_kept": data.registration.kept,
         "codes": sorted(frames.codes),
         "revision": code_revision or (working_tree_revision() if same else None),
         "machine": machines,
