@@ -69,10 +69,6 @@ class OperatorFailure(StrEnum):
     PROGRAM_ERROR = "program_error"  # the policy's program ended in an error (code interface)
 
 
-WARNING_OPERATOR = "WarningOp"
-"""`OperatorResult.operator` of the environment's answer to a turn that cannot be executed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A retrievable text."""
@@ -162,9 +158,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class OperatorResult:
-    """Result of an operator call (or of WarningOp): the text that the policy reads, and its cost.
+    """Result of an operator call (or a warning): the text that the policy reads, and its cost.
 
-    Tokens are the operator LLM's; `cached` marks a cache hit; `asked` is a program's input to the call, else empty.
+    Tokens are the operator LLM's; `cached` marks a cache hit; `asked` is the input of a program's call, else empty.
     """
 
     operator: str
@@ -276,7 +272,7 @@ class Trajectory:
 
     @property
     def calls(self) -> tuple[OperatorResult, ...]:
-        """Operator results in order, WarningOp included."""
+        """Operator results in order, warnings included."""
         return tuple(t.result for t in self.turns if t.result is not None)
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.env.diagnostics import operators_called
-from harness.protocol.observation import WHAT_WAS_WRONG
+from harness.protocol.observation import FAILURE_TEXTS
 from harness.redact import printable
 from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
 
@@ -58,7 +58,7 @@ class Show:
         if turn.parsed.well_formed:
             self._line("parse", "well formed", _GOOD)
         else:
-            reasons = "; ".join(f"{f.value}: {WHAT_WAS_WRONG[f]}" for f in turn.parsed.failures)
+            reasons = "; ".join(f"{f.value}: {FAILURE_TEXTS[f]}" for f in turn.parsed.failures)
             self._line("parse", reasons, _BAD)
 
     def closing(self, episode: Trajectory, gold: Sequence[str], seconds: float) -> None:

@@ -110,9 +110,9 @@ def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], conso
         config = a.target.config
         torch.set_num_threads(config.threads)
         begun = time.perf_counter()
-        source = canonical_json(config.data.model_dump(mode="json"))
+        source = canonical_json([config.data.model_dump(mode="json"), config.policy.warm_start])
         if source not in data:
-            data[source] = factory.data(config)
+            data[source] = factory.data(config, training=False)
         with console.status(f"{a.label} …") if console.is_terminal else nullcontext():
             if a.method == "agent":
                 answers[a.label] = play_agent(a.target, data[source])

@@ -1,4 +1,4 @@
-"""Ways to spoil a turn. A turn is a list of pieces, each of which knows which element it was written for."""
+"""Malformations of a turn, as functions on its pieces, each labelled with the element that it belongs to."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from harness.types import ParseFailure
 
 OPERATORS = (
-    "AnswerGenerate",
-    "Custom",
-    "MultiAnswerGenerate",
-    "PromptOptimizer",
-    "Review",
-    "Revise",
-    "ScEnsemble",
-    "Search",
+    "ConsultExperts",
+    "Follow",
+    "CompareThreeOptions",
+    "SharpenQuestion",
+    "Verify",
+    "Repair",
+    "SelectBest",
+    "Lookup",
 )
+"""Made up: a parser is given the names there are, and none of them may matter to it."""
 
 THINK, ACTION = "think", "action"
-"""Owners of pieces; further actions are `action 2`, ...; what belongs to no element has the owner ''."""
+"""Owners of pieces; further actions are `action 2`, ...; stray pieces have the owner ''."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`role` is open, text or close for elements, and stray for what belongs to none."""
+    """A piece of a turn. `role` is open, text or close in an element, stray outside any."""
 
     text: str
     owner: str
@@ -58,10 +59,10 @@ def _thought(rng: random.Random) -> str:
 def _call(rng: random.Random) -> str:
     subject = rng.choice(_SUBJECTS)
     inputs = {
-        "Custom": f"<task>{subject}</task><instruction>be brief</instruction>",
-        "Review": f"<question>{subject}?</question><solution>1892</solution>",
-        "Revise": f"<question>{subject}?</question><solution>1892</solution><feedback>check it</feedback>",
-        "ScEnsemble": f"<query>{subject}</query><solution>a</solution><solution>b</solution>",
+        "Follow": f"<task>{subject}</task><instruction>be brief</instruction>",
+        "Verify": f"<question>{subject}?</question><solution>1892</solution>",
+        "Repair": f"<question>{subject}?</question><solution>1892</solution><feedback>check it</feedback>",
+        "SelectBest": f"<query>{subject}</query><solution>a</solution><solution>b</solution>",
     }
     name = rng.choice(OPERATORS)
     return f"{name}: {inputs.get(name, subject)}"
@@ -76,13 +77,14 @@ def _element(tag: str, content: str, owner: str) -> list[Piece]:
 
 
 def well_formed(rng: random.Random) -> list[Piece]:
-    """White space, think, white space, action, white space."""
+    """Pieces of a well-formed turn: a call or an answer, with optional white space around the elements."""
     tag, content = rng.choice((("tool", _call(rng)), ("answer", _answer(rng))))
     gap = Piece(rng.choice(("", "\n", " ")), "", "stray")
     return [gap, *_element("think", _thought(rng), THINK), gap, *_element(tag, content, ACTION), gap]
 
 
 def well_formed_call(rng: random.Random) -> list[Piece]:
+    """Pieces of a well-formed turn that calls an operator."""
     return [*_element("think", _thought(rng), THINK), *_element("tool", _call(rng), ACTION)]
 
 
@@ -93,7 +95,7 @@ Spoil = Callable[[list[Piece], random.Random], list[Piece]]
 
 
 class NothingToSpoil(Exception):
-    """The piece a malformation works on is gone (an earlier one took it)."""
+    """The piece that a malformation applies to was removed by an earlier one."""
 
 
 def _drop(owner: str, *roles: str) -> Spoil:
@@ -195,9 +197,9 @@ _WIDE = str.maketrans("<>", "＜＞")
 
 @dataclass(frozen=True, slots=True)
 class Malformation:
-    """How a well-formed turn is spoilt, and failures the parser must then name, whatever else it names.
+    """A change of a well-formed turn and the failures that the parser must then report, among others.
 
-    A turn is executable where nothing is expected. `calls_only` kinds apply to turns with a tool.
+    The turn stays executable if none is expected. `calls_only` malformations apply to turns with a tool.
     """
 
     spoil: Spoil
@@ -255,7 +257,7 @@ MALFORMATIONS: Mapping[str, Malformation] = {
     "missing colon": _m(
         _rewrite(lambda t: t.replace(":", "", 1), "text", owner=ACTION), F.MISSING_OPERATOR_NAME, calls_only=True
     ),
-    "missing inner tags": _m(_rewrite(lambda t: "Review: what is it?", "text", owner=ACTION), calls_only=True),
+    "missing inner tags": _m(_rewrite(lambda t: "Verify: what is it?", "text", owner=ACTION), calls_only=True),
     "tags in capitals": _m(_rewrite(str.title, *_TAG), F.STRAY_TEXT, F.MISSING_THINK, F.MISSING_ACTION),
     "tags with spaces": _m(_rewrite(lambda t: t.replace(">", " >"), *_TAG), F.STRAY_TEXT, F.MISSING_THINK),
     "full-width brackets": _m(_rewrite(lambda t: t.translate(_WIDE), *_TAG), F.STRAY_TEXT, F.MISSING_THINK),

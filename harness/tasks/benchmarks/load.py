@@ -21,6 +21,8 @@ SPLIT_WORDS = {
     "train": "train", "train_extra": "train", "dev": "validation", "validation": "validation", "valid": "validation",
     "test": "test",
 }  # fmt: skip
+MAX_QUESTIONS = 1_000_000
+"""In one file: they are held in memory."""
 CORPUS_WORDS = ("corpus", "wiki-18", "wiki18")
 
 
@@ -29,7 +31,7 @@ def _words(path: Path) -> list[str]:
     return [*path.name.lower().split("."), path.parent.name.lower()]
 
 
-def split_of(path: Path) -> str | None:
+def file_split(path: Path) -> str | None:
     """The split a file's name tells (`nq.test.jsonl.gz`, `nq/dev.jsonl`), or None."""
     return next((SPLIT_WORDS[word] for word in _words(path) if word in SPLIT_WORDS), None)
 
@@ -45,7 +47,7 @@ def is_corpus(path: Path) -> bool:
 
 def question_files(folder: Path) -> list[Path]:
     """The question files of a folder and its subfolders, by name."""
-    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and is_data_file(p) and split_of(p) is not None]
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and is_data_file(p) and file_split(p) is not None]
     hidden = (any(part.startswith(".") for part in p.relative_to(folder).parts) for p in found)
     return [p for p, skip in zip(found, hidden, strict=True) if not skip and not is_corpus(p)]
 
@@ -56,6 +58,8 @@ def iter_question_rows(path: Path, benchmark: str | None = None) -> Iterator[Row
     seen: dict[str, str] = {}
     for where, raw in iter_rows(path):
         row = question_row(raw, where, named)
+        if len(seen) > MAX_QUESTIONS:
+            raise DataError(f"{where}: more than {MAX_QUESTIONS} questions in one file; split it")
         before = seen.setdefault(row.question.id, where)
         if before != where:
             raise DataError(f"{where}: id {row.question.id!r} is also that of {before}; ids have to be unique")
@@ -145,7 +149,7 @@ class DataFolder:
                 before = seen.setdefault(row.question.id, file)
                 if before != file:
                     raise DataError(f"{file}: question {row.question.id!r} is in {before} too; leave one of them out")
-                rows[split_of(file) or "test"].append(row)
+                rows[file_split(file) or "test"].append(row)
         return rows
 
     @cached_property
@@ -170,6 +174,10 @@ class DataFolder:
             return row.question
         ids = (pid for title in row.titles for pid in self._passage_ids[title])
         return replace(row.question, supporting=tuple(dict.fromkeys(ids)))
+
+    def holds(self, name: str, suite: str) -> bool:
+        """Whether a split has questions of a benchmark."""
+        return any(row.question.suite == suite for row in self._rows.get(name, ()))
 
     def split(self, name: str, suite: str | None = None) -> tuple[Question, ...]:
         """Questions of a split, of one benchmark if given. Raises DataError if there is none, naming what there is."""

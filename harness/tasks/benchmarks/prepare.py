@@ -23,9 +23,9 @@ from harness.tasks.benchmarks.catalog import (
 )
 from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.benchmarks.files import is_data_file
-from harness.tasks.benchmarks.hub import fetch, find, sha256_of
+from harness.tasks.benchmarks.hub import fetch, find_on_hub, sha256_of
 from harness.tasks.benchmarks.leaks import Leak, find_leaks
-from harness.tasks.benchmarks.load import is_corpus, iter_corpus, iter_question_rows, split_of, suite_of
+from harness.tasks.benchmarks.load import file_split, is_corpus, iter_corpus, iter_question_rows, suite_of
 from harness.tasks.benchmarks.manifest import (
     FileEntry,
     Manifest,
@@ -36,6 +36,7 @@ from harness.tasks.benchmarks.manifest import (
     write_rows,
 )
 from harness.tasks.benchmarks.row_formats import Row
+from harness.tasks.boundary import is_scalar_text
 
 TRAINING_OUTPUT = "train.nq_hotpotqa.jsonl.gz"
 CORPUS = "wikipedia"
@@ -47,12 +48,12 @@ Advance = Callable[[int, int | None], None]
 class Reporter(Protocol):
     """Hears what happens: lines of text, and the progress of one task at a time."""
 
-    def say(self, text: str) -> None: ...
+    def line(self, text: str) -> None: ...
 
     def task(self, name: str) -> AbstractContextManager[Advance]: ...
 
 
-class Source(Protocol):
+class FileSource(Protocol):
     """Gives a local copy of a wanted file and says where it comes from."""
 
     def benchmark(self, benchmark: Benchmark, reporter: Reporter) -> tuple[Path, Origin]: ...
@@ -71,7 +72,7 @@ class HubSource:
     endpoint: str | None = None
 
     def _file(self, repository: str, name: str, reporter: Reporter) -> tuple[Path, Origin]:
-        remote = find(repository, name, self.revision, self.endpoint)
+        remote = find_on_hub(repository, name, self.revision, self.endpoint)
         target = self.downloads / repository.replace("/", "--") / remote.commit / name
         if target.exists():
             digest = sha256_of(target)  # complete: it got its name only after its checksum
@@ -101,7 +102,11 @@ class LocalSource:
             raise DataError(f"{self.folder}: no such folder; --from takes `hub` or a folder with the files")
 
     def _files(self) -> list[Path]:
-        return [p for p in sorted(self.folder.rglob("*")) if p.is_file() and is_data_file(p)]
+        found = [p for p in sorted(self.folder.rglob("*")) if p.is_file() and is_data_file(p)]
+        strange = next((p for p in found if not is_scalar_text(str(p))), None)
+        if strange is not None:
+            raise DataError(f"{strange}: its name is not valid Unicode; rename it")
+        return found
 
     def _origin(self, path: Path) -> tuple[Path, Origin]:
         return path, Origin(file=path.relative_to(self.folder).as_posix(), sha256=sha256_of(path))
@@ -110,7 +115,7 @@ class LocalSource:
         mine = [p for p in self._files() if suite_of(p) == benchmark.name and not is_corpus(p)]
         for wanted in ("test", "validation"):
             for path in mine:
-                if split_of(path) == wanted:
+                if file_split(path) == wanted:
                     return self._origin(path)
         shown = f"{benchmark.name}.test.jsonl.gz or {benchmark.hub_file}"
         raise DataError(f"{self.folder}: no test or dev file of {benchmark.name}; expected {shown}")
@@ -129,7 +134,7 @@ class LocalSource:
 
 
 def prepare(
-    source: Source, out: Path, names: Sequence[str], *, training: bool, corpus: bool, reporter: Reporter
+    source: FileSource, out: Path, names: Sequence[str], *, training: bool, corpus: bool, reporter: Reporter
 ) -> Manifest:
     """Bring the wanted files into `out`; what is there and verified already is left alone. Returns the manifest.
 
@@ -191,26 +196,26 @@ def _rows(path: Path, origin: Origin, benchmark: str | None, reporter: Reporter)
     return rows
 
 
-def _benchmark(source: Source, out: Path, benchmark: Benchmark, manifest: Manifest, reporter: Reporter) -> Manifest:
+def _benchmark(source: FileSource, out: Path, benchmark: Benchmark, manifest: Manifest, reporter: Reporter) -> Manifest:
     name = f"{benchmark.name}.test.jsonl.gz"
     path, origin = source.benchmark(benchmark, reporter)
     if _done(out, manifest, name, origin, {}):
-        reporter.say(f"{name}: there and verified")
+        reporter.line(f"{name}: there and verified")
         return manifest
     rows = _rows(path, origin, benchmark.name, reporter)
     other = next((row for row in rows if row.question.suite != benchmark.name), None)
     if other is not None:
         raise DataError(f"{path}: row {other.question.id!r} is of {other.question.suite}, not of {benchmark.name}")
     manifest = _finish(out, manifest, name, rows, origin)
-    reporter.say(f"{name}: {len(rows)} questions, {benchmark.licence}")
+    reporter.line(f"{name}: {len(rows)} questions, {benchmark.licence}")
     return manifest
 
 
-def _training(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
+def _training(source: FileSource, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
     inputs = {name: entry.sha256 for name, entry in manifest.files.items() if name.endswith(".test.jsonl.gz")}
     path, origin = source.training(reporter)
     if _done(out, manifest, TRAINING_OUTPUT, origin, inputs):
-        reporter.say(f"{TRAINING_OUTPUT}: there and verified")
+        reporter.line(f"{TRAINING_OUTPUT}: there and verified")
         return manifest
     rows = [row for row in _rows(path, origin, None, reporter) if row.question.suite in TRAINING_SUITES]
     leaks = check_leaks(out, rows, sorted(inputs), reporter)
@@ -221,7 +226,7 @@ def _training(source: Source, out: Path, manifest: Manifest, reporter: Reporter)
     dropped = dict(sorted(Counter(leak.kind for leak in leaks).items()))
     manifest = _finish(out, manifest, TRAINING_OUTPUT, kept, origin, dropped=dropped, inputs=inputs)
     said = ", ".join(f"{n} by {kind}" for kind, n in dropped.items()) or "none"
-    reporter.say(f"{TRAINING_OUTPUT}: {len(kept)} questions; dropped as test questions: {said}")
+    reporter.line(f"{TRAINING_OUTPUT}: {len(kept)} questions; dropped as test questions: {said}")
     return manifest
 
 
@@ -232,14 +237,14 @@ def check_leaks(out: Path, rows: Sequence[Row], names: Sequence[str], reporter: 
         return find_leaks([row.question for row in rows], test, lambda done: advance(done, len(rows)))
 
 
-def _corpus(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
+def _corpus(source: FileSource, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
     """The corpus file as it is (wiki-18 unpacks to 14 GB): read through once, then linked where the disk allows it,
     else copied."""
     path, origin = source.corpus(reporter)
     name = f"corpus{''.join(path.suffixes[-2:] if path.suffix == '.gz' else path.suffixes[-1:])}"
     known = manifest.files.get(name)
     if known is not None and known.rows and _done(out, manifest, name, origin, {}):
-        reporter.say(f"{name}: there and verified")
+        reporter.line(f"{name}: there and verified")
         return manifest
     passages = _count_passages(path, origin, reporter)
     draft = out / f"{name}.tmp"
@@ -259,7 +264,7 @@ def _corpus(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -
     )
     manifest = manifest.with_file(name, entry)
     write_manifest(out, manifest)
-    reporter.say(f"{name}: {passages} passages, {size / 1e6:.1f} MB of Wikipedia text, {CORPUS_LICENCE}")
+    reporter.line(f"{name}: {passages} passages, {size / 1e6:.1f} MB of Wikipedia text, {CORPUS_LICENCE}")
     return manifest
 
 

@@ -6,7 +6,8 @@ import pytest
 from scipy.stats import binomtest
 
 from harness.operators import CallContext
-from harness.operators.llm.simulated import CORRECT, UNKNOWN, WRONG, SimulatedRates
+from harness.operators.llm.simulated import UNKNOWN, SimulatedRates
+from harness.operators.specs.review import CORRECT, WRONG
 from harness.types import Question
 from tests.support.small_world import (
     CAPITALS,

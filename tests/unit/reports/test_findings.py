@@ -15,6 +15,7 @@ from analysis.frames import Arm, Frames
 from analysis.preregistration import check_registration, expected_hash
 from analysis.verdict import ContrastVerdict
 from harness.config import load_sweep
+from reports.findings import page as page_module
 from reports.findings.claims import read_claims
 from reports.findings.identical_runs import REWARD_TRACE, find_identical_runs
 from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
@@ -35,6 +36,12 @@ from reports.tables import markdown_table
 from tests.support.synthetic_sweep import ANALYSIS, made_frames
 
 STUDIES = sorted(p.stem for p in ABLATIONS.glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    """Drawing takes most of a page's time; the committed page's pictures are compared in the integration tier."""
+    monkeypatch.setattr(page_module, "study_figures", lambda study: [])
 
 
 def test_the_readme_result_gives_levels_and_rises_of_every_arm():
