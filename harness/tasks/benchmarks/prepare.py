@@ -109,7 +109,11 @@ class LocalSource:
         return found
 
     def _origin(self, path: Path) -> tuple[Path, Origin]:
-        return path, Origin(file=path.relative_to(self.folder).as_posix(), sha256=sha256_of(path))
+        try:
+            digest = sha256_of(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+        return path, Origin(file=path.relative_to(self.folder).as_posix(), sha256=digest)
 
     def benchmark(self, benchmark: Benchmark, reporter: Reporter) -> tuple[Path, Origin]:
         mine = [p for p in self._files() if suite_of(p) == benchmark.name and not is_corpus(p)]
