@@ -15,18 +15,9 @@ SAME_WORD = {"main"}
 TO_RENAME: dict[str, tuple[str, ...]] = {
     "BuiltinEngine": ("harness/config/schema.py", "harness/engines/builtin.py"),
     "Environment": ("harness/config/schema.py", "harness/env/rollout.py"),
-    "Estimate": ("analysis/stats/types.py", "harness/sweep/step_timing.py"),
-    "Node": ("harness/config/yaml_source.py", "harness/sweep/cluster.py"),
-    "Origin": ("harness/tasks/benchmarks/manifest.py", "harness/tracking/traces.py"),
     "Policy": ("harness/config/schema.py", "harness/policy/load.py"),
     "RewardWeights": ("harness/config/schema.py", "harness/protocol/reward.py"),
     "VllmEngine": ("harness/config/schema.py", "harness/engines/vllm.py"),
-    "evaluated": ("harness/config/metric_names.py", "harness/sweep/step_timing.py"),
-    "make": ("harness/tracking/traces.py", "harness/training/warm_start/tiny_recipe.py"),
-    "sample": ("harness/engines/builtin.py", "harness/tracking/traces.py"),
-    "trained": ("harness/config/metric_names.py", "harness/sweep/step_timing.py"),
-    "untimed": ("harness/runs/episode_store.py", "harness/runs/jsonl.py"),
-    "write_manifest": ("harness/runs/layout.py", "harness/tasks/benchmarks/manifest.py"),
 }
 
 
