@@ -14,7 +14,7 @@ from padded_batches import BATCHES, Padded, padded_batch
 from tiny_language_model import tiny_model, tiny_tokenizer
 
 from harness.integrations.mask_runs import segment_mask_runs
-from harness.objectives.clip import ClipBand
+from harness.objectives.clip_settings import ClipBand
 from harness.objectives.loss import kl_k3, policy_objective, summarize
 from harness.objectives.ratio_units import UnitLayout
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean

@@ -5,7 +5,7 @@ import torch
 from padded_batches import BATCHES, Padded, padded_batch
 
 from harness.integrations.mask_runs import segment_mask_runs
-from harness.objectives.clip import ClipBand
+from harness.objectives.clip_settings import ClipBand
 from harness.objectives.loss import kl_k3, policy_objective
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 

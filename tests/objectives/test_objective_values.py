@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from objective_oracles import Batch, loop_objective, make_batch, ragged, ragged_batches
 
 from harness.objectives.advantages import group_relative
-from harness.objectives.clip import ClipBand
+from harness.objectives.clip_settings import ClipBand
 from harness.objectives.loss import (
     kl_k3,
     policy_objective,
