@@ -1,7 +1,8 @@
 """Does the policy notice and repair what went wrong? Injected faults against fault-free twins, and natural slips.
 
-Words are those of `harness.env.fault_detection`, which reads every faulted episode: exposed, detected, accepted,
-unaffected, recovered. An exposure is an episode with an exposed fault (the first counts); its twin is the same
+Faults are injected by `harness.env.fault_injection` (`python -m harness.evaluation.fault_demo` shows one). Terms are
+those of `harness.env.fault_detection`, which reads every faulted episode: exposed, detected, accepted, unaffected,
+recovered. An exposure is an episode with an exposed fault (the first counts); its twin is the same
 question, trial, step and sampling seed without injection: the two are alike up to the first fault, and the difference
 in EM is the effect of faults.
 

@@ -15,10 +15,11 @@ from analysis.compare import interval_columns, number_or_blank
 from analysis.episode_frames import GREEDY_SPLIT, Episodes
 from analysis.stats.proportions import clustered_wilson
 from analysis.stats.survival import Survival, kaplan_meier
+from harness.operators import SECOND_LOOKS, with_role
 from harness.protocol.scoring import exact_match
 from harness.runs.episode_store import open_episodes
 
-CORRECTORS = ("Review", "Revise", "ScEnsemble")
+CORRECTORS = with_role(SECOND_LOOKS)
 _CANDIDATE = re.compile(r"(?:Answer: |\[Answer \d+\] )(?!Thought: )([^\n\[]+)")
 
 

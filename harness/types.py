@@ -92,10 +92,6 @@ class OperatorFailure(StrEnum):
     PROGRAM_ERROR = "program_error"  # code interface: the policy's program ended in an error
 
 
-WARNING_OPERATOR = "WarningOp"
-"""`OperatorResult.operator` of what the environment says to a turn it cannot execute."""
-
-
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A retrievable text. `text` excludes the title."""
@@ -186,7 +182,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class OperatorResult:
-    """What an operator call (or WarningOp) gave the policy to read, and what it cost.
+    """What an operator call (or a warning) gave the policy to read, and what it cost.
 
     Tokens are the operator LLM's; latency is in seconds; `cached` says the response came from a cache.
     """
@@ -303,7 +299,7 @@ class Trajectory:
 
     @property
     def calls(self) -> Iterator[OperatorResult]:
-        """Operator results in order, WarningOp included."""
+        """Operator results in order, warnings included."""
         return (t.result for t in self.turns if t.result is not None)
 
 

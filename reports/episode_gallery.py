@@ -74,7 +74,7 @@ def _kinds(data: Episodes) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _loops(row: dict[str, Any]) -> bool:
-    from harness.env.fault_detection import loops
+    from harness.env.diagnostics import loops
     from harness.runs.episode_loader import trajectory
 
     return bool(loops(trajectory(row)))

@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 
+from harness.operators.llm.knowledge_base import words
 from harness.types import ActionKind, Group, ParseFailure, Trajectory, Turn
 
 LOOP = 3
@@ -153,3 +154,45 @@ def is_lazy(trajectory: Trajectory) -> bool:
     """Well formed, wrong, and without a single call."""
     called = any(operators_called(t) for t in trajectory.turns)
     return not trajectory.failures and trajectory.reward.em < 1 and not called
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`repeats` times the same block of `period` calls, from turn `start` on."""
+
+    start: int
+    period: int
+    repeats: int
+
+
+def loops(trajectory: Trajectory, least: int = 3, longest: int = 3) -> tuple[Loop, ...]:
+    """Runs in which the same 1 to `longest` calls follow each other at least `least` times; they do not overlap.
+
+    Calls are equal if operator and input words are; a turn without an executable call is equal to its like (the same
+    malformed turn again and again is a loop too). `Search: a`, `Search: a`, `Search: a` is one of period 1.
+    """
+    keys = [_call_key(turn) for turn in trajectory.turns]
+    found: list[Loop] = []
+    start = 0
+    while start < len(keys):
+        loop = next((lo for p in range(1, longest + 1) if (lo := _loop_at(keys, start, p)).repeats >= least), None)
+        if loop is None:
+            start += 1
+        else:
+            found.append(loop)
+            start += loop.period * loop.repeats
+    return tuple(found)
+
+
+def _loop_at(keys: Sequence[object], start: int, period: int) -> Loop:
+    block, repeats, at = keys[start : start + period], 0, start
+    while len(block) == period and keys[at : at + period] == block:
+        repeats, at = repeats + 1, at + period
+    return Loop(start, period, repeats)
+
+
+def _call_key(turn: Turn) -> tuple[str, tuple[str, ...]]:
+    action = turn.parsed.action
+    if action is None:
+        return "", words(turn.parsed.text)
+    return action.operator or action.kind.value, words(action.text)

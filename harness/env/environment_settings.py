@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from harness.operators.operator_settings import BackendSettings, SearchSettings
+from harness.operators.operator_settings import BackendSettings, RetrievalSettings
 from harness.types import Constraint, Count, Fraction, Names, NaturalNumber, NonEmptyText
 
 
@@ -74,7 +74,7 @@ class EnvironmentSettings(Budgets):
     """full: instructions and results for a model that reads them; compact: few tokens, for one that learnt the form."""
     observation_chars: Count
     """Longer observations are cut in the middle."""
-    search: SearchSettings
+    search: RetrievalSettings
     backend: BackendSettings
     """The model behind the operators."""
 

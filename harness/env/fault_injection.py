@@ -1,9 +1,13 @@
-"""Faults injected into operator results, each episode with a fault-free twin.
+"""Fault injection: operator results changed by plan, each episode with a fault-free counterpart (its twin).
 
 Invariant: whether and how a call is faulted depends on (plan, question, call index, the call's own true result) alone,
 and the true call is always made first. So an episode and its twin (equal plan, injection disabled, equal sampling
 seeds) are identical up to the first fault. The policy sees the changed text only; `OperatorResult.fault` keeps the
 true one.
+
+A kind of fault is one function and its line in `FAULTS`, which names the roles of operators that it strikes. The
+policy's response is read by `harness.env.fault_detection`, its effect estimated by `analysis.self_correction`, and
+`python -m harness.evaluation.fault_demo` shows an episode beside its twin.
 """
 
 from __future__ import annotations
@@ -12,15 +16,14 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.env.doubt import rejects
+from harness.operators import ANSWERING, Role, spelling_hint, with_role
 from harness.operators.base import CallContext, pick, uniform
 from harness.operators.formatting import failure_text
 from harness.operators.llm.knowledge_base import KnowledgeBase, KnownFact, words
-from harness.operators.registry import CALLABLE, did_you_mean
 from harness.operators.toolbox import Caller
 from harness.types import Fault, OperatorFailure, OperatorResult
 
-_ANSWERERS = ("AnswerGenerate", "Custom", "MultiAnswerGenerate", "Revise", "ScEnsemble")
-_NEGATIVE = re.compile(r"\b(?:wrong|incorrect|not (?:correct|right)|mistaken?|error|false)\b", re.IGNORECASE)
 _HIT = re.compile(r"\[\d+\] ")
 _ANSWER = re.compile(r"(Answer: |\[Answer \d+\] )(?!Thought: )([^\n\[]+)")
 MIN_CUT_CHARS = 12  # a shorter text is not cut: nothing would be left to read
@@ -46,7 +49,7 @@ class FaultPlan:
         for kind in self.kinds:
             if kind not in FAULTS:
                 raise ValueError(
-                    f"unknown fault kind {kind!r}{did_you_mean(kind, list(FAULTS))} (kinds: {', '.join(FAULTS)})"
+                    f"unknown fault kind {kind!r}{spelling_hint(kind, list(FAULTS))} (kinds: {', '.join(FAULTS)})"
                 )
         if not 0.0 <= self.rate <= 1.0:
             raise ValueError(f"fault rate must be in [0, 1], not {self.rate!r}")
@@ -98,11 +101,16 @@ Apply = Callable[[_Scene], Awaitable[OperatorResult | None]]
 
 @dataclass(frozen=True, slots=True)
 class FaultSpec:
-    """A kind of fault, the operators it makes sense for, and its effect (None: does not apply to this result)."""
+    """A kind of fault, the roles of operators it strikes, and its effect (None: does not apply to this result)."""
 
     summary: str
-    operators: tuple[str, ...]
+    roles: frozenset[Role]
     apply: Apply
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names of the operators it strikes."""
+        return with_role(self.roles)
 
 
 async def _wrong_passage(scene: _Scene) -> OperatorResult | None:
@@ -110,7 +118,7 @@ async def _wrong_passage(scene: _Scene) -> OperatorResult | None:
     values = [v for f in scene.facts() for v in f.values] + list(scene.context.question.answers)
     for attempt in range(4):
         query = pick(scene.decoys, "decoy", attempt, *scene.keys)
-        other = await scene.caller.call("Search", query, scene.context)
+        other = await scene.caller.call(scene.result.operator, query, scene.context)
         if other.failure is None and not any(v in other.text for v in values):
             return replace(scene.result, text=other.text)
     return None
@@ -175,14 +183,14 @@ async def _truncated_text(scene: _Scene) -> OperatorResult | None:
 
 
 async def _wrong_verdict(scene: _Scene) -> OperatorResult | None:
-    if _NEGATIVE.search(scene.result.text):
+    if rejects(scene.result.text):
         return replace(scene.result, text="Feedback: The solution is correct.")
     hint = next((f" Check the {f.relation.replace('_', ' ')} of {f.subject}." for f in scene.facts()), "")
     return replace(scene.result, text=f"Feedback: The solution is wrong.{hint}")
 
 
 async def _missing_review(scene: _Scene) -> OperatorResult | None:
-    return replace(scene.result, text="Review gave no feedback.", failure=OperatorFailure.EMPTY)
+    return replace(scene.result, text=f"{scene.result.operator} gave no feedback.", failure=OperatorFailure.EMPTY)
 
 
 async def _corrupted_answer(scene: _Scene) -> OperatorResult | None:
@@ -199,16 +207,19 @@ async def _corrupted_answer(scene: _Scene) -> OperatorResult | None:
     return replace(scene.result, text=text[: match.start(2)] + wrong + tail + text[match.end(2) :])
 
 
+_SEARCH, _REVIEW = frozenset({Role.RETRIEVES}), frozenset({Role.REVIEWS})
+_ANY = frozenset(Role) - {Role.WARNS}
+
 FAULTS: Mapping[str, FaultSpec] = {
-    "wrong_passage": FaultSpec("search finds passages about something else", ("Search",), _wrong_passage),
-    "empty_result": FaultSpec("search finds nothing", ("Search",), _empty_result),
-    "stale_fact": FaultSpec("a passage states a wrong value", ("Search",), _stale_fact),
-    "contradicting_fact": FaultSpec("a further passage contradicts the true one", ("Search",), _contradicting_fact),
-    "timeout": FaultSpec("the operator does not answer in time", CALLABLE, _timeout),
-    "truncated_text": FaultSpec("the result breaks off", CALLABLE, _truncated_text),
-    "wrong_verdict": FaultSpec("Review calls right wrong, or wrong right", ("Review",), _wrong_verdict),
-    "missing_review": FaultSpec("Review returns no feedback", ("Review",), _missing_review),
-    "corrupted_answer": FaultSpec("a candidate answer is replaced by a wrong one", _ANSWERERS, _corrupted_answer),
+    "wrong_passage": FaultSpec("search finds passages about something else", _SEARCH, _wrong_passage),
+    "empty_result": FaultSpec("search finds nothing", _SEARCH, _empty_result),
+    "stale_fact": FaultSpec("a passage states a wrong value", _SEARCH, _stale_fact),
+    "contradicting_fact": FaultSpec("a further passage contradicts the true one", _SEARCH, _contradicting_fact),
+    "timeout": FaultSpec("the operator does not answer in time", _ANY, _timeout),
+    "truncated_text": FaultSpec("the result breaks off", _ANY, _truncated_text),
+    "wrong_verdict": FaultSpec("a review calls right wrong, or wrong right", _REVIEW, _wrong_verdict),
+    "missing_review": FaultSpec("a review returns no feedback", _REVIEW, _missing_review),
+    "corrupted_answer": FaultSpec("a candidate answer is replaced by a wrong one", ANSWERING, _corrupted_answer),
 }
 
 

@@ -1,8 +1,7 @@
 """Episodes: all of a batch advance together, turn by turn, policy and operators in alternation.
 
-Tokens the policy samples go into the trajectory as they are. Text is decoded from them once, to be parsed; what comes
-back
-from an operator is encoded once and appended as observation tokens. The environment's text is never parsed.
+Tokens the policy samples enter the trajectory as they are. Text is decoded from them once, to be parsed; an operator's
+result is encoded once and appended as observation tokens. The environment's text is never parsed.
 """
 
 from __future__ import annotations
@@ -20,19 +19,10 @@ from harness.env.interfaces.base import ActionInterface, Execution, Session
 from harness.env.prompts.chat import ChatFormat
 from harness.operators.base import CallContext
 from harness.operators.registry import OPERATORS
+from harness.operators.specs.warning import warning
 from harness.operators.toolbox import Caller
 from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward
-from harness.types import (
-    WARNING_OPERATOR,
-    ActionKind,
-    Group,
-    OperatorResult,
-    ParsedTurn,
-    Question,
-    StopReason,
-    Trajectory,
-    Turn,
-)
+from harness.types import ActionKind, Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +63,7 @@ class Environment:
 
 @dataclass(slots=True)
 class _Episode:
-    """An episode under way. `context` is every token so far; `sampled` the response's length in tokens."""
+    """An episode in progress. `context` is every token so far; `sampled` the response's length in tokens."""
 
     index: int
     question: Question
@@ -99,7 +89,7 @@ def rollout(
 ) -> list[Trajectory]:
     """One episode for each (question, seed) pair, in order. Equal pairs give equal episodes, whatever the batch.
 
-    `temperature` 0 is greedy. The same question may occur many times: its prompt is read once. `watch` is told of every
+    `temperature` 0 is greedy. The same question may occur many times: its prompt is read once. `watch` gets every
     turn as it ends, with the episode's index.
     """
     episodes = []
@@ -156,9 +146,9 @@ async def _play(
             )
             for e in active
         ]
-        begun = time.perf_counter()
+        start = time.perf_counter()
         generations = engine.generate(requests, params)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         await asyncio.gather(
             *(_take_turn(e, g, environment, seconds) for e, g in zip(active, generations, strict=True))
         )
@@ -172,9 +162,9 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
     chat, budgets = environment.chat, environment.budgets
     text = chat.text(generation.tokens)
     parsed = environment.interface.parse(text, environment.operators.pool, truncated=not generation.stopped)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     execution = await _act(episode, parsed, environment)
-    operate_s = time.perf_counter() - begun
+    operate_s = time.perf_counter() - start
     parsed, result = execution.parsed, execution.result
     episode.context += generation.tokens
     observation: tuple[int, ...] = ()
@@ -183,7 +173,7 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
     elif len(episode.turns) + 1 >= budgets.max_turns:
         episode.stop = StopReason.TURN_BUDGET
     else:
-        # a warning names the tags it wants; what an operator returned must not forge any
+        # a warning names the tags of the permitted forms; an operator's result must not forge any
         shown = environment.interface.observation(result.text, trusted=parsed.action is None)
         # after a stop string the end-of-turn token is missing: it is context, never a token of the policy
         observation = chat.observation(shown, turn_ended=generation.tokens[-1] == chat.end_of_turn)
@@ -206,9 +196,9 @@ async def _take_turn(episode: _Episode, generation: Generation, environment: Env
 
 
 async def _act(episode: _Episode, parsed: ParsedTurn, environment: Environment) -> Execution:
-    """Do what the turn says, its calls counted; a turn that says nothing executable is warned."""
+    """Execute the turn, its calls counted; a turn without an executable action is warned."""
     if parsed.action is None:
-        return Execution(parsed, OperatorResult(WARNING_OPERATOR, environment.interface.warning(parsed)))
+        return Execution(parsed, warning(environment.interface.warning(parsed)))
 
     async def call(name: str, text: str) -> OperatorResult:
         context = CallContext(episode.question, episode.seed, episode.calls)

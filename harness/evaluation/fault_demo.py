@@ -2,9 +2,10 @@
 
     python -m harness.evaluation.fault_demo [kind]
 
-The agent is a script that searches hop by hop and looks again when a passage does not say what it should, so that a
-fault, what it changed and what was done about it are there to read. Natural language and code ask the same question in
-the same words; the twin has the same question, seeds and injector, with injection off.
+The agent is a script that searches hop by hop and looks again when a passage lacks the expected value, so that a fault,
+its effect and the response to it can be read. Natural language and code ask the same question in the same words; the
+twin has the same question, seeds and injector, with injection off. Faults are defined in `harness.env.fault_injection`,
+the verdict on the response comes from `harness.env.fault_detection`; `analysis.self_correction` does the statistics.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from harness.env.interfaces import INTERFACES
 from harness.env.rollout import Environment, rollout
 from harness.evaluation.episode_console import Show
 from harness.evaluation.play import any_chat
+from harness.operators import Role
 from harness.training import factory
 from harness.training.warm_start.scripted_agents import ScriptedEngine, spoken, world_scripts
 from harness.types import Question, Trajectory
@@ -74,7 +76,7 @@ def _injected(standard: Environment, plan: FaultPlan, titles: Sequence[str]) -> 
 
 def _play(environment: Environment, question: Question, kind: str) -> Trajectory:
     strategies = world_scripts().strategies
-    strategy = strategies["search" if "Search" in FAULTS[kind].operators else "careful"]
+    strategy = strategies["search" if Role.RETRIEVES in FAULTS[kind].roles else "careful"]
     script = strategy(question, environment.operators.pool, np.random.default_rng(0))
     engine = ScriptedEngine(environment.chat, [spoken(script, environment.interface)])
     return rollout(engine, environment, [question], [0], 0.0)[0]

@@ -1,22 +1,37 @@
-"""Operators: what the policy may call. `OPERATORS` lists them, `Toolbox` runs a pool of them."""
+"""Operators that the policy may call: `OPERATORS` lists their specifications, `Toolbox` runs a pool of them."""
 
-from harness.operators.base import CallContext, LLMBackend, LLMRequest, LLMResponse, Retriever, SearchSettings, Style
-from harness.operators.registry import CALLABLE, OPERATORS, POOLS, did_you_mean, resolve_pool
+from harness.operators.base import (
+    CallContext,
+    LLMBackend,
+    LLMRequest,
+    LLMResponse,
+    Retriever,
+    SearchSettings,
+    Style,
+    spelling_hint,
+)
+from harness.operators.registry import CALLABLE, OPERATORS, POOLS, resolve_pool, with_role
+from harness.operators.spec import ANSWERING, SECOND_LOOKS, OperatorSpec, Role
 from harness.operators.toolbox import Caller, Toolbox
 
 __all__ = [
+    "ANSWERING",
     "CALLABLE",
     "OPERATORS",
     "POOLS",
+    "SECOND_LOOKS",
     "CallContext",
     "Caller",
     "LLMBackend",
     "LLMRequest",
     "LLMResponse",
+    "OperatorSpec",
     "Retriever",
+    "Role",
     "SearchSettings",
     "Style",
     "Toolbox",
-    "did_you_mean",
     "resolve_pool",
+    "spelling_hint",
+    "with_role",
 ]

@@ -1,17 +1,18 @@
-"""What operators are made of: the call's context, the two services they use (LLM, retriever), and their specification.
+"""Vocabulary of operator calls: their context, requests and responses of the LLM, hits of the retriever.
 
-Services never raise for a failing endpoint: they return a response whose `failure` says what went wrong, so that an
-operator failure always becomes a visible, typed observation.
+Services never raise for a failing endpoint: they return a response whose `failure` names the cause, so that an operator
+failure always becomes a visible, typed observation.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
-from harness.types import OperatorFailure, OperatorResult, Passage, Question
+from harness.types import OperatorFailure, Passage, Question
 
 Style = Literal["full", "compact"]
 T = TypeVar("T")
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """Everything randomness may depend on. `call_index` counts the episode's operator calls from 0."""
+    """All that a call's randomness may depend on. `call_index` counts the episode's operator calls from 0."""
 
     question: Question
     seed: int = 0
@@ -37,12 +38,19 @@ def pick(options: Sequence[T], *keys: object) -> T:
     return options[int(uniform(*keys) * len(options))]
 
 
+def spelling_hint(name: str, options: Sequence[str]) -> str:
+    """`; did you mean 'X'?` for the nearest of `options`, or an empty string."""
+    folded = {option.casefold(): option for option in options}
+    near = difflib.get_close_matches(name[:100].casefold(), list(folded), n=1, cutoff=0.5)
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+
+
 @dataclass(frozen=True, slots=True)
 class LLMRequest:
-    """One completion asked of the operator LLM.
+    """One completion requested from the operator LLM.
 
-    `messages` is what a real model reads. `operator`, `inputs` (the parsed operator input) and `context` say the same
-    in structured form: the simulated LLM reads those, a ledger counts by them, and real models ignore them.
+    `messages` is what a real model reads. `operator`, `inputs` (the parsed operator input), `context` and `simulate`
+    serve the simulated LLM, whose reply is `simulate(simulated_llm, request)`; real models ignore them.
     `seed` is None at temperature 0, where equal messages must give equal text (and one cache entry).
     """
 
@@ -54,6 +62,7 @@ class LLMRequest:
     temperature: float = 0.0
     max_tokens: int = 1024
     seed: int | None = None
+    simulate: Callable[[Any, LLMRequest], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,7 @@ class Retrieval:
 
 
 class Retriever(Protocol):
-    """Finds passages: BM25 in process, a Search-R1 server, or a web-search API."""
+    """Passage search: BM25 in process, a Search-R1 server, or a web-search API."""
 
     async def retrieve(self, queries: Sequence[str], top_k: int) -> list[Retrieval]: ...
 
@@ -112,10 +121,10 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What an operator may use, and how it writes its observation.
+    """Services an operator may use, and the style of its observation.
 
     `max_tokens` bounds the operator LLM's output; `sample_temperature` is used where diversity is the point;
-    `tag_retries` is how often a completion without its required tags is asked for again.
+    `tag_retries` bounds the retries of a completion without its required tags.
     """
 
     llm: LLMBackend | None
@@ -128,25 +137,7 @@ class Services:
 
 
 Inputs = Mapping[str, tuple[str, ...]]
-Run = Callable[[Inputs, CallContext, Services], Awaitable[OperatorResult]]
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorSpec:
-    """One operator: how it is described, what its input must hold, and how it runs.
-
-    `tags` maps each required inner tag to the least number of its occurrences; with no tags the whole text is the
-    input, under the key `text`. `run` is None for what only the environment emits.
-    """
-
-    name: str
-    summary: str
-    input_format: str
-    example: str
-    run: Run | None
-    tags: Mapping[str, int] = field(default_factory=dict)
-    needs_llm: bool = True
-    needs_retriever: bool = False
+"""An operator's input as parsed: each inner tag's contents in order; without tags, the whole text under `text`."""
 
 
 def elements(text: str, tag: str) -> tuple[str, ...]:
@@ -162,21 +153,3 @@ def elements(text: str, tag: str) -> tuple[str, ...]:
         found.append(text[start:end].strip())
         start = text.find(opening, end + len(closing))
     return tuple(found)
-
-
-def read_inputs(spec: OperatorSpec, text: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The parsed input of an operator call, and what is missing from it (empty: nothing).
-
-    An empty inner element counts as absent. Without tags, `{"text": (text,)}`.
-    """
-    if not spec.tags:
-        body = text.strip()
-        return {"text": (body,)}, [] if body else ["the input text"]
-    inputs: dict[str, tuple[str, ...]] = {}
-    missing: list[str] = []
-    for tag, least in spec.tags.items():
-        inputs[tag] = tuple(e for e in elements(text, tag) if e)
-        if len(inputs[tag]) < least:
-            element = f"<{tag}>…</{tag}>"
-            missing.append(element if least == 1 else f"{element} ({least} needed, {len(inputs[tag])} given)")
-    return inputs, missing

@@ -1,8 +1,11 @@
-"""How operator outcomes are written for the policy to read: results, corrective messages, failures."""
+"""Observations of operator calls: results, corrective messages, failures, as the policy reads them."""
 
 from __future__ import annotations
 
-from harness.operators.base import LLMResponse, OperatorSpec
+from collections.abc import Mapping
+
+from harness.operators.base import LLMResponse, Style
+from harness.operators.spec import OperatorSpec
 from harness.types import OperatorFailure, OperatorResult
 
 FAILURE_TEXT: dict[OperatorFailure, str] = {
@@ -29,12 +32,18 @@ def result(operator: str, text: str, response: LLMResponse) -> OperatorResult:
     )
 
 
+def answer_text(tags: Mapping[str, str], style: Style) -> str:
+    """`Answer: …` (compact), after its `Thought: …` (full)."""
+    answer = f"Answer: {tags['answer']}"
+    return answer if style == "compact" else f"Thought: {tags['thought']}\n{answer}"
+
+
 def failure_text(operator: str, failure: OperatorFailure) -> str:
     return f"{operator} {FAILURE_TEXT[failure]}. Try again or use another operator."
 
 
 def corrective(spec: OperatorSpec, missing: list[str]) -> OperatorResult:
-    """Says which inner tag is missing and shows the whole form."""
+    """A message that names the missing inner tags and shows the whole form."""
     text = f"{spec.name} is missing {' and '.join(missing)}. Write {spec.name}: {spec.input_format}"
     return OperatorResult(operator=spec.name, text=text, failure=OperatorFailure.MISSING_INPUT)
 

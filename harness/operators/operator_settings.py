@@ -93,7 +93,7 @@ RetrieverSettings = Annotated[Bm25Settings | SearchR1Settings | WebSearchSetting
 
 
 @dataclass(frozen=True, slots=True)
-class SnippetSettings:
+class SearchSettings:
     """Observation of the operator Search: `top_k` passages a query, each text cut to `snippet_chars` characters."""
 
     top_k: Count
@@ -101,8 +101,8 @@ class SnippetSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchSettings(SnippetSettings):
-    """The operator Search: its retriever and its observation."""
+class RetrievalSettings(SearchSettings):
+    """The operator Search with its retriever."""
 
     retriever: RetrieverSettings
 

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
-from harness.operators import generate, judge, search, warning
-from harness.operators.base import OperatorSpec
+from harness.operators.base import spelling_hint
+from harness.operators.spec import OperatorSpec, Role
+from harness.operators.specs import (
+    answer_generate,
+    custom,
+    multi_answer_generate,
+    prompt_optimizer,
+    review,
+    revise,
+    sc_ensemble,
+    search,
+    warning,
+)
 
-OPERATORS: Mapping[str, OperatorSpec] = {
-    spec.name: spec for spec in (*generate.SPECS, *judge.SPECS, *search.SPECS, warning.SPEC)
+OPERATORS: dict[str, OperatorSpec] = {
+    spec.name: spec
+    for spec in (
+        answer_generate.SPEC,
+        custom.SPEC,
+        prompt_optimizer.SPEC,
+        multi_answer_generate.SPEC,
+        review.SPEC,
+        revise.SPEC,
+        sc_ensemble.SPEC,
+        search.SPEC,
+        warning.SPEC,
+    )
 }
 
 CALLABLE: tuple[str, ...] = tuple(name for name, spec in OPERATORS.items() if spec.run is not None)
 
 _MINIMAL = ("AnswerGenerate", "Search")
 
-POOLS: Mapping[str, tuple[str, ...]] = {
+POOLS: dict[str, tuple[str, ...]] = {
     "minimal": _MINIMAL,
     "review": (*_MINIMAL, "Review"),
     "revise": (*_MINIMAL, "Review", "Revise"),
@@ -27,11 +48,9 @@ POOLS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def did_you_mean(name: str, options: Sequence[str]) -> str:
-    """`; did you mean 'X'?` for the nearest of `options`, or an empty string."""
-    folded = {option.casefold(): option for option in options}
-    near = difflib.get_close_matches(name[:100].casefold(), list(folded), n=1, cutoff=0.5)
-    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+def with_role(roles: Collection[Role]) -> tuple[str, ...]:
+    """Names of the operators that have one of `roles`, in the registry's order."""
+    return tuple(name for name, spec in OPERATORS.items() if spec.role in roles)
 
 
 def resolve_pool(pool: str | Sequence[str]) -> tuple[str, ...]:
@@ -42,7 +61,7 @@ def resolve_pool(pool: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(pool, str):
         if pool not in POOLS:
             raise ValueError(
-                f"unknown operator pool {pool!r}{did_you_mean(pool, list(POOLS))} (pools: {', '.join(POOLS)})"
+                f"unknown operator pool {pool!r}{spelling_hint(pool, list(POOLS))} (pools: {', '.join(POOLS)})"
             )
         return POOLS[pool]
     names = tuple(pool)
@@ -51,9 +70,9 @@ def resolve_pool(pool: str | Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in OPERATORS:
             raise ValueError(
-                f"unknown operator {name!r}{did_you_mean(name, CALLABLE)} (operators: {', '.join(CALLABLE)})"
+                f"unknown operator {name!r}{spelling_hint(name, CALLABLE)} (operators: {', '.join(CALLABLE)})"
             )
-        if name not in CALLABLE:
+        if OPERATORS[name].run is None:
             raise ValueError(f"{name} belongs to the environment and cannot be in a pool")
     if len(set(names)) != len(names):
         raise ValueError(f"the operator pool names an operator twice: {', '.join(names)}")

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from harness.operators import formatting, warning
-from harness.operators.base import CallContext, LLMBackend, Retriever, SearchSettings, Services, Style, read_inputs
-from harness.operators.registry import OPERATORS, did_you_mean, resolve_pool
+from harness.operators import formatting
+from harness.operators.base import CallContext, LLMBackend, Retriever, SearchSettings, Services, Style, spelling_hint
+from harness.operators.registry import OPERATORS, resolve_pool
+from harness.operators.specs.warning import warning
 from harness.types import OperatorFailure, OperatorResult
 
 log = logging.getLogger(__name__)
 
 MAX_INPUT_CHARS = 40_000
-"""Operator inputs are cut here: longer than any turn, short enough that no input can hold up the environment."""
+"""Operator inputs are cut to this length: longer than any turn, short enough to bound the time of parsing."""
 
 
 class Caller(Protocol):
-    """What the rollout needs of a toolbox, with or without faults injected."""
+    """The rollout's view of a toolbox, with or without injected faults."""
 
     @property
     def pool(self) -> tuple[str, ...]: ...
@@ -79,16 +80,16 @@ class Toolbox:
         """The observation of `<tool>name: text</tool>`."""
         if name not in self._pool:
             names = ", ".join(self._pool)
-            message = f"There is no operator {name[:40]!r}{did_you_mean(name, self._pool)} (operators: {names})"
-            return self._cut(warning.unknown_operator(message))
+            message = f"There is no operator {name[:40]!r}{spelling_hint(name, self._pool)} (operators: {names})"
+            return self._cut(warning(message, OperatorFailure.UNKNOWN_OPERATOR))
         spec = OPERATORS[name]
-        inputs, missing = read_inputs(spec, text[:MAX_INPUT_CHARS])
+        inputs, missing = spec.read_inputs(text[:MAX_INPUT_CHARS])
         if missing:
             return self._cut(formatting.corrective(spec, missing))
         assert spec.run is not None  # resolve_pool admits callable operators only
         try:
-            return self._cut(await spec.run(inputs, context, self._services))
-        except Exception:  # a service broke its promise: the episode must go on, the failure must be seen
+            return self._cut(await spec.run(spec, inputs, context, self._services))
+        except Exception:  # a service raised against its contract: the episode continues and shows the failure
             log.exception("operator %s failed on question %s", name, context.question.id)
             return OperatorResult(
                 name, formatting.failure_text(name, OperatorFailure.SERVER_ERROR), OperatorFailure.SERVER_ERROR

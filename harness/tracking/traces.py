@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from harness.config import digest
+from harness.operators import Role, with_role
 from harness.runs.episode_store import open_episodes
 from harness.runs.trace_sampling import Sampler, kinds_in, rows_at, troubles
 
@@ -209,7 +210,7 @@ def _operator(turn: Mapping[str, Any], number: int) -> _Part:
     called = turn["action"] is not None
     return _Part(
         turn["result_of"],
-        ("RETRIEVER" if turn["result_of"] == "Search" else "TOOL") if called else "GUARDRAIL",
+        ("RETRIEVER" if turn["result_of"] in with_role([Role.RETRIEVES]) else "TOOL") if called else "GUARDRAIL",
         _nanoseconds(turn, "operate_s"),
         {"input": turn["action_text"]} if called else {"failures": turn["failures"]},
         {"observation": turn["observation"]},

@@ -167,7 +167,7 @@ def correction_chapter(m: ReportData) -> Chapter:
         "second_looks",
         "What a second look does to an answer",
         transitions.candidate_review_table(looks, level),
-        "Episodes of the last evaluation, greedy and sampled, that called Review, Revise or ScEnsemble after an "
+        f"Episodes of the last evaluation, greedy and sampled, that called {_either(transitions.CORRECTORS)} after an "
         "operator had given a candidate answer; hurt: of right candidates the share that ended wrong, Wilson with the "
         "design effect of questions; helped: of wrong candidates the share that ended right.",
     )
@@ -178,6 +178,10 @@ def correction_chapter(m: ReportData) -> Chapter:
     except DegenerateInput as reason:
         section.text.append(f"Injected faults: {reason}.")
     return section
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]])
 
 
 def _operators(m: ReportData, level: float) -> pd.DataFrame:

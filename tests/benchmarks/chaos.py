@@ -1,7 +1,7 @@
 """Every server fault accounted for: `python -m tests.benchmarks.chaos [--calls N] [--seed S]`.
 
 A real server on loopback answers each request well or with one of the hostile behaviours, at random; the operators'
-client calls it, many calls at once. The server counts what it did, the client's ledger what it saw: the two must
+client calls it, many calls at once. The server counts what it did, the client what it saw: the two must
 agree kind by kind, each call must end in a result or a typed, visible observation, and nothing may raise.
 """
 
@@ -22,9 +22,9 @@ from hostile_server import Behaviour, Seen, completion, ends_early, garbage, han
 
 from harness.operators import CallContext, Toolbox
 from harness.operators.http import HttpSettings
-from harness.operators.llm.ledger import Ledger
 from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
 from harness.types import OperatorFailure, OperatorResult, Question
+from tests.operators.recorded_llm import RecordedLLM
 
 F = OperatorFailure
 FAULTS: dict[str, tuple[Behaviour, OperatorFailure]] = {
@@ -66,20 +66,20 @@ def main() -> None:
 
     began = time.perf_counter()
     with hostile(behave) as server:
-        ledger = Ledger(OpenAIBackend(EndpointSettings(server.url, "some-model", http=BOUNDS)))
-        box = Toolbox(["AnswerGenerate"], ledger)
+        llm = RecordedLLM(OpenAIBackend(EndpointSettings(server.url, "some-model", http=BOUNDS)))
+        box = Toolbox(["AnswerGenerate"], llm)
 
         async def everything() -> list[OperatorResult]:
             questions = (Question(f"q{i}", f"Question {i}?", ("x",), "chaos") for i in range(options.calls))
             return await asyncio.gather(*(box.call("AnswerGenerate", q.text, CallContext(q)) for q in questions))
 
         results = asyncio.run(everything())
-    account = ledger.accounts["AnswerGenerate"]
+    attempt_failures = llm.attempt_failures
     print(f"{'kind of failure':<18}{'injected':>9}{'counted':>9}   by")
     agree = True
     for kind in dict.fromkeys(kind for _, kind in FAULTS.values()):
         names = [name for name, (_, k) in FAULTS.items() if k is kind]
-        injected, counted = sum(done[n] for n in names), account.attempt_failures[kind]
+        injected, counted = sum(done[n] for n in names), attempt_failures[kind]
         agree &= injected == counted
         print(f"{kind.value:<18}{injected:>9}{counted:>9}   {', '.join(f'{n} {done[n]}' for n in names)}")
     print(f"{NO_TAGS:<18}{done[NO_TAGS]:>9}")
@@ -89,7 +89,7 @@ def main() -> None:
     total = sum(n for name, n in done.items() if name in FAULTS)
     print(
         f"chaos: {len(results)} calls, {sum(done.values())} requests, {total} server faults injected, "
-        f"{sum(account.attempt_failures.values())} counted, {time.perf_counter() - began:.1f} s"
+        f"{sum(attempt_failures.values())} counted, {time.perf_counter() - began:.1f} s"
     )
     sys.exit(0 if agree and visible and len(results) == options.calls else 1)
 

@@ -14,7 +14,6 @@ from harness.env.interfaces import CodeInterface, Execution, Limits
 from harness.env.interfaces.code.interface import CodeSession, function_name
 from harness.env.prompts.system import system_prompt
 from harness.operators import CALLABLE, OPERATORS
-from harness.operators.base import read_inputs
 from harness.protocol import RewardWeights, episode_reward
 from harness.types import OperatorFailure, OperatorResult, ParseFailure, StopReason
 
@@ -77,7 +76,7 @@ def test_every_operator_gets_an_input_it_finds_complete(name: str) -> None:
     arguments = ["['one', 'two']" if least > 1 else "'one'" for least in spec.tags.values()] or ["'one'"]
     turn(f"{function_name(name)}({', '.join(arguments)})", call=call)
     assert [asked for asked, _ in call.asked] == [name]
-    inputs, missing = read_inputs(spec, call.asked[0][1])
+    inputs, missing = spec.read_inputs(call.asked[0][1])
     assert missing == []
     assert set(inputs) == set(spec.tags or ["text"])
 
@@ -86,7 +85,7 @@ def test_arguments_may_be_named_and_left_out() -> None:
     call = Recorder()
     turn("review(solution='s', question='q')\nreview('q')", call=call)
     assert call.asked[0][1] == "<question>q</question><solution>s</solution>"
-    assert read_inputs(OPERATORS["Review"], call.asked[1][1])[1] == ["<solution>…</solution>"]
+    assert OPERATORS["Review"].read_inputs(call.asked[1][1])[1] == ["<solution>…</solution>"]
 
 
 @given(st.text(), st.text())
@@ -98,7 +97,7 @@ def test_a_value_cannot_forge_another_argument(question: str, poison: str) -> No
     session.variables.update(q=question, p=hostile)
     turn("review(p, q)", session, call)
     if call.asked:
-        inputs, _ = read_inputs(OPERATORS["Review"], call.asked[0][1])
+        inputs, _ = OPERATORS["Review"].read_inputs(call.asked[0][1])
         assert len(inputs["question"]) == 1
         assert len(inputs["solution"]) <= 1
         assert "forged" not in inputs["solution"]

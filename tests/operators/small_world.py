@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from harness.operators import CallContext, Toolbox
-from harness.operators.llm.knowledge_base import FactIndex, KnownFact
+from harness.operators.llm.knowledge_base import KnownFact, Reader, words
 from harness.operators.llm.simulated import SimulatedLLM, SimulatedRates
 from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.types import OperatorResult, Passage, Question, Step
@@ -22,6 +22,28 @@ TOWNS = [f"Town{i}" for i in range(N)]
 
 def _wrong(names: list[str], i: int) -> tuple[str, ...]:
     return tuple(names[(i + d) % N] for d in (1, 2, 3))
+
+
+class FactIndex:
+    """A KnowledgeBase of given facts. `wordings` gives further wordings of a relation (`{"capital": ("seat",)}`); its
+    own name, with `_` for blanks, always counts."""
+
+    def __init__(self, facts: Iterable[KnownFact], wordings: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._facts = {(words(fact.subject), fact.relation): fact for fact in facts}
+        by_wording: dict[str, list[str]] = {}
+        for relation in dict.fromkeys(relation for _, relation in self._facts):
+            for wording in (relation.replace("_", " "), *(wordings or {}).get(relation, ())):
+                by_wording.setdefault(wording, []).append(relation)
+        self._reader = Reader({f.subject: f.subject for f in self._facts.values()}, by_wording, self.fact)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def fact(self, subject: str, relation: str) -> KnownFact | None:
+        return self._facts.get((words(subject), relation))
+
+    def read(self, text: str) -> tuple[KnownFact, ...]:
+        return self._reader.read(text)
 
 
 FACTS = [

@@ -10,17 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.env.fault_detection import (
-    Loop,
-    Response,
-    Signal,
-    content_words,
-    doubts,
-    loops,
-    read_faults,
-    same_need,
-    signals_after,
-)
+from harness.env.diagnostics import Loop, loops
+from harness.env.doubt import doubts
+from harness.env.fault_detection import Response, Signal, content_words, read_faults, same_need, signals_after
 from harness.operators.registry import CALLABLE
 from harness.protocol import RewardWeights, episode_failures, episode_reward, parse_turn
 from harness.types import Fault, OperatorFailure, OperatorResult, Question, StopReason, Trajectory, Turn

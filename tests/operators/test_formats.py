@@ -15,7 +15,7 @@ from harness.env.prompts.system import system_prompt
 from harness.operators import CALLABLE, OPERATORS, POOLS, CallContext, LLMRequest, LLMResponse, Toolbox
 from harness.operators.base import Retrieval, SearchSettings, elements
 from harness.operators.formatting import cut_middle
-from harness.operators.search import snippet
+from harness.operators.specs.search import snippet
 from harness.types import OperatorFailure
 
 Q = ONE_HOP[7]

@@ -20,15 +20,15 @@ import pytest
 from hostile_server import GOOD, Behaviour, completion, endless, ends_early, garbage, hang_up, hostile, reply, silence
 from small_world import ONE_HOP, run
 
-from harness.operators import CallContext, LLMRequest, LLMResponse, Toolbox
+from harness.operators import OPERATORS, CallContext, LLMRequest, LLMResponse, Toolbox
 from harness.operators.base import LLMBackend
+from harness.operators.completions import render
 from harness.operators.http import HttpSettings, retry_after
 from harness.operators.llm.cache import ResponseCache, request_key
-from harness.operators.llm.ledger import Ledger
 from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
-from harness.operators.prompts import REQUIRED, render
 from harness.types import OperatorFailure, OperatorResult
 from tests.benchmarks import chaos
+from tests.operators.recorded_llm import RecordedLLM
 
 Q = ONE_HOP[0]
 # Generous where time is not the point: the tests must hold on a busy machine.
@@ -42,9 +42,10 @@ KEY = "sk-very-secret-0123456789"
 
 def request(text: str = Q.text, seed: int | None = None) -> LLMRequest:
     inputs = {"text": (text,)}
-    name = "AnswerGenerate"
-    temperature = 0.0 if seed is None else 1.0
-    return LLMRequest(name, render(name, inputs), REQUIRED[name], inputs, CallContext(Q), temperature, 64, seed)
+    completion_ = OPERATORS["AnswerGenerate"].completion
+    assert completion_ is not None
+    temperature, messages = 0.0 if seed is None else 1.0, render(completion_, inputs)
+    return LLMRequest("AnswerGenerate", messages, completion_.required, inputs, CallContext(Q), temperature, 64, seed)
 
 
 def settings(url: str, http: HttpSettings = FAST, **more: Any) -> EndpointSettings:
@@ -100,12 +101,11 @@ FINAL = {
 def test_a_passing_fault_is_retried_and_counted(name: str) -> None:
     behaviour, kind = RETRIED[name]
     with hostile(behaviour, behaviour, reply()) as server:
-        ledger = Ledger(OpenAIBackend(settings(server.url, HURRIED if kind is TIMEOUT else FAST)))
-        result = call(Toolbox(["AnswerGenerate"], ledger))
+        llm = RecordedLLM(OpenAIBackend(settings(server.url, HURRIED if kind is TIMEOUT else FAST)))
+        result = call(Toolbox(["AnswerGenerate"], llm))
     assert (result.text, result.failure, result.retries) == ("Thought: t\nAnswer: Paris", None, 2)
-    account = ledger.accounts["AnswerGenerate"]
-    assert account.attempt_failures == Counter({kind: 2})
-    assert (account.completions, account.failures, account.prompt_tokens, account.completion_tokens) == (1, {}, 100, 20)
+    assert (llm.attempt_failures, llm.failures) == (Counter({kind: 2}), {})
+    assert [(r.prompt_tokens, r.completion_tokens) for r in llm.responses] == [(100, 20)]
     assert len(server.seen) == 3
 
 
@@ -113,14 +113,13 @@ def test_a_passing_fault_is_retried_and_counted(name: str) -> None:
 def test_a_lasting_fault_ends_as_a_typed_visible_observation(name: str) -> None:
     behaviour, kind = RETRIED[name]
     with hostile(behaviour) as server:
-        ledger = Ledger(OpenAIBackend(settings(server.url, HURRIED if kind is TIMEOUT else FAST)))
+        llm = RecordedLLM(OpenAIBackend(settings(server.url, HURRIED if kind is TIMEOUT else FAST)))
         start = time.perf_counter()
-        result = call(Toolbox(["AnswerGenerate"], ledger))
+        result = call(Toolbox(["AnswerGenerate"], llm))
         assert time.perf_counter() - start < 3 * HURRIED.attempt_s + SLACK_S
     assert (result.failure, result.retries) == (kind, 2)
     assert result.text.startswith("AnswerGenerate ")
-    assert ledger.accounts["AnswerGenerate"].attempt_failures == Counter({kind: 3})
-    assert ledger.accounts["AnswerGenerate"].failures == Counter({kind: 1})
+    assert (llm.attempt_failures, llm.failures) == (Counter({kind: 3}), Counter({kind: 1}))
 
 
 @pytest.mark.parametrize("name", FINAL)

@@ -19,12 +19,13 @@ from small_world import ONE_HOP, run
 
 from harness.operators import CallContext, Toolbox
 from harness.operators.base import LLMBackend
+from harness.operators.completions import render
 from harness.operators.http import HttpSettings
-from harness.operators.llm.ledger import Ledger
 from harness.operators.llm.local import LocalLLM
 from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
-from harness.operators.prompts import render
+from harness.operators.specs.answer_generate import COMPLETION
 from harness.types import OperatorFailure, OperatorResult
+from tests.operators.recorded_llm import RecordedLLM
 
 Q = ONE_HOP[0]
 REPLY = "<thought>t</thought><answer>Paris</answer>"
@@ -56,7 +57,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_key_value_heads=2, tie_word_embeddings=True, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     llm = Qwen2ForCausalLM(config)
-    messages = [dict(m) for m in render("AnswerGenerate", {"text": (Q.text,)})]
+    messages = [dict(m) for m in render(COMPLETION, {"text": (Q.text,)})]
     prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     head = tokenizer.encode(prompt, add_special_tokens=False)
     tail = tokenizer.encode(REPLY + special[1], add_special_tokens=False)
@@ -143,13 +144,13 @@ def endpoint(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.mark.slow
 def test_a_real_server_serves_operators_and_both_backends_agree(endpoint: str, model: Path, tmp_path: Path) -> None:
     http = HttpSettings(deadline_s=60, attempt_s=60)
-    ledger = Ledger(OpenAIBackend(EndpointSettings(endpoint, str(model), http=http, cache=tmp_path / "c.db")))
-    first, second = call(ledger), call(ledger)
+    llm = RecordedLLM(OpenAIBackend(EndpointSettings(endpoint, str(model), http=http, cache=tmp_path / "c.db")))
+    first, second = call(llm), call(llm)
     assert first.text == "Thought: t\nAnswer: Paris" == call(LocalLLM(model)).text
     assert (first.cached, second.cached) == (False, True)
     assert second.text == first.text
-    account = ledger.accounts["AnswerGenerate"]
-    assert (account.completions, account.cached, account.failures) == (2, 1, {})
+    assert [response.cached for response in llm.responses] == [False, True]
+    assert llm.failures == {}
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ from scipy.stats import binomtest
 from small_world import CAPITALS, FACTS, KNOWLEDGE, LANDS, ONE_HOP, TOWNS, TWO_HOP, N, call, call_all, toolbox
 
 from harness.operators import CallContext
-from harness.operators.llm.simulated import CORRECT, UNKNOWN, WRONG, SimulatedRates
+from harness.operators.llm.simulated import UNKNOWN, SimulatedRates
+from harness.operators.specs.review import CORRECT, WRONG
 from harness.types import Question
 
 ALPHA = 1e-6  # two-sided, for each of some 30 checks: a right build fails once in thirty thousand

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.env.interfaces.base import Call, Execution, Signature
+from harness.operators.specs.warning import warning
 from harness.protocol import XML, Grammar, Kind, parse_turn, render_observation, warning_text, with_failure
-from harness.types import WARNING_OPERATOR, ActionKind, OperatorResult, ParsedTurn, ParseFailure
+from harness.types import ActionKind, ParsedTurn, ParseFailure
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,6 @@ class NaturalInterface:
             raise ValueError(f"the natural interface executes calls and answers, not {action.kind}")
         if calls_left <= 0:
             refused = with_failure(parsed, ParseFailure.OVER_BUDGET)
-            return Execution(refused, OperatorResult(WARNING_OPERATOR, self.warning(refused)))
+            return Execution(refused, warning(self.warning(refused)))
         result = await call(action.operator, action.text)
         return Execution(parsed, result, (result,))

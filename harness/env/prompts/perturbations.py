@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from harness.env.interfaces import ActionInterface, NaturalInterface
 from harness.env.prompts.system import STANDARD, Prompt, Wordings
-from harness.operators import OPERATORS, did_you_mean
+from harness.operators import OPERATORS, OperatorSpec, Role, spelling_hint
 from harness.operators.base import pick, uniform
 from harness.protocol import GRAMMARS
 from harness.types import Question
@@ -121,31 +121,30 @@ def _two_operators(prompt: Prompt) -> str | None:
     return None if len(prompt.operators) > 1 else "the pool has one operator only"
 
 
-_EXAMPLE_CALLS = {
-    "Search": ("The Glass Orchard author", "[1] The Glass Orchard: The Glass Orchard is a novel by Mira Halvorsen."),
-    "AnswerGenerate": ("Who wrote the novel The Glass Orchard?", "Answer: Mira Halvorsen"),
-}
-"""About a book that does not exist: an example must not give an answer away."""
+def _demonstrated(among: Sequence[OperatorSpec]) -> list[OperatorSpec]:
+    """Those with a demonstration, a search first: it leads furthest from the answer."""
+    shown = [spec for spec in OPERATORS.values() if spec.demonstration and spec in among]
+    return sorted(shown, key=lambda spec: spec.role is not Role.RETRIEVES)
 
 
 def _with_example(prompt: Prompt, draw: Draw) -> Prompt:
-    names = [spec.name for spec in prompt.operators]
-    name = next(n for n in _EXAMPLE_CALLS if n in names)
+    spec = _demonstrated(prompt.operators)[0]
+    assert spec.demonstration is not None
+    given, result = spec.demonstration
     # Rendered with the syntax the prompt will have in the end: `perturbed` puts changes of syntax first.
-    asked, read = _EXAMPLE_CALLS[name]
     turn, answer = prompt.interface.turn, prompt.interface.answer
     lines = [
         "Who wrote the novel The Glass Orchard?",
-        turn(f"I look for the author with {name}.", f"{name}: {asked}"),
-        prompt.interface.observation(read),
+        turn(f"I look for the author with {spec.name}.", spec.call(given)),
+        prompt.interface.observation(result),
         answer("The author is Mira Halvorsen.", "Mira Halvorsen"),
     ]
     return replace(prompt, example="\n".join(lines))
 
 
 def _has_example(prompt: Prompt) -> str | None:
-    known = {spec.name for spec in prompt.operators} & set(_EXAMPLE_CALLS)
-    return None if known else f"the example calls {' or '.join(_EXAMPLE_CALLS)}, and the pool has neither"
+    known = " or ".join(spec.name for spec in _demonstrated([*OPERATORS.values()]))
+    return None if _demonstrated(prompt.operators) else f"the example calls {known}, and the pool has neither"
 
 
 def _distracted(prompt: Prompt, draw: Draw) -> Prompt:
@@ -222,7 +221,7 @@ def problem_of(names: Sequence[str], prompt: Prompt) -> str | None:
     """Why these perturbations cannot be applied together to `prompt`, or None."""
     for name in names:
         if name not in PERTURBATIONS:
-            return f"unknown perturbation {name!r}{did_you_mean(name, list(PERTURBATIONS))}"
+            return f"unknown perturbation {name!r}{spelling_hint(name, list(PERTURBATIONS))}"
         if names.count(name) > 1:
             return f"{name} is named twice"
     for name in names:

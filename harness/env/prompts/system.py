@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 from harness.env.interfaces import ActionInterface
 from harness.env.interfaces.code.interface import CODE_RULES
-from harness.operators import OPERATORS, Style, resolve_pool
-from harness.operators.base import OperatorSpec
+from harness.operators import OPERATORS, OperatorSpec, Style, resolve_pool
 from harness.protocol import XML, XML_CODE, short_forms
 
 

@@ -13,6 +13,16 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.operators.specs import (
+    answer_generate,
+    custom,
+    multi_answer_generate,
+    review,
+    revise,
+    sc_ensemble,
+    search,
+)
+
 _PLACE = re.compile(r"\{(question|\d+(?::solutions)?)\}")
 _LINE = re.compile(r"^\s*(?:\d+\s*[.):]\s*)?(\w+)\s*:\s*(\S.*)$")
 _LABEL = re.compile(r"^(?:Answer|Feedback|Query): ")
@@ -46,18 +56,18 @@ class Call:
 
 PLANS: Mapping[str, tuple[Call, ...]] = {
     "revise": (
-        Call("AnswerGenerate", "{question}"),
-        Call("Review", "<question>{question}</question><solution>{1}</solution>"),
-        Call("Revise", "<question>{question}</question><solution>{1}</solution><feedback>{2}</feedback>"),
+        Call(answer_generate.SPEC.name, "{question}"),
+        Call(review.SPEC.name, "<question>{question}</question><solution>{1}</solution>"),
+        Call(revise.SPEC.name, "<question>{question}</question><solution>{1}</solution><feedback>{2}</feedback>"),
     ),
     "ensemble": (
-        Call("MultiAnswerGenerate", "{question}"),
-        Call("ScEnsemble", "<query>{question}</query>{1:solutions}"),
+        Call(multi_answer_generate.SPEC.name, "{question}"),
+        Call(sc_ensemble.SPEC.name, "<query>{question}</query>{1:solutions}"),
     ),
     "search": (
-        Call("Search", "{question}"),
+        Call(search.SPEC.name, "{question}"),
         Call(
-            "Custom",
+            custom.SPEC.name,
             "<task>Question: {question} Passages: {1}</task>"
             "<instruction>Answer the question by the passages, with the answer alone.</instruction>",
         ),
@@ -75,7 +85,7 @@ def body(result: str) -> str:
 
 
 def candidates(result: str) -> list[str]:
-    """The answers of MultiAnswerGenerate's result, in order."""
+    """The candidate answers in a result that labels them (`[Answer 1] …`), in order."""
     return [part.strip() for part in _CANDIDATE.split(result)[1:] if part.strip()]
 
 

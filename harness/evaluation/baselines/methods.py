@@ -4,10 +4,10 @@ A baseline speaks turns through the ordinary rollout (`ScriptedEngine`), so that
 faults, reward and records as a policy: its answers come from the operator LLM, and nothing it reads changes which call
 comes next. What each means:
 
-    direct            one call without reasoning: Custom, told to give the answer alone
-    cot               one call with reasoning: AnswerGenerate, which thinks step by step
+    direct            one call without reasoning: an instruction to give the answer alone
+    cot               one call with reasoning, step by step
     self_consistency  the answer that occurs most often (after normalisation; ties: the first) among `votes` samples of
-                      chain of thought at temperature 1 (MultiAnswerGenerate gives three a call)
+                      chain of thought at temperature 1 (three a call)
     one_shot          a workflow fixed before execution: one of `PLANS`, or one the operator LLM writes for the question
 
 The simulated expert recalls facts and has no scratchpad: with it, direct and cot differ in nothing but their tokens.
@@ -30,7 +30,7 @@ from harness.evaluation.baselines.fixed_workflows import (
     read_plan,
 )
 from harness.operators import OPERATORS
-from harness.operators.generate import N_ANSWERS
+from harness.operators.specs import answer_generate, custom, multi_answer_generate
 from harness.protocol import neutralise, normalize_answer
 from harness.training.warm_start.scripted_agents import Script, turn
 from harness.types import Question
@@ -65,20 +65,20 @@ class Baseline:
 
 
 def direct(question: Question, settings: Settings) -> Script:
-    call = f"Custom: <task>{_text(question)}</task><instruction>{DIRECT}</instruction>"
+    call = custom.SPEC.call(task=_text(question), instruction=DIRECT)
     seen = yield turn("Ask for the answer.", tool=call)
     yield _answer(answer_of(_read(seen)))
 
 
 def chain_of_thought(question: Question, settings: Settings) -> Script:
-    seen = yield turn("Ask for reasoning and answer.", tool=f"AnswerGenerate: {_text(question)}")
+    seen = yield turn("Ask for reasoning and answer.", tool=answer_generate.SPEC.call(_text(question)))
     yield _answer(answer_of(_read(seen)))
 
 
 def self_consistency(question: Question, settings: Settings) -> Script:
     said: list[str] = []
     for _ in range(_rounds(settings)):
-        seen = yield turn("Ask for samples.", tool=f"MultiAnswerGenerate: {_text(question)}")
+        seen = yield turn("Ask for samples.", tool=multi_answer_generate.SPEC.call(_text(question)))
         said += candidates(_read(seen))
     yield _answer(majority(said[: settings.votes]))
 
@@ -87,9 +87,7 @@ def one_shot(question: Question, settings: Settings) -> Script:
     if settings.plan == WRITTEN:
         offered = "; ".join(f"{name} ({OPERATORS[name].input_format})" for name in settings.operators)
         instruction = PLANNER.format(operators=offered)
-        seen = yield turn(
-            "Plan.", tool=f"Custom: <task>{_text(question)}</task><instruction>{instruction}</instruction>"
-        )
+        seen = yield turn("Plan.", tool=custom.SPEC.call(task=_text(question), instruction=instruction))
         plan: Sequence[Call] = read_plan(body(_read(seen)), settings.operators, settings.most_calls)
     else:
         plan = PLANS[settings.plan]
@@ -110,12 +108,12 @@ def majority(answers: Sequence[str]) -> str:
 
 
 def _rounds(settings: Settings) -> int:
-    return -(-settings.votes // N_ANSWERS)
+    return -(-settings.votes // multi_answer_generate.N_ANSWERS)
 
 
 def _plan_pool(settings: Settings) -> tuple[str, ...]:
     if settings.plan == WRITTEN:
-        return tuple(dict.fromkeys(("Custom", *settings.operators)))
+        return tuple(dict.fromkeys((custom.SPEC.name, *settings.operators)))
     return tuple(dict.fromkeys(call.operator for call in PLANS[settings.plan]))
 
 
@@ -137,8 +135,8 @@ def _answer(text: str) -> str:
 
 
 BASELINES: Mapping[str, Baseline] = {
-    "direct": Baseline(direct, lambda s: ("Custom",), lambda s: 1),
-    "cot": Baseline(chain_of_thought, lambda s: ("AnswerGenerate",), lambda s: 1),
-    "self_consistency": Baseline(self_consistency, lambda s: ("MultiAnswerGenerate",), _rounds),
+    "direct": Baseline(direct, lambda s: (custom.SPEC.name,), lambda s: 1),
+    "cot": Baseline(chain_of_thought, lambda s: (answer_generate.SPEC.name,), lambda s: 1),
+    "self_consistency": Baseline(self_consistency, lambda s: (multi_answer_generate.SPEC.name,), _rounds),
     "one_shot": Baseline(one_shot, _plan_pool, _plan_calls),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,25 +102,3 @@ class Reader:
                 chain.append(fact)
                 subject = fact.values[0]
         return tuple(chain)
-
-
-class FactIndex:
-    """A KnowledgeBase of given facts. `wordings` gives further wordings of a relation (`{"capital": ("seat",)}`); its
-    own name, with `_` for blanks, always counts."""
-
-    def __init__(self, facts: Iterable[KnownFact], wordings: Mapping[str, Sequence[str]] | None = None) -> None:
-        self._facts = {(words(fact.subject), fact.relation): fact for fact in facts}
-        by_wording: dict[str, list[str]] = {}
-        for relation in dict.fromkeys(relation for _, relation in self._facts):
-            for wording in (relation.replace("_", " "), *(wordings or {}).get(relation, ())):
-                by_wording.setdefault(wording, []).append(relation)
-        self._reader = Reader({f.subject: f.subject for f in self._facts.values()}, by_wording, self.fact)
-
-    def __len__(self) -> int:
-        return len(self._facts)
-
-    def fact(self, subject: str, relation: str) -> KnownFact | None:
-        return self._facts.get((words(subject), relation))
-
-    def read(self, text: str) -> tuple[KnownFact, ...]:
-        return self._reader.read(text)

@@ -1,9 +1,10 @@
 """The simulated operator LLM: a closed-book expert with documented error rates, for work without any model.
 
-It knows a fact with a probability that falls with the fact's obscurity, once and for all (the same question asked
-again at temperature 0 gets the same answer). What it does not know it confuses with something plausible (a
-neighbour's capital) and carries the mistake on to the next hop. It reads nothing but the structured request: the
-question is found in the operator's input, by the episode's plan or by free words.
+It knows a fact with a probability that falls with the fact's obscurity, once and for all (a repeated question gets the
+same answer at temperature 0). What it does not know it confuses with something plausible (a neighbour's capital), and
+the mistake carries over to the next hop. It reads the structured request only: the question is found in the operator's
+input, by the episode's plan or by free words. Each operator's file defines the reply to its own requests (`simulate`)
+by the means given here.
 """
 
 from __future__ import annotations
@@ -14,15 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from harness.operators.base import CallContext, LLMRequest, LLMResponse, pick, uniform
+from harness.operators.base import CallContext, LLMRequest, LLMResponse, pick, spelling_hint, uniform
 from harness.operators.llm.knowledge_base import KnowledgeBase, KnownFact, phrase, words
-from harness.operators.registry import did_you_mean
 from harness.types import Question
 
 UNKNOWN = "unknown"
-CORRECT = "The solution is correct."
-WRONG = "The solution is wrong."
-_NEGATIVE = re.compile(r"\b(wrong|incorrect|not (?:correct|right)|mistaken?|false|error|doubt\w*)\b", re.IGNORECASE)
 _LABEL = re.compile(r"^\s*(?:\[?(?:answer|solution)\s*\d*\]?\s*:?\s*)+", re.IGNORECASE)
 
 
@@ -54,7 +51,7 @@ class SimulatedRates:
         names = [field.name for field in fields(cls)]
         for name in rates:
             if name not in names:
-                raise ValueError(f"unknown simulated rate {name!r}{did_you_mean(name, names)}")
+                raise ValueError(f"unknown simulated rate {name!r}{spelling_hint(name, names)}")
         return cls(**rates)
 
     def knows(self, obscurity: float) -> float:
@@ -63,8 +60,8 @@ class SimulatedRates:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question as understood: the facts it takes, the right answers, and answers that would be plausible mistakes.
+class Asked:
+    """A question as understood: the facts it takes, the right answers, and plausible mistakes.
 
     `compared`: the facts stand side by side (which has more people, A or B?) instead of leading one to the next.
     """
@@ -85,22 +82,9 @@ class SimulatedLLM:
         self._seed = knowledge_seed
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        inputs = {tag: values[0] for tag, values in request.inputs.items()}
-        match request.operator:
-            case "AnswerGenerate" | "MultiAnswerGenerate":
-                text = self._answer(inputs["text"], request)
-            case "Custom":
-                text = self._answer(f"{inputs['instruction']} {inputs['task']}", request)
-            case "PromptOptimizer":
-                text = self._optimize(inputs["text"], request.context)
-            case "Review":
-                text = self._review(inputs["question"], inputs["solution"], request.context)
-            case "Revise":
-                text = self._revise(inputs["question"], inputs["solution"], inputs["feedback"], request.context)
-            case "ScEnsemble":
-                text = self._choose(inputs["query"], request.inputs["solution"], request.context)
-            case other:
-                raise ValueError(f"the simulated LLM cannot serve operator {other!r}")
+        if request.simulate is None:
+            raise ValueError(f"operator {request.operator} defines no reply of the simulated LLM")
+        text = request.simulate(self, request)
         prompt_chars = sum(len(message["content"]) for message in request.messages)
         return LLMResponse(text, prompt_tokens=-(-prompt_chars // 4), completion_tokens=-(-len(text) // 4))
 
@@ -108,38 +92,40 @@ class SimulatedLLM:
         """Whether the expert knows this fact."""
         return uniform("knows", self._seed, fact.subject, fact.relation) < self.rates.knows(fact.obscurity)
 
-    def understand(self, text: str, question: Question) -> _Asked | None:
-        """What `text` asks: the episode's own question if its words are (nearly) all there, else free words."""
+    def understand(self, text: str, question: Question) -> Asked | None:
+        """The question in `text`: the episode's own if its words are (nearly) all there, else read in free words; None
+        if it cannot be understood."""
         if _covers(words(text[:4000]), question):
             return self._own(question)
         facts = self._knowledge.read(text)
-        return _Asked(facts, facts[-1].values, facts[-1].wrong) if facts else None
+        return Asked(facts, facts[-1].values, facts[-1].wrong) if facts else None
 
-    def _own(self, question: Question) -> _Asked:
+    def _own(self, question: Question) -> Asked:
         facts = tuple(
             self._knowledge.fact(s.subject, s.relation) or KnownFact(s.subject, s.relation, (s.value,))
             for s in question.plan
         )
         if not facts:
             # Without a plan (a real benchmark) the question itself is the one fact, of middling obscurity.
-            return _Asked((KnownFact(question.text, "answer", question.answers),), question.answers, ())
+            return Asked((KnownFact(question.text, "answer", question.answers),), question.answers, ())
         chained = all(a.value == b.subject for a, b in pairwise(question.plan))
         if chained:
-            return _Asked(facts, question.answers, facts[-1].wrong)
+            return Asked(facts, question.answers, facts[-1].wrong)
         # Compared subjects are named in the question itself: the wrong answer is the other one.
         gold = {words(a) for a in question.answers}
         others = tuple(s.subject for s in question.plan if words(s.subject) not in gold)
-        return _Asked(facts, question.answers, others, compared=True)
+        return Asked(facts, question.answers, others, compared=True)
 
-    def _answer(self, text: str, request: LLMRequest) -> str:
+    def answer(self, text: str, request: LLMRequest) -> str:
+        """A completion that answers the question in `text` from memory."""
         asked = self.understand(text, request.context.question)
         if asked is None:
-            return _thought_answer("I cannot tell what is asked.", UNKNOWN)
+            return answer_elements("I cannot tell what is asked.", UNKNOWN)
         value, thoughts = self._recall(asked, request)
-        return _thought_answer(" ".join(thoughts), value)
+        return answer_elements(" ".join(thoughts), value)
 
-    def _recall(self, asked: _Asked, request: LLMRequest) -> tuple[str, list[str]]:
-        """Walks the chain from memory; a wrong value is followed further if anything is known of it."""
+    def _recall(self, asked: Asked, request: LLMRequest) -> tuple[str, list[str]]:
+        """Walk the chain from memory; a wrong value is followed further if anything is known of it."""
         if asked.compared:
             return self._compare(asked, request)
         thoughts: list[str] = []
@@ -149,14 +135,14 @@ class SimulatedLLM:
             lost = hop > 0 and words(value) not in {words(v) for v in asked.facts[hop - 1].values}
             if lost and (other := self._knowledge.fact(value, fact.relation)) is not None:
                 fact, right, lost = other, other.values, False
-            value = right[0] if not lost and self._knows(fact, hop, request) else self._mistake(fact, right, request)
+            value = right[0] if not lost and self._knows(fact, hop, request) else self._confused(fact, right, request)
             if value == UNKNOWN:
                 thoughts.append(f"I forgot the {phrase(fact)}.")
                 break
             thoughts.append(f"The {phrase(fact)} is {value}.")
         return value, thoughts
 
-    def _compare(self, asked: _Asked, request: LLMRequest) -> tuple[str, list[str]]:
+    def _compare(self, asked: Asked, request: LLMRequest) -> tuple[str, list[str]]:
         """Right if all compared facts are known, else a guess between the subjects."""
         known = [fact for fact in asked.facts if self._knows(fact, 0, request)]
         thoughts = [f"The {phrase(fact)} is {fact.values[0]}." for fact in known]
@@ -174,85 +160,48 @@ class SimulatedLLM:
         draw = uniform("sample", request.seed, fact.subject, fact.relation)
         return draw >= self.rates.sample_slip if knows else draw < self.rates.sample_luck
 
-    def _mistake(self, fact: KnownFact, right: tuple[str, ...], request: LLMRequest) -> str:
+    def _confused(self, fact: KnownFact, right: tuple[str, ...], request: LLMRequest) -> str:
         # At temperature 0 (seed None) a mistaken belief is as fixed as a true one.
-        return self._plausible(fact.wrong, right, self._seed, request.seed, fact.subject, fact.relation)
+        return self.mistake(fact.wrong, right, self._seed, request.seed, fact.subject, fact.relation)
 
-    def _plausible(self, wrong: tuple[str, ...], right: tuple[str, ...], *keys: object) -> str:
+    def mistake(self, wrong: tuple[str, ...], right: tuple[str, ...], *keys: object) -> str:
+        """One of `wrong` that is none of `right`, as a function of `keys`; `unknown` at the rate `abstains`."""
         banned = {words(v) for v in right}
         options = [v for v in wrong if words(v) not in banned]
         if not options or uniform("abstain", *keys) < self.rates.abstains:
             return UNKNOWN
         return pick(options, "wrong", *keys)
 
-    def _optimize(self, text: str, context: CallContext) -> str:
-        asked = self.understand(text, context.question)
-        if asked is None or _draw("optimize", context) >= self.rates.optimizer_refines:
-            return f"<thought>The query is kept.</thought><query>{text}</query>"
-        return f"<thought>One thing after another.</thought><query>{phrase(asked.facts[0])}</query>"
 
-    def _review(self, question: str, solution: str, context: CallContext) -> str:
-        asked = self.understand(question, context.question)
-        if asked is None:
-            return "<feedback>The question is unclear.</feedback>"
-        draw = _draw("review", context)
-        if _says(solution, asked.right):
-            accepts = draw >= self.rates.review_rejects_right
-        else:
-            accepts = draw < self.rates.review_accepts_wrong
-        hint = f" Check the {phrase(asked.facts[0])}."
-        return f"<feedback>{CORRECT if accepts else WRONG + hint}</feedback>"
-
-    def _revise(self, question: str, solution: str, feedback: str, context: CallContext) -> str:
-        asked = self.understand(question, context.question)
-        kept = _bare(solution)
-        if asked is None or not _NEGATIVE.search(feedback):
-            return _thought_answer("The solution stands.", kept)
-        draw = _draw("revise", context)
-        right = _says(solution, asked.right)
-        if draw < (1 - self.rates.revise_spoils if right else self.rates.revise_fixes):
-            return _thought_answer("On reflection:", kept if right else asked.right[0])
-        keys = ("revise", context.seed, context.question.id, context.call_index)
-        return _thought_answer("On reflection:", self._plausible(asked.wrong, (*asked.right, kept), *keys))
-
-    def _choose(self, query: str, solutions: tuple[str, ...], context: CallContext) -> str:
-        asked = self.understand(query, context.question)
-        bare = [_bare(s) for s in solutions]
-        right = [b for b in bare if asked is not None and _says(b, asked.right)]
-        wrong = [b for b in bare if b not in right]
-        if right and (not wrong or _draw("ensemble", context) < self.rates.ensemble_picks_right):
-            return _thought_answer("It is the most plausible one.", right[0])
-        most = max(wrong, key=lambda b: (wrong.count(b), -wrong.index(b)))
-        return _thought_answer("It is the most consistent one.", most)
-
-
-def _draw(kind: str, context: CallContext) -> float:
+def call_draw(kind: str, context: CallContext) -> float:
+    """A number in [0, 1) that depends on the episode and the call."""
     return uniform(kind, context.seed, context.question.id, context.call_index)
 
 
-def _thought_answer(thought: str, answer: str) -> str:
+def answer_elements(thought: str, answer: str) -> str:
+    """A completion that answers."""
     return f"<thought>{thought}</thought><answer>{answer}</answer>"
 
 
-def _bare(solution: str) -> str:
+def bare_answer(solution: str) -> str:
     """The answer in a solution: its last `Answer:` line, without labels; `unknown` if nothing is left."""
     tail = re.split(r"(?i)\banswer\s*:", solution)[-1]
     return " ".join(_LABEL.sub("", tail).split())[:500] or UNKNOWN
 
 
-def _says(solution: str, right: tuple[str, ...]) -> bool:
+def states(solution: str, right: tuple[str, ...]) -> bool:
     """Whether a solution gives one of the right values: alone, or within a sentence of at least 3 further words
     (fewer would rather be another name: Guinea in Equatorial Guinea)."""
-    said = words(_bare(solution))
+    given = words(bare_answer(solution))
     for value in map(words, right):
-        inside = any(said[i : i + len(value)] == value for i in range(len(said) - len(value) + 1))
-        if said == value or (value and inside and len(said) >= len(value) + 3):
+        inside = any(given[i : i + len(value)] == value for i in range(len(given) - len(value) + 1))
+        if given == value or (value and inside and len(given) >= len(value) + 3):
             return True
     return False
 
 
 def _covers(asked: tuple[str, ...], question: Question) -> bool:
-    """Whether the text asked is the episode's own question: all its words, or, where the plan says which names
+    """Whether the words asked are the episode's own question: all its words, or, where the plan shows which names
     matter, those names and 8 in 10 of the words."""
     own = words(question.text)
     shared = Counter(own) & Counter(asked)

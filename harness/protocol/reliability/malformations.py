@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from harness.types import ParseFailure
 
 OPERATORS = (
-    "AnswerGenerate",
-    "Custom",
-    "MultiAnswerGenerate",
-    "PromptOptimizer",
-    "Review",
-    "Revise",
-    "ScEnsemble",
-    "Search",
+    "ConsultExperts",
+    "Follow",
+    "CompareThreeOptions",
+    "SharpenQuestion",
+    "Verify",
+    "Repair",
+    "SelectBest",
+    "Lookup",
 )
+"""Made up: a parser is given the names there are, and none of them may matter to it."""
 
 THINK, ACTION = "think", "action"
 """Owners of pieces; further actions are `action 2`, ...; what belongs to no element has the owner ''."""
@@ -58,10 +59,10 @@ def _thought(rng: random.Random) -> str:
 def _call(rng: random.Random) -> str:
     subject = rng.choice(_SUBJECTS)
     inputs = {
-        "Custom": f"<task>{subject}</task><instruction>be brief</instruction>",
-        "Review": f"<question>{subject}?</question><solution>1892</solution>",
-        "Revise": f"<question>{subject}?</question><solution>1892</solution><feedback>check it</feedback>",
-        "ScEnsemble": f"<query>{subject}</query><solution>a</solution><solution>b</solution>",
+        "Follow": f"<task>{subject}</task><instruction>be brief</instruction>",
+        "Verify": f"<question>{subject}?</question><solution>1892</solution>",
+        "Repair": f"<question>{subject}?</question><solution>1892</solution><feedback>check it</feedback>",
+        "SelectBest": f"<query>{subject}</query><solution>a</solution><solution>b</solution>",
     }
     name = rng.choice(OPERATORS)
     return f"{name}: {inputs.get(name, subject)}"
@@ -255,7 +256,7 @@ MALFORMATIONS: Mapping[str, Malformation] = {
     "missing colon": _m(
         _rewrite(lambda t: t.replace(":", "", 1), "text", owner=ACTION), F.MISSING_OPERATOR_NAME, calls_only=True
     ),
-    "missing inner tags": _m(_rewrite(lambda t: "Review: what is it?", "text", owner=ACTION), calls_only=True),
+    "missing inner tags": _m(_rewrite(lambda t: "Verify: what is it?", "text", owner=ACTION), calls_only=True),
     "tags in capitals": _m(_rewrite(str.title, *_TAG), F.STRAY_TEXT, F.MISSING_THINK, F.MISSING_ACTION),
     "tags with spaces": _m(_rewrite(lambda t: t.replace(">", " >"), *_TAG), F.STRAY_TEXT, F.MISSING_THINK),
     "full-width brackets": _m(_rewrite(lambda t: t.translate(_WIDE), *_TAG), F.STRAY_TEXT, F.MISSING_THINK),

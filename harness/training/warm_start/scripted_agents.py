@@ -18,6 +18,7 @@ from harness.engines.base import Generation, GenerationRequest, SamplingParams
 from harness.env.interfaces import ActionInterface
 from harness.env.prompts.chat import ChatFormat
 from harness.operators import OPERATORS
+from harness.operators.specs import answer_generate, multi_answer_generate, review, revise, sc_ensemble, search
 from harness.protocol import Grammar, parse_turn
 from harness.tasks.world import RELATIONS, load_world
 from harness.types import Question, Step
@@ -25,6 +26,9 @@ from harness.types import Question, Step
 Script = Generator[str, str, None]
 Strategy = Callable[[Question, Sequence[str], np.random.Generator], Script]
 NounOf = Mapping[str, str]
+
+_SEARCH, _EXPERT, _REVIEW, _REVISE = search.SPEC, answer_generate.SPEC, review.SPEC, revise.SPEC
+_SAMPLES, _CHOICE = multi_answer_generate.SPEC, sc_ensemble.SPEC
 
 
 def turn(think: str, *, tool: str | None = None, answer: str | None = None) -> str:
@@ -52,12 +56,13 @@ class Scripts:
         known = ""
         for _i, step in enumerate(steps):
             noun = self.nouns.get(step.relation, step.relation)
-            seen = yield turn(f"{known}Find {noun} of {step.subject}.", tool=f"Search: {step.subject} {noun}")
+            seen = yield turn(f"{known}Find {noun} of {step.subject}.", tool=_SEARCH.call(f"{step.subject} {noun}"))
             if step.value not in seen:
-                seen = yield turn(f"Not found. Find {noun} of {step.subject}.", tool=f"Search: {noun} {step.subject}")
-            if step.value not in seen and "AnswerGenerate" in pool:
+                query = _SEARCH.call(f"{noun} {step.subject}")
+                seen = yield turn(f"Not found. Find {noun} of {step.subject}.", tool=query)
+            if step.value not in seen and _EXPERT.name in pool:
                 asked = question.text if len(question.plan) == 1 else f"{noun} of {step.subject}"
-                seen = yield turn("Not found. Ask.", tool=f"AnswerGenerate: {asked}")
+                seen = yield turn("Not found. Ask.", tool=_EXPERT.call(asked))
                 value = (
                     seen.removeprefix("<info>").removesuffix("</info>").removeprefix("Answer: ").strip() or "unknown"
                 )
@@ -83,32 +88,31 @@ class Scripts:
 
     def credulous(self, question: Question, pool: Sequence[str], rng: np.random.Generator) -> Script:
         """Takes the expert's word."""
-        if "AnswerGenerate" not in pool:
+        if _EXPERT.name not in pool:
             yield from self.lazy(question, pool, rng)
             return
-        seen = yield turn("Ask.", tool=f"AnswerGenerate: {question.text}")
+        seen = yield turn("Ask.", tool=_EXPERT.call(question.text))
         said = _answer_in(seen)
         yield turn(f"Answer is {said}. Done.", answer=said)
 
     def careful(self, question: Question, pool: Sequence[str], rng: np.random.Generator) -> Script:
         """Has the expert's word reviewed; searches when the review is not content."""
-        if "Review" not in pool or "AnswerGenerate" not in pool:
+        if _REVIEW.name not in pool or _EXPERT.name not in pool:
             yield from self.credulous(question, pool, rng)
             return
-        seen = yield turn("Ask, then check.", tool=f"AnswerGenerate: {question.text}")
+        seen = yield turn("Ask, then check.", tool=_EXPERT.call(question.text))
         said = _answer_in(seen)
         verdict = yield turn(
             f"Answer is {said}. Check.",
-            tool=f"Review: <question>{question.text}</question><solution>{said}</solution>",
+            tool=_REVIEW.call(question=question.text, solution=said),
         )
         if not _doubtful(verdict):
             yield turn(f"Answer is {said}. Done.", answer=said)
-        elif "Revise" in pool and ("Search" not in pool or rng.random() < 0.4):
+        elif _REVISE.name in pool and (_SEARCH.name not in pool or rng.random() < 0.4):
             feedback = verdict.removeprefix("<info>").removesuffix("</info>").removeprefix("Feedback: ").strip()
             seen = yield turn(
                 "Wrong. Revise.",
-                tool=f"Revise: <question>{question.text}</question><solution>{said}</solution>"
-                f"<feedback>{feedback}</feedback>",
+                tool=_REVISE.call(question=question.text, solution=said, feedback=feedback),
             )
             said = _answer_in(seen)
             yield turn(f"Answer is {said}. Done.", answer=said)
@@ -117,16 +121,15 @@ class Scripts:
 
     def voting(self, question: Question, pool: Sequence[str], rng: np.random.Generator) -> Script:
         """Three answers, then the ensemble's choice."""
-        if "MultiAnswerGenerate" not in pool or "ScEnsemble" not in pool:
+        if _SAMPLES.name not in pool or _CHOICE.name not in pool:
             yield from self.credulous(question, pool, rng)
             return
-        seen = yield turn("Ask thrice.", tool=f"MultiAnswerGenerate: {question.text}")
+        seen = yield turn("Ask thrice.", tool=_SAMPLES.call(question.text))
         said = [part.split("]", 1)[-1].strip() for part in seen.replace("</info>", "").split("[Answer")[1:]]
         if len(said) < 2:
             yield from self.credulous(question, pool, rng)
             return
-        solutions = "".join(f"<solution>{s}</solution>" for s in said)
-        seen = yield turn("Choose.", tool=f"ScEnsemble: <query>{question.text}</query>{solutions}")
+        seen = yield turn("Choose.", tool=_CHOICE.call(query=question.text, solution=said))
         chosen = _answer_in(seen)
         yield turn(f"Answer is {chosen}. Done.", answer=chosen)
 
@@ -175,11 +178,11 @@ def look_up(question: Question, titles: Mapping[str, str]) -> Script:
     what is imitated is the protocol and the looking up, and short answers in the benchmark's form.
     """
     gold = question.answers[0]
-    seen = yield turn("I should look this up.", tool=f"Search: {question.text}")
+    seen = yield turn("I should look this up.", tool=_SEARCH.call(question.text))
     for title in dict.fromkeys(titles[i] for i in question.supporting):
         if gold.lower() in seen.lower():
             break
-        seen = yield turn(f"Not there yet. I need to know about {title}.", tool=f"Search: {title}")
+        seen = yield turn(f"Not there yet. I need to know about {title}.", tool=_SEARCH.call(title))
     yield turn(f"The answer is {gold}.", answer=gold)
 
 

@@ -1,71 +1,49 @@
-"""Prompts of the LLM operators, all in one place, and the one function that asks and checks for the required tags.
+"""Completions of the LLM operators: request, check for the required tags, retry with a hint, sum up the costs.
 
-Every prompt asks for XML-tagged output; `REQUIRED` says which tags a completion must hold. The wording is this
-project's own; which operators exist, what they take and what they return follows the paper's release.
+Every prompt asks for XML-tagged output. The wording is this project's own; which operators exist, what they take and
+what they return follows the paper's release.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from harness.operators.base import CallContext, Inputs, LLMRequest, LLMResponse, Services, elements, uniform
-from harness.types import OperatorFailure
+from harness.operators.base import CallContext, Inputs, LLMRequest, LLMResponse, Services, Style, elements, uniform
+from harness.operators.formatting import result
+from harness.operators.spec import Completion, OperatorSpec, Run
+from harness.types import OperatorFailure, OperatorResult
 
 _SYSTEM = "You are a careful expert. Write exactly the XML elements that are asked for and nothing outside them."
 
-_ANSWER_FORM = (
+ANSWER_FORM = (
     "Write <thought>your reasoning in a few sentences</thought> and then "
     "<answer>the answer alone, as short as possible</answer>."
 )
+"""End of the prompts that require `thought` and `answer`."""
 
-TEMPLATES: Mapping[str, str] = {
-    "AnswerGenerate": f"Answer the question by thinking step by step.\nQuestion: {{text}}\n{_ANSWER_FORM}",
-    "MultiAnswerGenerate": f"Answer the question by thinking step by step.\nQuestion: {{text}}\n{_ANSWER_FORM}",
-    "Custom": (
-        "Task: {task}\nInstruction: {instruction}\n"
-        "Follow the instruction and write <answer>the result, as short as possible</answer>."
-    ),
-    "PromptOptimizer": (
-        "Rewrite the query so that it is precise, self-contained and easy to answer or to search for. "
-        "Do not answer it.\nQuery: {text}\n"
-        "Write <thought>what was unclear</thought> and then <query>the refined query</query>."
-    ),
-    "Review": (
-        "Review the proposed solution of the question: is it right? Be critical and specific.\n"
-        "Question: {question}\nSolution: {solution}\n"
-        "Write <feedback>whether the solution is correct, and if not, what is wrong with it</feedback>."
-    ),
-    "Revise": (
-        "Improve the solution of the question in the light of the feedback.\n"
-        "Question: {question}\nSolution: {solution}\nFeedback: {feedback}\n" + _ANSWER_FORM
-    ),
-    "ScEnsemble": (
-        "Several solutions of one question were proposed. Choose the most consistent and most plausible one.\n"
-        "Question: {query}\n{solution}\n"
-        "Write <thought>why</thought> and then <answer>the chosen answer, copied</answer>."
-    ),
-}
-
-REQUIRED: Mapping[str, tuple[str, ...]] = {
-    "AnswerGenerate": ("thought", "answer"),
-    "MultiAnswerGenerate": ("thought", "answer"),
-    "Custom": ("answer",),
-    "PromptOptimizer": ("thought", "query"),
-    "Review": ("feedback",),
-    "Revise": ("thought", "answer"),
-    "ScEnsemble": ("thought", "answer"),
-}
+Show = Callable[[Mapping[str, str], Style], str]
+"""The observation for the policy, from the content of each required tag."""
 
 
-def render(operator: str, inputs: Inputs) -> tuple[Mapping[str, str], ...]:
+def one_completion(show: Show) -> Run:
+    """Execution by one completion at temperature 0, shown by `show`."""
+
+    async def run(spec: OperatorSpec, inputs: Inputs, context: CallContext, services: Services) -> OperatorResult:
+        tags, response = await complete(spec, inputs, context, services)
+        return result(spec.name, show(tags, services.style) if tags else "", response)
+
+    return run
+
+
+def render(completion: Completion, inputs: Inputs) -> tuple[Mapping[str, str], ...]:
     """Chat messages of one operator call. Several elements of one tag are numbered, one a line."""
     fields = {
         tag: values[0] if len(values) == 1 else "\n".join(f"[Solution {i}] {v}" for i, v in enumerate(values, 1))
         for tag, values in inputs.items()
     }
     # str.format reads braces in the template only, never in the inserted text.
-    user = TEMPLATES[operator].format(**fields)
+    user = completion.template.format(**fields)
     return ({"role": "system", "content": _SYSTEM}, {"role": "user", "content": user})
 
 
@@ -73,28 +51,35 @@ def missing_tags(request: LLMRequest, text: str) -> list[str]:
     return [tag for tag in request.required_tags if not any(elements(text, tag))]
 
 
-async def ask(
-    operator: str, inputs: Inputs, context: CallContext, services: Services, temperature: float = 0.0, sample: int = 0
+async def complete(
+    spec: OperatorSpec,
+    inputs: Inputs,
+    context: CallContext,
+    services: Services,
+    temperature: float = 0.0,
+    sample: int = 0,
 ) -> tuple[dict[str, str], LLMResponse]:
-    """One completion with its required tags, asked again with a hint (at most `services.tag_retries` times) when some
-    are missing. `sample` tells apart several completions of one call.
+    """One completion with its required tags, retried with a hint (at most `services.tag_retries` times) while some are
+    missing. `sample` distinguishes several completions of one call.
 
     Returns ({tag: first non-empty element}, response with summed costs). The tags are empty exactly when
     `response.failure` is set.
     """
+    assert spec.completion is not None
     assert services.llm is not None, "Toolbox refuses LLM operators without a backend"
     seed = None
     if temperature > 0:
         seed = int(uniform("sample", context.seed, context.question.id, context.call_index, sample) * 2**31)
     request = LLMRequest(
-        operator=operator,
-        messages=render(operator, inputs),
-        required_tags=REQUIRED[operator],
+        operator=spec.name,
+        messages=render(spec.completion, inputs),
+        required_tags=spec.completion.required,
         inputs=inputs,
         context=context,
         temperature=temperature,
         max_tokens=services.max_tokens,
         seed=seed,
+        simulate=spec.completion.simulate,
     )
     total = LLMResponse(text="")
     for attempt in range(services.tag_retries + 1):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.operators.base import CallContext, Hit, Inputs, LLMResponse, OperatorSpec, SearchSettings, Services, Style
+from harness.operators.base import CallContext, Hit, Inputs, LLMResponse, SearchSettings, Services, Style
 from harness.operators.formatting import result
+from harness.operators.spec import OperatorSpec, Role
 from harness.types import OperatorFailure, OperatorResult
 
 
@@ -25,24 +26,26 @@ def format_hits(hits: tuple[Hit, ...], settings: SearchSettings, style: Style) -
     return (" " if style == "compact" else "\n").join(lines)
 
 
-async def search(inputs: Inputs, context: CallContext, services: Services) -> OperatorResult:
-    assert services.retriever is not None, "Toolbox refuses Search without a retriever"
+async def _run(spec: OperatorSpec, inputs: Inputs, context: CallContext, services: Services) -> OperatorResult:
+    assert services.retriever is not None, "Toolbox refuses a retrieving operator without a retriever"
     (query,) = inputs["text"]
     (found,) = await services.retriever.retrieve([query], services.search.top_k)
     costs = LLMResponse(text="", failure=found.failure, latency_s=found.latency_s, retries=found.retries)
     if found.failure is None and not found.hits:
-        return OperatorResult("Search", "No results.", OperatorFailure.EMPTY, latency_s=found.latency_s)
-    return result("Search", format_hits(found.hits, services.search, services.style), costs)
+        return OperatorResult(spec.name, "No results.", OperatorFailure.EMPTY, latency_s=found.latency_s)
+    return result(spec.name, format_hits(found.hits, services.search, services.style), costs)
 
 
-SPECS = (
-    OperatorSpec(
-        name="Search",
-        summary="finds passages about a query: titles and snippets, best first",
-        input_format="query",
-        example="Search: capital of Chad",
-        run=search,
-        needs_llm=False,
-        needs_retriever=True,
+SPEC = OperatorSpec(
+    name="Search",
+    role=Role.RETRIEVES,
+    summary="finds passages about a query: titles and snippets, best first",
+    input_format="query",
+    example="Search: capital of Chad",
+    run=_run,
+    needs_retriever=True,
+    demonstration=(
+        "The Glass Orchard author",
+        "[1] The Glass Orchard: The Glass Orchard is a novel by Mira Halvorsen.",
     ),
 )

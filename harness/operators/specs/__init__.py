@@ -1,0 +1,1 @@
+"""One operator a file, named as programs call it (snake case). `harness.operators.registry` lists them."""
