@@ -83,7 +83,7 @@ def well_formed(rng: random.Random) -> list[Piece]:
     return [gap, *_element("think", _thought(rng), THINK), gap, *_element(tag, content, ACTION), gap]
 
 
-def called(rng: random.Random) -> list[Piece]:
+def well_formed_call(rng: random.Random) -> list[Piece]:
     return [*_element("think", _thought(rng), THINK), *_element("tool", _call(rng), ACTION)]
 
 

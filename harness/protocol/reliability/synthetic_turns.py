@@ -17,8 +17,8 @@ from harness.protocol.reliability.malformations import (
     THINK,
     NothingToSpoil,
     Piece,
-    called,
     well_formed,
+    well_formed_call,
 )
 from harness.types import ParseFailure, Span
 
@@ -56,7 +56,7 @@ def make_turn(kind: str, rng: random.Random) -> TrueTurn:
         cut = rng.randint(1, sum(len(p.text) for p in pieces))
         return _written(kind, pieces, False, frozenset({ParseFailure.TRUNCATED_TURN}), cut)
     malformation = MALFORMATIONS[kind]
-    pieces = malformation.spoil(called(rng) if malformation.calls_only else well_formed(rng), rng)
+    pieces = malformation.spoil(well_formed_call(rng) if malformation.calls_only else well_formed(rng), rng)
     return _written(kind, pieces, not malformation.expected, malformation.expected, None)
 
 
@@ -70,7 +70,7 @@ def _combined(count: int, rng: random.Random) -> list[Piece]:
     """A call spoilt by `count` different malformations. What they cannot be applied to, or undo, is drawn again."""
     harmful = [m for m in MALFORMATIONS.values() if m.expected]
     while True:
-        pieces = called(rng)
+        pieces = well_formed_call(rng)
         try:
             for malformation in rng.sample(harmful, count):
                 pieces = malformation.spoil(pieces, rng)

@@ -1,0 +1,55 @@
+"""Public classes and functions have one name each across the product, so that a name leads to one definition."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("harness", "analysis", "reports")
+
+SAME_WORD = {"main"}
+"""Names that mean the same in every file that defines them."""
+
+TO_RENAME: dict[str, tuple[str, ...]] = {
+    "BuiltinEngine": ("harness/config/schema.py", "harness/engines/builtin.py"),
+    "Environment": ("harness/config/schema.py", "harness/env/rollout.py"),
+    "Estimate": ("analysis/stats/types.py", "harness/sweep/step_timing.py"),
+    "Node": ("harness/config/yaml_source.py", "harness/sweep/cluster.py"),
+    "Origin": ("harness/tasks/benchmarks/manifest.py", "harness/tracking/traces.py"),
+    "Phase": ("harness/sweep/memory_plan/memory.py", "harness/training/warm_start/tiny_recipe.py"),
+    "Policy": ("harness/config/schema.py", "harness/policy/load.py"),
+    "RewardWeights": ("harness/config/schema.py", "harness/protocol/reward.py"),
+    "Source": ("harness/config/yaml_source.py", "harness/tasks/benchmarks/prepare.py"),
+    "VllmEngine": ("harness/config/schema.py", "harness/engines/vllm.py"),
+    "answer_of": ("harness/env/fault_detection.py", "harness/evaluation/baselines/fixed_workflows.py"),
+    "ask": ("harness/evaluation/single_question.py", "harness/operators/prompts.py"),
+    "did_you_mean": ("harness/config/validation.py", "harness/operators/registry.py"),
+    "evaluated": ("harness/config/metric_names.py", "harness/sweep/step_timing.py"),
+    "find": ("harness/config/tree.py", "harness/tasks/benchmarks/hub.py"),
+    "make": ("harness/tracking/traces.py", "harness/training/warm_start/tiny_recipe.py"),
+    "pick": ("harness/operators/base.py", "harness/tasks/world/names.py"),
+    "sample": ("harness/engines/builtin.py", "harness/tracking/traces.py"),
+    "split_of": ("harness/env/prompts/perturbations.py", "harness/tasks/benchmarks/load.py"),
+    "trained": ("harness/config/metric_names.py", "harness/sweep/step_timing.py"),
+    "untimed": ("harness/runs/episode_store.py", "harness/runs/jsonl.py"),
+    "words": ("harness/env/interfaces/code/expressions.py", "harness/operators/llm/knowledge_base.py"),
+    "write_manifest": ("harness/runs/layout.py", "harness/tasks/benchmarks/manifest.py"),
+}
+
+
+def public_names() -> dict[str, tuple[str, ...]]:
+    """Files that define each public class or function at their top level."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+                    found[node.name].add(path.relative_to(ROOT).as_posix())
+    return {name: tuple(sorted(files)) for name, files in found.items()}
+
+
+def test_public_names_are_unique_across_the_project():
+    shared = {name: files for name, files in public_names().items() if len(files) > 1 and name not in SAME_WORD}
+    assert {name: files for name, files in shared.items() if not set(files) <= set(TO_RENAME.get(name, ()))} == {}
