@@ -1,4 +1,4 @@
-"""Settings of the environment: interface, operators, limits of an episode, perturbations and faults. Imports no torch."""
+"""Settings of the environment: interface, operators, limits of an episode, perturbations, faults. Imports no torch."""
 
 from __future__ import annotations
 

@@ -61,11 +61,11 @@ def log_answerer(
         if training.info.experiment_id == place:
             tags |= {PARENT: training.info.run_id}
     run = str(client.create_run(place, start_time=ts, tags=tags).info.run_id)
-    config = target.config
+    config, resolved = target.config, target.config.model_dump(mode="json")
     told: dict[str, Any] = {"method": answerer.method, "evaluated": arm_of(target), "seed": config.seed}
     told |= {"evaluated_step": target.step} if target.step is not None else {}
     for section in ("data", "environment"):
-        told |= flatten(getattr(config, section).model_dump(mode="json"), section)
+        told |= flatten(resolved[section], section)
     client.log_batch(run, params=[Param(name, text(value)[:PARAM_CHARS]) for name, value in told.items()])
     log_metrics(client, run, [(target.step or 0, dict(metrics), ts)])
     for file in files:

@@ -100,6 +100,9 @@ class SearchSettings:
     snippet_chars: Count
 
 
+FIVE_PASSAGES = SearchSettings(top_k=5, snippet_chars=300)
+
+
 @dataclass(frozen=True, slots=True)
 class RetrievalSettings(SearchSettings):
     """The operator Search with its retriever."""

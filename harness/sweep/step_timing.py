@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import TrialConfig
-from harness.config.schema import Bm25, LocalBackend, SimulatedBackend
 from harness.config.sweep_file import Resources, Tracking
+from harness.operators.operator_settings import Bm25Settings, LocalBackend, SimulatedBackend
 from harness.runs.episode_store import episode_files
 from harness.runs.journal import CHECKPOINTS, EPISODES, Journal, policy_path, read_metrics
 from harness.runs.trace_sampling import AGAIN_AFTER, Sampler
@@ -85,7 +85,7 @@ def timed_part(config: TrialConfig) -> TrialConfig:
     """What of a trial is timed: step and evaluation of the embedded policy, of a larger one's their first episodes."""
     if config.policy.kind == "tiny":
         return config
-    data = config.data.model_copy(update={"eval_questions": min(config.data.eval_questions, FEW_QUESTIONS)})
+    data = replace(config.data, eval_questions=min(config.data.eval_questions, FEW_QUESTIONS))
     fewest = config.update.updates_per_batch  # prompts: an update needs one
     size = config.rollout.model_copy(update={"prompts_per_step": fewest})
     return config.model_copy(update={"data": data, "rollout": size})
@@ -94,7 +94,7 @@ def timed_part(config: TrialConfig) -> TrialConfig:
 def probe(config: TrialConfig, function: str, resources: Resources, patience_s: float = LONGEST_S) -> Timing:
     """Time a step of the trial. Raises ProbeError where that cannot be done, or would cost money."""
     e = config.environment
-    if not isinstance(e.backend, SimulatedBackend | LocalBackend) or not isinstance(e.search.retriever, Bm25):
+    if not isinstance(e.backend, SimulatedBackend | LocalBackend) or not isinstance(e.search.retriever, Bm25Settings):
         raise ProbeError("its step would call a service")
     if resources.workers > 1:
         raise ProbeError("it takes several processes")

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "operators"))
 from hostile_server import Behaviour, Seen, completion, ends_early, garbage, hang_up, hostile, reply, silence
 
 from harness.operators import CallContext, Toolbox
-from harness.operators.http import HttpSettings
-from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
+from harness.operators.llm.openai import OpenAIBackend
+from harness.operators.operator_settings import EndpointBackend, HttpSettings
 from harness.types import OperatorFailure, OperatorResult, Question
 from tests.operators.recorded_llm import RecordedLLM
 
@@ -66,7 +66,7 @@ def main() -> None:
 
     began = time.perf_counter()
     with hostile(behave) as server:
-        llm = RecordedLLM(OpenAIBackend(EndpointSettings(server.url, "some-model", http=BOUNDS)))
+        llm = RecordedLLM(OpenAIBackend(EndpointBackend(server.url, "some-model", http=BOUNDS)))
         box = Toolbox(["AnswerGenerate"], llm)
 
         async def everything() -> list[OperatorResult]:

@@ -13,16 +13,11 @@ SAME_WORD = {"main"}
 """Names that mean the same in every file that defines them."""
 
 TO_RENAME: dict[str, tuple[str, ...]] = {
-    "BuiltinEngine": ("harness/config/schema.py", "harness/engines/builtin.py"),
-    "Environment": ("harness/config/schema.py", "harness/env/rollout.py"),
     "Estimate": ("analysis/stats/types.py", "harness/sweep/step_timing.py"),
     "Node": ("harness/config/yaml_source.py", "harness/sweep/cluster.py"),
     "Origin": ("harness/tasks/benchmarks/manifest.py", "harness/tracking/traces.py"),
     "Phase": ("harness/sweep/memory_plan/memory.py", "harness/training/warm_start/tiny_recipe.py"),
-    "Policy": ("harness/config/schema.py", "harness/policy/load.py"),
-    "RewardWeights": ("harness/config/schema.py", "harness/protocol/reward.py"),
     "Source": ("harness/config/yaml_source.py", "harness/tasks/benchmarks/prepare.py"),
-    "VllmEngine": ("harness/config/schema.py", "harness/engines/vllm.py"),
     "answer_of": ("harness/env/fault_detection.py", "harness/evaluation/baselines/fixed_workflows.py"),
     "ask": ("harness/evaluation/single_question.py", "harness/operators/prompts.py"),
     "did_you_mean": ("harness/config/validation.py", "harness/operators/registry.py"),
