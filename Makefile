@@ -1,4 +1,4 @@
-# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, test-faults, lint, ui, pins, clean; setup-vllm, test-vllm (vLLM has its own environment).
+# Targets: setup, sweep, study, results, findings, evaluate, ask, report, calibrate, test, test-unit, test-integration, test-parity, test-system, test-faults, nightly, lint, ui, pins, check-environment, clean; setup-vllm, test-vllm (vLLM has its own environment).
 # `make sweep SWEEP=ablations/other.yaml ARGS="steps=5 seeds=2"`, then `make report DIR=runs/other`.
 # A study in full: `make study SWEEP=ablations/other.yaml`, `make results DIR=runs/studies/other`, `make findings`.
 # `make ui STORE=sqlite:///runs/studies/mlflow.db` serves another store than that of `make sweep`; a sweep says which at its end.
@@ -19,13 +19,16 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 VLLM := .venv-vllm
+# One test process a core; JOBS=0 runs the tests in one process (for a debugger, or -s).
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+PYTEST := $(RUN) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-.PHONY: setup sweep study results findings evaluate ask report calibrate test test-faults lint ui pins clean setup-vllm test-vllm
+.PHONY: setup sweep study results findings evaluate ask report calibrate test test-unit test-integration test-parity test-system test-faults nightly lint ui pins check-environment clean setup-vllm test-vllm
 
 setup: $(STAMP)
 
-$(STAMP): constraints.txt pyproject.toml .ci/setup_env.py
-	TORCH=$(TORCH) $(PYTHON) .ci/setup_env.py
+$(STAMP): constraints.txt pyproject.toml .ci/setup
+	TORCH=$(TORCH) PYTHON=$(PYTHON) .ci/setup $(VENV)
 	@touch $@
 
 sweep: setup
@@ -53,10 +56,24 @@ calibrate: setup
 	$(RUN) -m analysis.calibration $(ARGS)
 
 test: setup
-	$(RUN) -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-unit test-integration test-parity test-system: test-%: setup
+	$(PYTEST) tests/$* $(ARGS)
 
 test-faults: setup
-	$(RUN) -m tests.faults.battery $(ARGS)
+	$(RUN) -m tests.system.faults.battery $(ARGS)
+
+# What takes too long for every change: the whole fault battery, every study's small form, the long checks by fuzzing
+# and measurement, and the tests marked nightly.
+nightly: setup
+	$(RUN) -m pytest -m nightly $(ARGS)
+	$(RUN) -m tests.system.faults.battery
+	$(RUN) -m tests.benchmarks.fuzz
+	$(RUN) -m tests.benchmarks.chaos
+	$(RUN) -m tests.benchmarks.memory_plan
+	$(MAKE) check-environment
+	for study in $$(grep -l '^profile: tiny' ablations/*.yaml); do $(RUN) -m harness.sweep $$study --small --out $(STUDIES)/small || exit 1; done
 
 lint: setup
 	$(RUN) -m ruff check .
@@ -65,12 +82,12 @@ lint: setup
 
 setup-vllm: $(VLLM)/.made
 
-$(VLLM)/.made: constraints.txt constraints-vllm.txt constraints-vllm-cuda.txt pyproject.toml .ci/setup_env.py .ci/setup_vllm.py
-	TORCH=$(TORCH) $(PYTHON) .ci/setup_vllm.py
+$(VLLM)/.made: constraints.txt constraints-vllm.txt constraints-vllm-cuda.txt pyproject.toml .ci/setup
+	TORCH=$(TORCH) PYTHON=$(PYTHON) .ci/setup $(VLLM)
 	@touch $@
 
 test-vllm: setup-vllm
-	$(VLLM)/bin/python -m pytest tests/engines/test_vllm_engine.py tests/policy/test_export_vllm.py $(ARGS)
+	$(VLLM)/bin/python -m pytest tests/integration/engines/test_vllm_engine.py tests/integration/policy/test_export_vllm.py $(ARGS)
 
 ui: setup
 	@mkdir -p runs
@@ -78,7 +95,10 @@ ui: setup
 		--backend-store-uri '$(STORE)' --workers 1
 
 pins: setup
-	$(RUN) .ci/freeze.py
+	.ci/pins
+
+check-environment:
+	PYTHON=$(PYTHON) .ci/check_environment
 
 clean:
 	rm -rf $(VENV) $(VLLM) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -20,6 +21,7 @@ from analysis.load import LoadError, load_frames
 from analysis.stats.strata import stratified_difference, stratified_mean
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
+from harness.paths import command
 
 PROGRESS_COLUMNS = [
     "trial",
@@ -79,15 +81,19 @@ def before_and_after(course: Episodes, level: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=PROGRESS_COLUMNS)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="EM of each checkpoint before and after training, by suite.")
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog=command("progress", "analysis.progress"),
+        description="EM of each checkpoint before and after training, by suite.",
+    )
     parser.add_argument("sweep", help="folder of a sweep, such as runs/granularity")
     parser.add_argument("--csv", help="file for the whole table, in full precision")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         table = before_and_after(load_episodes(load_frames(options.sweep), [GREEDY_SPLIT]))
     except (LoadError, ValueError) as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        return 1
     if options.csv:
         table.to_csv(options.csv, index=False, lineterminator="\n")
     print("EM before and after training, 95 % intervals over questions; a claim about each checkpoint")
@@ -99,7 +105,8 @@ def main() -> None:
                 f" → {r.after:.3f} [{r.after_low:.3f}, {r.after_high:.3f}]"
                 f"  {r.change:+.3f} [{r.low:+.3f}, {r.high:+.3f}]  +{r.gained} −{r.lost} questions"
             )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -19,10 +19,11 @@ from rich.console import Console
 
 from harness.config import ConfigError
 from harness.evaluate import load_evaluation
+from harness.paths import command
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m harness.ask", description="Ask a policy one question.")
+    parser = argparse.ArgumentParser(prog=command("ask", "harness.ask"), description="Ask a policy one question.")
     parser.add_argument("question")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="a trial's or an evaluation's settings")
     parser.add_argument("--policy", default="tiny", help="profile, trial, exported policy or model (default: tiny)")

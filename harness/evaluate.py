@@ -23,10 +23,13 @@ from harness.config import ConfigError, Problem
 from harness.config.evaluation import EvaluationSettings, read_settings
 from harness.config.yaml_source import Location, Source
 from harness.evaluation.targets import Target, find_targets
+from harness.paths import command
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m harness.evaluate", description="Evaluate policies and baselines.")
+    parser = argparse.ArgumentParser(
+        prog=command("evaluate", "harness.evaluate"), description="Evaluate policies and baselines."
+    )
     parser.add_argument("words", nargs="+", metavar="target | key=value", help="what to evaluate; settings")
     parser.add_argument("--out", type=Path, help="folder of results and of MLflow (default: the target's, or runs)")
     options = parser.parse_intermixed_args(arguments)

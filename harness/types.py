@@ -1,14 +1,13 @@
-"""The vocabulary of the harness: every other module speaks these words.
+"""The vocabulary of the harness: question, action, turn, trajectory, group, and the ways in which each can fail.
 
-The invariant that matters most, enforced here by construction: *the policy tokens of a trajectory are
-exactly the tokens that were sampled; each belongs to exactly one Think-Action unit; observation tokens
-belong to none; text is only ever a view of tokens* (nothing the policy said is decoded and re-encoded).
+The invariant that matters most, enforced here by construction: *the policy tokens of a trajectory are exactly the
+tokens that were sampled; each belongs to exactly one Think-Action unit; observation tokens belong to none; text is only
+ever a view of tokens* (sampled tokens are never decoded and re-encoded).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
@@ -39,71 +38,73 @@ NonEmptyText = Annotated[str, Constraint(min_length=1)]
 Names = Annotated[tuple[str, ...], Constraint(min_length=1)]
 
 NO_UNIT = -1
-"""`Trajectory.unit_of_token` of prompt and observation tokens."""
+"""Unit index of prompt and observation tokens in `Trajectory.unit_of_token`."""
 
 
 class StopReason(StrEnum):
     """Why an episode ended."""
 
-    ANSWERED = "answered"  # the policy gave an <answer>
-    TURN_BUDGET = "turn_budget"  # the permitted number of assistant turns was used up
-    TOKEN_BUDGET = "token_budget"  # the response (observations included) reached its length limit
+    ANSWERED = "answered"  # an executed action gave an answer
+    TURN_BUDGET = "turn_budget"  # the limit on assistant turns was reached
+    TOKEN_BUDGET = "token_budget"  # the response, observations included, reached its token limit
 
 
 class ParseFailure(StrEnum):
-    """What is wrong with a turn (or, for the last three, with an episode). One turn may show several."""
+    """Defects of a turn; NO_ANSWER is of an episode. A turn may have several."""
 
-    MISSING_THINK = "missing_think"  # no <think> element before the action
-    EMPTY_THINK = "empty_think"
-    MISSING_ACTION = "missing_action"  # neither a <tool> nor an <answer> element
-    EMPTY_ACTION = "empty_action"  # <tool></tool> or <answer></answer>
-    MULTIPLE_THINKS = "multiple_thinks"
-    MULTIPLE_ACTIONS = "multiple_actions"  # parallel calls, call and answer, two answers
-    UNCLOSED_TAG = "unclosed_tag"  # opened, not closed
-    UNOPENED_TAG = "unopened_tag"  # closed, not opened
-    NESTED_TAG = "nested_tag"  # an element inside another
-    WRONG_ORDER = "wrong_order"  # action before think
-    STRAY_TEXT = "stray_text"  # text outside the two elements
-    FORGED_INFO = "forged_info"  # the policy wrote <info> itself
-    MISSING_OPERATOR_NAME = "missing_operator_name"  # no `Name:` in a tool call
-    UNKNOWN_OPERATOR = "unknown_operator"
+    MISSING_THINK = "missing_think"  # no think element
+    EMPTY_THINK = "empty_think"  # a think element without visible text
+    MISSING_ACTION = "missing_action"  # no action element: tool or answer, or code
+    EMPTY_ACTION = "empty_action"  # a tool or code element, or its input, without visible text
+    MULTIPLE_THINKS = "multiple_thinks"  # more than one think element
+    MULTIPLE_ACTIONS = "multiple_actions"  # parallel calls, a call and an answer, or two answers
+    UNCLOSED_TAG = "unclosed_tag"  # a tag opened and never closed
+    UNOPENED_TAG = "unopened_tag"  # a closing tag without an opening one
+    NESTED_TAG = "nested_tag"  # a tag opened inside an element
+    WRONG_ORDER = "wrong_order"  # the action precedes the think element
+    STRAY_TEXT = "stray_text"  # visible text outside the elements
+    FORGED_INFO = "forged_info"  # the policy wrote an info tag, which is the environment's
+    MISSING_OPERATOR_NAME = "missing_operator_name"  # a tool call without `Name:`
+    UNKNOWN_OPERATOR = "unknown_operator"  # a tool call to a name outside the pool
     NO_ANSWER = "no_answer"  # the episode ended without an answer
-    TRUNCATED_TURN = "truncated_turn"  # the turn hit the token limit before its end-of-turn token
-    OVER_BUDGET = "over_budget"  # a call was asked for after the call budget was spent
+    TRUNCATED_TURN = "truncated_turn"  # the token limit cut the turn before its end-of-turn token
+    OVER_BUDGET = "over_budget"  # a call after the call budget was spent
 
 
 class ActionKind(StrEnum):
-    TOOL = "tool"
-    ANSWER = "answer"
-    CODE = "code"
+    """Kinds of action a turn can end in."""
+
+    TOOL = "tool"  # call one operator in natural language
+    ANSWER = "answer"  # answer the question and end the episode
+    CODE = "code"  # run a program that calls operators (code interface)
 
 
 class OperatorFailure(StrEnum):
     """Why an operator returned no useful result. Counted apart from parse failures."""
 
-    MISSING_INPUT = "missing_input"  # a required inner tag is absent: corrective message
+    MISSING_INPUT = "missing_input"  # a required inner tag is absent; the result is a corrective message
     UNKNOWN_OPERATOR = "unknown_operator"  # a name outside the pool was called
-    TIMEOUT = "timeout"
-    SERVER_ERROR = "server_error"
-    RATE_LIMITED = "rate_limited"
-    BAD_RESPONSE = "bad_response"  # garbage, truncated or oversized body, wrong JSON
+    TIMEOUT = "timeout"  # no response before the deadline, retries spent
+    SERVER_ERROR = "server_error"  # no connection, or a response with an error status, retries spent
+    RATE_LIMITED = "rate_limited"  # refused for the rate of calls (HTTP 429), retries spent
+    BAD_RESPONSE = "bad_response"  # a garbled, truncated or oversized body, or JSON of another schema
     MISSING_OUTPUT_TAG = "missing_output_tag"  # the operator LLM left out a required tag, retries spent
-    EMPTY = "empty"  # e.g. a search without a hit
-    PROGRAM_ERROR = "program_error"  # code interface: the policy's program ended in an error
+    EMPTY = "empty"  # a result without content, such as a search without a hit
+    PROGRAM_ERROR = "program_error"  # the policy's program ended in an error (code interface)
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A retrievable text. `text` excludes the title."""
+    """A retrievable text."""
 
     id: str
     title: str
-    text: str
+    text: str  # without the title
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One hop of the reasoning a question needs: `subject` --relation--> `value`, read in `passage_id`."""
+    """One hop of a question's reasoning: `subject` --relation--> `value`, found in passage `passage_id`."""
 
     subject: str
     relation: str
@@ -113,11 +114,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with its gold answers.
+    """A question with its gold answers. Raises ValueError if there is none or one is blank.
 
-    `suite` is the benchmark it belongs to. `hops` is None where a benchmark does not say. `supporting` holds
-    ids of passages that suffice to answer it (empty: not annotated). `plan` is the chain of hops, known for the
-    offline world only; nothing the policy sees depends on it.
+    `suite` is its benchmark; `hops` is None where not annotated; `supporting` holds ids of passages that suffice to
+    answer it (empty: not annotated); `plan` is the chain of hops of a world question, which no prompt depends on.
     """
 
     id: str
@@ -143,7 +143,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a turn does. `operator` is set for tools; `text` is the operator input, the answer, or the code."""
+    """The action of a turn. `text` is the operator's input, the answer, or the code; `operator` is set for tools."""
 
     kind: ActionKind
     text: str
@@ -153,10 +153,10 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class ParsedTurn:
-    """A turn's text read by a scanner. `action` is None exactly when nothing may be executed.
+    """A parsed turn. `action` is None exactly when nothing may be executed.
 
-    `answer_text` is the content of the last <answer> element even of a malformed turn (a malformed right
-    answer still counts as right, at a format penalty).
+    `answer_text` is that of the last answer element, also in a malformed turn: a right answer in one is right,
+    at a format penalty. `action_spans` are all action elements as recovered, in order.
     """
 
     text: str
@@ -164,7 +164,7 @@ class ParsedTurn:
     action: Action | None
     failures: tuple[ParseFailure, ...] = ()
     answer_text: str | None = None
-    action_spans: tuple[Span, ...] = ()  # every action element as recovered, executable or not, in order
+    action_spans: tuple[Span, ...] = ()
 
     @property
     def well_formed(self) -> bool:
@@ -173,7 +173,7 @@ class ParsedTurn:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An injected fault: what was done to which call, and what the operator would truly have returned."""
+    """An injected fault: its kind, the call it struck (0-based in the episode), and the operator's true text."""
 
     kind: str
     call_index: int
@@ -182,9 +182,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class OperatorResult:
-    """What an operator call (or a warning) gave the policy to read, and what it cost.
+    """Result of an operator call (or of WarningOp): the text that the policy reads, and its cost.
 
-    Tokens are the operator LLM's; latency is in seconds; `cached` says the response came from a cache.
+    Tokens are the operator LLM's; `cached` marks a cache hit; `asked` is a program's input to the call, else empty.
     """
 
     operator: str
@@ -197,19 +197,18 @@ class OperatorResult:
     cached: bool = False
     retries: int = 0
     fault: Fault | None = None
-    asked: str = ""  # the input, where the turn does not show it as such (a call that a program made)
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One Think-Action unit and the observation that followed it.
+    """One Think-Action unit and the observation that followed it. Raises ValueError on inconsistent tokens.
 
     `tokens` are exactly the sampled token ids, end-of-turn token included; `logprobs` their log-probabilities under
-    the sampling policy (natural log, same length). `action_start` is the index of the first token of the action
-    half (`len(tokens)` if there is none). `observation_tokens` is empty after the last turn. `generate_s` is how long
-    the engine took for the batch that the turn was sampled in, `operate_s` how long its operator took (seconds);
-    neither is part of what makes two turns equal. `program_calls` are the operator calls of a program (code
-    interface), of which `result` is the sum; otherwise `result` is the call's.
+    the sampling policy (nats, same length). `action_start` is the index of the first token of the action half
+    (`len(tokens)` if there is none). `observation_tokens` is empty after the last turn. `result` is the operator
+    call's; for a program (code interface) it sums up `program_calls`. `generate_s` and `operate_s` are the wall times,
+    in seconds, of the batch that the turn was sampled in and of its operator; neither counts in equality.
     """
 
     tokens: tuple[int, ...]
@@ -241,7 +240,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Reward:
-    """Score of an episode. `total = outcome + format`; em, f1, lenient in [0, 1] are logged beside it."""
+    """Score of an episode: total = outcome + format; em, f1 and lenient, in [0, 1], are reported beside it."""
 
     total: float
     outcome: float
@@ -254,14 +253,14 @@ class Reward:
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One episode: the prompt, then turn after turn. Everything token-shaped is derived, nothing stored twice."""
+    """One episode: prompt and turns, of which all token arrays are views. Raises ValueError without a turn."""
 
     question: Question
     prompt_tokens: tuple[int, ...]
     turns: tuple[Turn, ...]
     stop: StopReason
     reward: Reward
-    failures: tuple[ParseFailure, ...] = ()  # episode level: the turns' failures in order, then the episode's own
+    failures: tuple[ParseFailure, ...] = ()  # the turns' in order, then the episode's own
     sample_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -270,15 +269,13 @@ class Trajectory:
 
     @property
     def token_ids(self) -> np.ndarray:
-        """All tokens the model saw, prompt first. int64, shape [N]."""
-        parts = [self.prompt_tokens]
-        for turn in self.turns:
-            parts += [turn.tokens, turn.observation_tokens]
-        return np.concatenate([np.asarray(p, dtype=np.int64) for p in parts])
+        """All tokens in the model's context, prompt first. int64 [N]."""
+        parts = [self.prompt_tokens, *(part for t in self.turns for part in (t.tokens, t.observation_tokens))]
+        return np.concatenate([np.asarray(part, dtype=np.int64) for part in parts])
 
     @property
     def unit_of_token(self) -> np.ndarray:
-        """Unit index of each of the N tokens, NO_UNIT for prompt and observations. int64, shape [N]."""
+        """Unit index of each token, NO_UNIT for prompt and observations. int64 [N]."""
         parts = [np.full(len(self.prompt_tokens), NO_UNIT, dtype=np.int64)]
         for k, turn in enumerate(self.turns):
             parts += [np.full(len(turn.tokens), k, np.int64), np.full(len(turn.observation_tokens), NO_UNIT, np.int64)]
@@ -286,8 +283,8 @@ class Trajectory:
 
     @property
     def sampled_logprobs(self) -> np.ndarray:
-        """Log-probs of the policy tokens under the sampling policy, in order. float64, shape [n_policy]."""
-        return np.concatenate([np.asarray(t.logprobs, dtype=np.float64) for t in self.turns])
+        """Log-probs of the policy tokens under the sampling policy, in order. float64 [T]."""
+        return np.concatenate([np.asarray(turn.logprobs, dtype=np.float64) for turn in self.turns])
 
     @property
     def n_policy_tokens(self) -> int:
@@ -298,14 +295,14 @@ class Trajectory:
         return len(self.prompt_tokens) + sum(len(t.tokens) + len(t.observation_tokens) for t in self.turns)
 
     @property
-    def calls(self) -> Iterator[OperatorResult]:
-        """Operator results in order, warnings included."""
-        return (t.result for t in self.turns if t.result is not None)
+    def calls(self) -> tuple[OperatorResult, ...]:
+        """Operator results in order, WarningOp included."""
+        return tuple(t.result for t in self.turns if t.result is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rollouts of one question under one policy: what advantages are relative to."""
+    """Rollouts of one question under one policy. Raises ValueError if empty or if questions differ."""
 
     question: Question
     trajectories: tuple[Trajectory, ...]
@@ -314,9 +311,9 @@ class Group:
         if not self.trajectories:
             raise ValueError(f"group of question {self.question.id!r} is empty")
         if any(t.question.id != self.question.id for t in self.trajectories):
-            raise ValueError(f"group of question {self.question.id!r} holds another question's trajectory")
+            raise ValueError(f"group of question {self.question.id!r} has a trajectory of another question")
 
     @property
     def rewards(self) -> np.ndarray:
-        """Total rewards, float64, shape [G]."""
+        """Total rewards. float64 [G]."""
         return np.asarray([t.reward.total for t in self.trajectories], dtype=np.float64)

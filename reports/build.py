@@ -25,6 +25,7 @@ from analysis.exact_match import unequal_questions
 from analysis.frames import Frames
 from analysis.load import LoadError, load_frames
 from analysis.verdict import primary_sentence
+from harness.paths import command
 from reports import pdf, tables
 from reports.chapters.all_chapters import CHAPTERS
 from reports.chapters.chapter import Chapter
@@ -140,7 +141,11 @@ def _frames(source: str, uri: str | None, cache: Path) -> Frames:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=command("report", "reports.build"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("source", help="a sweep's output folder, or the name of an MLflow experiment")
     parser.add_argument("--out", type=Path, help="default: SOURCE/report, or runs/EXPERIMENT/report")
     parser.add_argument("--uri", help="MLflow store or server of the experiment; default: sqlite:///runs/mlflow.db")

@@ -21,6 +21,7 @@ import pandas as pd
 from analysis.calibration import scenarios
 from analysis.calibration.scenarios import ALPHA, EQUIVALENCE_MARGIN, SimulatedStudy, SimulatedTest
 from analysis.calibration.simulate import SimulationSetting
+from harness.paths import checkout, command
 
 EFFECT = 0.05
 SIGMAS = 3.0
@@ -150,23 +151,30 @@ def calibration_page(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog=command("calibrate", "analysis.calibration"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root = checkout()
+    out = root / "reports/calibration" if root else Path("calibration")
     parser.add_argument(
-        "--out", type=Path, default=Path("reports/calibration"), help="folder for calibration.csv and .md"
+        "--out", type=Path, default=out, help="folder of calibration.csv and .md (default: %(default)s)"
     )
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 8], help="seed counts an arm")
     parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0, help="of the simulation")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     table = run_calibration(list(designs(tuple(options.seeds), options.questions)), options.simulations, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out / "calibration.csv", index=False, lineterminator="\n")
     text = calibration_page(table)
     (options.out / "calibration.md").write_text(text, encoding="utf-8")
     print(text, end="")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

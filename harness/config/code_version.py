@@ -2,8 +2,9 @@
 
 Covers every module of `harness/` that can change a trial's numbers, compared as parsed syntax without docstrings and
 comments, and the bytes of their assets. A module that is moved, with its imports rewritten, hashes the same: an import
-counts as the content of the module that defines the name, not as a path. Doors, sweep, tracking and configuration only
-start trials or read them and are left out (the resolved configuration is part of a trial's key already).
+counts as the content of the module that defines the name, not as a path. Doors, paths, sweep, tracking and
+configuration only start trials or read them and are left out (the resolved configuration is part of a trial's key
+already).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 _OUTSIDE = frozenset(
-    {"config", "integrations", "tracking", "evaluation", "sweep", "redact.py", "evaluate.py", "ask.py", "data.py"}
+    {"config", "integrations", "tracking", "evaluation", "sweep", "redact.py", "paths.py"}
+    | {"__main__.py", "evaluate.py", "ask.py", "data.py"}
 )
 _ASSETS = frozenset({".safetensors", ".json", ".gz", ".txt", ".npz"})
 _HARNESS = Path(__file__).resolve().parents[1]

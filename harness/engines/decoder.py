@@ -44,6 +44,14 @@ class DecoderShape:
         if rope.get("rope_type", "default") != "default":
             raise ValueError(f"the built-in engine has no {rope['rope_type']!r} rotary scaling: use the vllm engine")
         c = config.to_dict()  # type: ignore[attr-defined]
+        other = {
+            "hidden_act": c.get("hidden_act", "silu") != "silu",
+            "use_sliding_window": "sliding_attention" in (c.get("layer_types") or ()),
+            "partial_rotary_factor": rope.get("partial_rotary_factor", c.get("partial_rotary_factor") or 1) != 1,
+        }
+        if any(other.values()):
+            refused = ", ".join(name for name, differs in other.items() if differs)
+            raise ValueError(f"the built-in engine does not compute this model's {refused}: use the vllm engine")
         head_dim = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
         theta = rope.get("rope_theta") or c.get("rope_theta") or 10000.0
         return cls(
@@ -141,37 +149,51 @@ class Decoder:
 
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor]) -> None:
-        """Copy the state dict of a transformers causal LM whose parameter names are the Qwen2/Llama ones."""
-        w = weights
+        """Copy the state dict of a transformers causal LM whose parameter names are the Qwen2/Llama ones.
 
-        def get(name: str) -> Tensor:
-            return w[name].to(self.dtype)
+        Raises ValueError for a weight that the forward has no place for.
+        """
+        w, used = weights, {"lm_head.weight"}
 
-        self.embedding, self.norm = get("model.embed_tokens.weight").clone(), get("model.norm.weight").clone()
+        def get(*names: str) -> Tensor:
+            used.update(names)
+            return torch.cat([w[name].to(self.dtype) for name in names])
+
+        def linear(*names: str) -> Linear:
+            """Several projections of one input as one matrix; those without a bias get zeros beside those with one."""
+            biases = [name + ".bias" for name in names]
+            used.update(biases)
+            bias = None
+            if any(name in w for name in biases):
+                rows = [w[name + ".weight"] for name in names]
+                bias = torch.cat(
+                    [w.get(b, r.new_zeros(len(r))).to(self.dtype) for b, r in zip(biases, rows, strict=True)]
+                )
+            return Linear(get(*(name + ".weight" for name in names)), bias, packed)
+
+        self.embedding, self.norm = get("model.embed_tokens.weight"), get("model.norm.weight")
         self.device = self.embedding.device
         self.cos, self.sin = self.cos.to(self.device), self.sin.to(self.device)
         packed = sum(t.numel() for t in w.values()) * self.dtype.itemsize > CACHE_BYTES
         tied = "lm_head.weight" not in w or w["lm_head.weight"].data_ptr() == w["model.embed_tokens.weight"].data_ptr()
-        self.head = Linear(self.embedding if tied else get("lm_head.weight").clone(), None, packed)
+        self.head = Linear(self.embedding, None, packed) if tied else linear("lm_head")
         self.layers = []
         for i in range(self.shape.layers):
             p = f"model.layers.{i}."
             a, m = p + "self_attn.", p + "mlp."
-            bias = a + "q_proj.bias" in w
             self.layers.append(
                 _Layer(
-                    in_norm=get(p + "input_layernorm.weight").clone(),
-                    qkv=Linear(
-                        torch.cat([get(a + f"{x}_proj.weight") for x in "qkv"]),
-                        torch.cat([get(a + f"{x}_proj.bias") for x in "qkv"]) if bias else None,
-                        packed,
-                    ),
-                    out=Linear(get(a + "o_proj.weight").clone(), None, packed),
-                    post_norm=get(p + "post_attention_layernorm.weight").clone(),
-                    gate_up=Linear(torch.cat([get(m + "gate_proj.weight"), get(m + "up_proj.weight")]), None, packed),
-                    down=Linear(get(m + "down_proj.weight").clone(), None, packed),
+                    in_norm=get(p + "input_layernorm.weight"),
+                    qkv=linear(a + "q_proj", a + "k_proj", a + "v_proj"),
+                    out=linear(a + "o_proj"),
+                    post_norm=get(p + "post_attention_layernorm.weight"),
+                    gate_up=linear(m + "gate_proj", m + "up_proj"),
+                    down=linear(m + "down_proj"),
                 )
             )
+        foreign = [name for name in w if name not in used and not name.endswith("rotary_emb.inv_freq")]
+        if foreign:
+            raise ValueError(f"the built-in engine has no place for {', '.join(foreign[:3])}: use the vllm engine")
 
     def _rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         half = self.shape.head_dim // 2

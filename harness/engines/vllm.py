@@ -32,7 +32,10 @@ from harness.engines.engine_settings import VllmSettings
 from harness.engines.stop_strings import StopStrings
 from harness.engines.weights import plain_weights
 
-INSTALL = "vLLM is not installed here: `make setup-vllm` makes .venv-vllm with it (run .venv-vllm/bin/python -m …)"
+INSTALL = (
+    "vLLM is not installed here: in a checkout `make setup-vllm` makes .venv-vllm with it (run .venv-vllm/bin/python"
+    " -m …), elsewhere `pip install vllm` adds it"
+)
 
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: weights are handed over, not sent

@@ -20,6 +20,7 @@ def plain_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
     Not `merge_adapter`/`unmerge_adapter`: adding and subtracting the delta in place every step lets rounding drift
     into the frozen weights. Weights that are sharded over workers come whole, on every worker; all must ask.
+    Raises ValueError for adapters that are more than LoRA deltas of linear layers.
     """
     if not hasattr(model, "peft_config"):
         yield from each_whole({name: w.detach() for name, w in model.state_dict().items()})
@@ -27,6 +28,7 @@ def plain_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     from peft.tuners.lora import LoraLayer
 
     base: nn.Module = model.get_base_model()  # type: ignore[operator]
+    _check_plain_lora(base)
     adapted = {f"{name}.weight": m for name, m in base.named_modules() if isinstance(m, LoraLayer)}
     plain = {name: w.detach() for name, w in base.state_dict().items() if ".lora_" not in name}
     for key, weight in each_whole(plain):
@@ -36,3 +38,15 @@ def plain_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 delta = sum(adapted[name].get_delta_weight(adapter) for adapter in adapted[name].active_adapters)
                 weight = weight + whole(delta).to(weight.dtype)
         yield name, weight
+
+
+def _check_plain_lora(base: nn.Module) -> None:
+    """DoRA and its like scale the weight itself, saved modules and biases stand beside it: no delta holds these."""
+    from peft.tuners.lora import Linear
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import AuxiliaryTrainingWrapper
+
+    for name, module in base.named_modules():
+        plain = type(module) is Linear and not module.lora_variant and not any(module.lora_bias.values())
+        if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper) and not plain:
+            raise ValueError(f"{name}: the engine takes plain LoRA of linear layers only: merge other adapters first")

@@ -197,13 +197,13 @@ async def _act(episode: _Episode, parsed: ParsedTurn, environment: Environment) 
 
 def _trajectory(episode: _Episode, environment: Environment) -> Trajectory:
     assert episode.stop is not None
-    parsed = [t.parsed for t in episode.turns]
+    parsed, question = [t.parsed for t in episode.turns], episode.question
     return Trajectory(
-        episode.question,
+        question,
         episode.prompt,
         tuple(episode.turns),
         episode.stop,
-        episode_reward(parsed, episode.stop, episode.question.answers, environment.reward),
+        episode_reward(parsed, episode.stop, question.answers, environment.reward, question.suite),
         episode_failures(parsed, episode.stop),
         episode.seed,
     )

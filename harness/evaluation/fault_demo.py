@@ -25,16 +25,17 @@ from harness.env.rollout import Environment, rollout
 from harness.evaluation.episode_console import Show
 from harness.evaluation.play import any_chat
 from harness.operators import Role
+from harness.paths import command
 from harness.training import factory
 from harness.training.warm_start.scripted_agents import ScriptedEngine, spoken, world_scripts
 from harness.types import Question, Trajectory
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m harness.evaluation.fault_demo", description=__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=command("fault-demo", "harness.evaluation.fault_demo"), description=__doc__)
     parser.add_argument("kind", nargs="?", default="stale_fact", choices=list(FAULTS), help="default: stale_fact")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
+    options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
     found = False
     for interface in INTERFACES:

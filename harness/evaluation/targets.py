@@ -26,6 +26,7 @@ from harness.config.evaluation import EvaluationSettings, Overrides
 from harness.config.tree import merge, nest
 from harness.config.validation import CHECKS, check_trial
 from harness.config.yaml_source import Location, Node, Source, read_file, read_text
+from harness.policy.folder_checks import folder_fault
 from harness.policy.folders import ADAPTER, is_model_folder, read_provenance
 from harness.policy.policy_settings import PolicySettings
 from harness.runs.journal import POLICIES, policy_path
@@ -146,6 +147,9 @@ def _exported(folder: Path, settings: EvaluationSettings, word: str) -> _Found:
 
 def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: Overrides) -> Target:
     weights = found.folder is not None or found.hub is not None
+    fault = folder_fault(found.folder) if found.folder is not None else None
+    if fault is not None:
+        raise _problem(word, fault)
     problems = [
         Problem(node.key_at or node.at, f"{name} cannot be changed: {word} is a policy already", "policy.dtype can")
         for name, node in overrides

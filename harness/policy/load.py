@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.env.prompts.chat import ChatFormat
+from harness.policy.folder_checks import folder_fault
+from harness.policy.folders import is_adapter
 from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.gguf import convert_gguf
 from harness.policy.policy_settings import LoraSettings
@@ -56,17 +59,56 @@ def load_policy(kind: str, path: str | None, *, init: str, dtype: torch.dtype, s
     else:
         assert path is not None
         folder = Path(path)
-    source = str(folder) if kind != "hub" else path
-    try:
-        chat = ChatFormat(AutoTokenizer.from_pretrained(source))
+        if is_adapter(folder):
+            raise PolicyError(f"{path} is an adapter: merge it into its base, training starts from a whole model")
+    source = str(folder) if kind != "hub" or path is None else path
+    check_folder(source)
+    with loading(source):
+        chat = ChatFormat(AutoTokenizer.from_pretrained(source, trust_remote_code=False))
         if init == "random":
             torch.manual_seed(seed)
-            model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(source)).to(dtype)
+            config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+            model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False).to(dtype)
         else:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-    except (OSError, ValueError) as error:  # transformers says "no such model" with either
-        raise PolicyError(f"cannot load the policy {source!r}: {error}") from error
+            model = pretrained(source, dtype)
     return Policy(model, chat)
+
+
+def check_folder(source: str) -> None:
+    """Raises PolicyError when `source` is a folder whose files show that it cannot be loaded."""
+    fault = folder_fault(Path(source)) if Path(source).is_dir() else None
+    if fault is not None:
+        raise PolicyError(f"cannot load the policy {source!r}: {fault}")
+
+
+@contextmanager
+def loading(source: str) -> Iterator[None]:
+    """Turn whatever transformers, PEFT and safetensors raise about a model's files into a PolicyError of one line."""
+    try:
+        yield
+    except PolicyError:
+        raise
+    except Exception as error:  # foreign files, read by three libraries: no list of what they raise would be complete
+        reason = " ".join(str(error).split())[:300]
+        if "trust_remote_code" in reason or "trust_remote_code" in str(error):
+            reason = "it needs code of its own (`auto_map`), which is never run: convert it to a known architecture"
+        raise PolicyError(f"cannot load the policy {source!r}: {reason or type(error).__name__}") from error
+
+
+def pretrained(source: str, dtype: torch.dtype) -> Any:
+    """The causal LM in `source`, without running code of its own. Raises PolicyError where the files lack a weight, or
+    hold one of the decoder that the architecture does not have: transformers would only warn."""
+    from transformers import AutoModelForCausalLM
+
+    model, found = AutoModelForCausalLM.from_pretrained(
+        source, dtype=dtype, trust_remote_code=False, output_loading_info=True
+    )
+    foreign = {name for name in found["unexpected_keys"] if name.startswith("model.") and "rotary_emb" not in name}
+    for names, fault in ((found["missing_keys"], "lacks"), (foreign, "holds, beyond its config.json,")):
+        if names:
+            some = ", ".join(sorted(names)[:3])
+            raise PolicyError(f"cannot load the policy {source!r}: it {fault} {len(names)} weights, such as {some}")
+    return model
 
 
 def with_lora(policy: Policy, lora: LoraSettings, seed: int) -> Policy:

@@ -55,9 +55,17 @@ def episode_failures(turns: Sequence[ParsedTurn], stop: StopReason) -> tuple[Par
 
 
 def episode_reward(
-    turns: Sequence[ParsedTurn], stop: StopReason, golds: Sequence[str], weights: RewardWeights = PUBLISHED_REWARD
+    turns: Sequence[ParsedTurn],
+    stop: StopReason,
+    golds: Sequence[str],
+    weights: RewardWeights = PUBLISHED_REWARD,
+    suite: str = "",
 ) -> Reward:
-    """Score an episode. `golds` are the acceptable answers. Raises ValueError as `episode_failures` does."""
+    """Score an episode. `golds` are the acceptable answers, `suite` the benchmark whose F1 applies.
+
+    Raises:
+        ValueError: as `episode_failures`.
+    """
     malformed = bool(episode_failures(turns, stop))
     answer = final_answer(turns)
     given = bool(answer and answer.strip())
@@ -69,7 +77,7 @@ def episode_reward(
         outcome=outcome,
         format=form,
         em=em,
-        f1=f1(answer, golds) if answer and given else 0.0,
+        f1=f1(answer, golds, suite) if answer and given else 0.0,
         lenient=lenient(answer, golds) if answer and given else 0.0,
         answer=answer,
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.config import ConfigError, SweepSpec, load_sweep
+from harness.paths import command, shipped_sweeps, sweep_file
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,8 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _sweep(arguments: list[str] | None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m harness.sweep", description="Run every trial of a sweep file.")
-    parser.add_argument("file", type=Path, help="sweep file, such as ablations/granularity.yaml")
+    parser = argparse.ArgumentParser(
+        prog=command("sweep", "harness.sweep"), description="Run every trial of a sweep file."
+    )
+    parser.add_argument("file", type=Path, help="sweep file, or a shipped one by name, such as granularity.yaml")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change a setting, such as steps=5 or seeds=3"
     )
@@ -60,9 +63,12 @@ def _sweep(arguments: list[str] | None) -> int:
     if options.limit is not None and options.limit < 1:
         parser.error("--limit must be at least 1")
     try:
-        spec = load_sweep(options.file, options.overrides, small=options.small)
+        file = sweep_file(options.file)
+        spec = load_sweep(file, options.overrides, small=options.small)
     except ConfigError as error:
         print(error.render(), file=sys.stderr)
+        if not file.exists():
+            print(f"shipped: {', '.join(shipped_sweeps())}", file=sys.stderr)
         return 2
     if options.plan:
         return _plan(spec, options.gpus)

@@ -1,16 +1,14 @@
-"""What the driver says of stores and commands: lines that can be typed as they stand."""
+"""Commands that show an MLflow store, as they can be typed in the present working directory."""
 
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SERVED = REPOSITORY / "runs" / "mlflow.db"
-"""The store of a bare `make ui`."""
+from harness.paths import checkout, python
+
 PAGES = "http://127.0.0.1:5000"
-"""Where `make ui` shows it."""
+"""Where the commands show it."""
 _FILE = "sqlite:///"
 _DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 
@@ -23,18 +21,19 @@ def where_mlflow_is(uri: str, address: str) -> str:
 
 
 def serve(uri: str) -> str:
-    """The `make ui` that serves the database `uri`, for the present working directory."""
-    here = Path.cwd() == REPOSITORY
-    make = ["make"] if here else ["make", "-C", str(REPOSITORY)]
+    """The command that serves the database `uri`: of the checkout's Makefile, without a checkout MLflow's own."""
+    root = checkout()
     if uri.startswith(_FILE):
         path = Path(uri.removeprefix(_FILE)).resolve()
-        if path == SERVED:
-            return shlex.join([*make, "ui"])
-        uri = _FILE + str(path.relative_to(REPOSITORY) if here and path.is_relative_to(REPOSITORY) else path)
-    return shlex.join([*make, "ui", f"STORE={uri}"])
+        if root and path == root / "runs" / "mlflow.db":  # the store of a bare `make ui`
+            return shlex.join(_make(root))
+        here = Path.cwd() if root is None or Path.cwd() == root else None
+        uri = _FILE + str(path.relative_to(here) if here and path.is_relative_to(here) else path)
+    if root is None:
+        server = f"MLFLOW_DISABLE_TELEMETRY=true {python()} -m mlflow server --workers 1"
+        return f"{server} --backend-store-uri {shlex.quote(uri)}"
+    return shlex.join([*_make(root), f"STORE={uri}"])
 
 
-def python() -> str:
-    """The interpreter of this process, as it is typed here."""
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else "python"
+def _make(root: Path) -> list[str]:
+    return ["make", "ui"] if Path.cwd() == root else ["make", "-C", str(root), "ui"]

@@ -16,12 +16,13 @@ from typing import Any
 from rich.console import Console
 
 from harness.config import SweepSpec, TrialSpec, code_version, expand
+from harness.paths import command
 from harness.runs.journal import Journal, remove_checkpoints
 from harness.runs.layout import BusyError, RunFolder, State, changes, locked, prepare_trial, write_manifest
 from harness.sweep.cluster import Node, ResourceError, check_nodes, concurrency, join, leave, paths_are_absolute
 from harness.sweep.code_versions import SUPERSEDED, of_earlier_code, revision, supersede
 from harness.sweep.console import Screen, say, screen_for
-from harness.sweep.hints import python, where_mlflow_is
+from harness.sweep.hints import where_mlflow_is
 from harness.sweep.mlflow_writer import Feeder
 from harness.sweep.report_hooks import import_reports, report, trial_views
 from harness.sweep.status import Figures, Watch
@@ -131,7 +132,7 @@ def _run(
             console,
             f"{len(chosen)} trials prepared, {len(finished)} finished; run them where you like, with this code:",
         )
-        say(console, f"  {python()} -m harness.sweep.run_trials {folder.trials}/*")
+        say(console, f"  {command('run-trials', 'harness.sweep.run_trials')} {folder.trials}/*")
         say(console, f"then, for MLflow and the report: {_command(spec, options)}")
         return FINISHED
     todo = [(t, path) for t, path in chosen if path not in finished][: options.limit]
@@ -245,7 +246,7 @@ def _end(
     folder = options.out / spec.name
     if trouble:
         say(console, f"MLflow could not be written ({trouble}); when it is back: "
-                     f"{python()} -m harness.tracking replay {folder}")  # fmt: skip
+                     f"{command('replay', 'harness.tracking replay')} {folder}")  # fmt: skip
     else:
         say(console, f"MLflow: {where_mlflow_is(uri, feeder.address)}")
     if not complete and not told:
@@ -274,12 +275,12 @@ def _store(spec: SweepSpec, options: Options) -> tuple[str, str]:
 
 def _command(spec: SweepSpec, options: Options, only: str | None = None) -> str:
     """What to type to go on with these trials (default: all of the sweep)."""
-    parts = [python(), "-m", "harness.sweep", str(spec.path), *spec.overrides]
+    parts = [str(spec.path), *spec.overrides]
     parts += ["--small"] if spec.small else []
     parts += ["--only", only] if only else []
     parts += ["--out", str(options.out)] if options.out != OUT else []
     parts += ["--address", options.address] if options.address else []
-    return shlex.join(parts)
+    return f"{command('sweep', 'harness.sweep')} {shlex.join(parts)}"
 
 
 def _as_interrupt(number: int, frame: Any) -> None:

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from harness.config import code_version
+from harness.paths import command
 from harness.runs.journal import read_result, remove_checkpoints
 from harness.runs.layout import BusyError, State, TrialInfo, first_error, locked, read_info, state_of
 from harness.sweep.worker import TRIAL, TrialFailed, run_one
@@ -24,7 +25,7 @@ from harness.sweep.worker import TRIAL, TrialFailed, run_one
 
 def main(arguments: list[str] | None = None, function: str = TRIAL) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m harness.sweep.run_trials", description="Run prepared trials, in turn."
+        prog=command("run-trials", "harness.sweep.run_trials"), description="Run prepared trials, in turn."
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="such as runs/granularity/trials/*")
     folders = parser.parse_args(arguments).folders
@@ -50,7 +51,9 @@ def _usable(folder: Path) -> TrialInfo:
     try:
         info = read_info(folder)
     except FileNotFoundError:
-        raise ValueError("no trial's folder: `python -m harness.sweep FILE --prepare` makes them") from None
+        raise ValueError(
+            f"no trial's folder: `{command('sweep', 'harness.sweep')} FILE --prepare` makes them"
+        ) from None
     if info.code != code_version():
         raise ValueError("prepared by another version of the code: prepare it again with this one")
     return info

@@ -9,13 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from harness.paths import command
 from harness.redact import redact
 from harness.runs.layout import BusyError
 from harness.tracking.replay import NoSweepError, replay
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m harness.tracking", description="MLflow from journals.")
+    parser = argparse.ArgumentParser(prog=command("", "harness.tracking"), description="MLflow from journals.")
     commands = parser.add_subparsers(dest="command", required=True)
     again = commands.add_parser("replay", help="rebuild a sweep's MLflow runs from its journals")
     again.add_argument("run_dir", type=Path, help="a sweep's folder, such as runs/granularity")

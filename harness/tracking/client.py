@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import canonical_json
+from harness.paths import checkout
 from harness.tracking.registry import forget
 
 PARENT = "mlflow.parentRunId"
@@ -112,7 +113,9 @@ def log_metrics(
 @functools.cache
 def code_tags() -> dict[str, str]:
     """Where the sources stand; empty outside a git checkout."""
-    root = Path(__file__).resolve().parents[2]
+    root = checkout()
+    if root is None:  # the repository around an installed copy, if any, is another one
+        return {}
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         dirty = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)

@@ -45,7 +45,7 @@ def calibration_chapter(m: ReportData, path: Path = CALIBRATION) -> Chapter:
     section = Chapter("calibration", "How far the tests can be trusted", "method")
     table = pd.read_csv(path).fillna("") if path.exists() else pd.DataFrame()
     if "verdict" not in table:
-        section.text.append("The tests have not been calibrated here: make calibrate.")
+        section.text.append("The tests have not been calibrated here: `workflow-harness calibrate` does it.")
         return section
     seeds = int(m.frames.trials[m.frames.trials["included"]].groupby("arm")["seed"].nunique().min())
     counts = table["design"].str.extract(r"^(\d+) v \1 seeds")[0]
@@ -64,7 +64,7 @@ def calibration_chapter(m: ReportData, path: Path = CALIBRATION) -> Chapter:
         f"Nominal .05 and .95; {int(table['simulations'].max())} simulations a row, Monte-Carlo error "
         f"±{(0.05 * 0.95 / table['simulations'].max()) ** 0.5:.3f}. no power: the design cannot reach α. The whole "
         "table, with "
-        "the tests that are not used, is in reports/calibration; `make calibrate` writes it again.",
+        "the tests that are not used, is in reports/calibration; `workflow-harness calibrate` writes it.",
         type1="share",
         power="share",
         coverage="share",

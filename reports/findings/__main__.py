@@ -1,14 +1,25 @@
-"""`python -m reports.findings`: FINDINGS.md, its pictures and the README's result, from reports/results alone."""
+"""Write FINDINGS.md, its pictures and the README's result from reports/results: `python -m reports.findings`."""
 
 from __future__ import annotations
 
-from reports.findings.page import FINDINGS_FILE, REPORTS_FOLDER, regenerate
+import argparse
+import sys
+from collections.abc import Sequence
+
+from harness.paths import checkout, command
+from reports.findings.page import FINDINGS_FILE, regenerate
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=command("findings", "reports.findings"), description=__doc__)
+    parser.parse_args(arguments)
+    if checkout() is None:
+        print("findings are made in a checkout of the repository: an installed copy has no results", file=sys.stderr)
+        return 2
     page = regenerate()
-    print(f"{(REPORTS_FOLDER / FINDINGS_FILE).name} with {len(page.pictures)} pictures, and the README's result")
+    print(f"{FINDINGS_FILE} with {len(page.pictures)} pictures, and the README's result")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

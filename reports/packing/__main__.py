@@ -7,14 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.paths import checkout, command
 from reports.packing.read_study import RESULTS_FOLDER
 from reports.packing.write_study import write_study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog=command("results", "reports.packing"), description=__doc__)
     parser.add_argument("source", help="a sweep's output folder")
-    parser.add_argument("--out", type=Path, default=RESULTS_FOLDER, help="default: reports/results")
+    out = RESULTS_FOLDER if checkout() else Path("results")
+    parser.add_argument("--out", type=Path, default=out, help="default: %(default)s")
     parser.add_argument("--revision", help="commit that the trials ran with, where the working tree is another one")
     options = parser.parse_args(arguments)
     try:
@@ -23,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"no results: {error}", file=sys.stderr)
         return 1
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    print(f"{folder}: {size / 1e6:.2f} MB. Then: make findings")
+    then = f" Then: {command('findings', 'reports.findings')}" if checkout() else ""
+    print(f"{folder}: {size / 1e6:.2f} MB.{then}")
     return 0
 
 

@@ -23,8 +23,8 @@ from analysis.episode_frames import load_episodes
 from analysis.frames import Frames
 from analysis.load import load_frames
 from analysis.registered_plan import contrasts, read_analysis_plan
-from tests.analysis.synthetic_episodes import random_episodes, write
-from tests.analysis.synthetic_sweep import made_frames, write_sweep
+from tests.support.synthetic_episodes import random_episodes, write
+from tests.support.synthetic_sweep import made_frames, write_sweep
 
 SUITES = (("one_hop", 1), ("two_hop", 2), ("three_hop", 3), ("four_hop", 4))
 TEMPLATES = 8

@@ -14,17 +14,23 @@ import random
 import sys
 import time
 from collections import Counter
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "operators"))
-
-from hostile_server import Behaviour, Seen, completion, ends_early, garbage, hang_up, hostile, reply, silence
 
 from harness.operators import CallContext, Toolbox
 from harness.operators.llm.openai import OpenAIBackend
 from harness.operators.operator_settings import EndpointBackend, HttpSettings
 from harness.types import OperatorFailure, OperatorResult, Question
-from tests.operators.recorded_llm import RecordedLLM
+from tests.support.hostile_server import (
+    Behaviour,
+    Seen,
+    completion,
+    ends_early,
+    garbage,
+    hang_up,
+    hostile,
+    reply,
+    silence,
+)
+from tests.support.recorded_llm import RecordedLLM
 
 F = OperatorFailure
 FAULTS: dict[str, tuple[Behaviour, OperatorFailure]] = {

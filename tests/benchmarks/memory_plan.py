@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from harness.sweep.memory_plan.memory import components, peak
-from tests.plan.real_memory import SIZES, workload
+from tests.support.real_memory import SIZES, workload
 
 GOAL = 0.12
 MODES: list[dict[str, Any]] = [
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     cases = [(size, mode) for size in parser.parse_args().sizes for mode in MODES]
-    command = [sys.executable, "-m", "tests.plan.real_memory", json.dumps(cases)]
+    command = [sys.executable, "-m", "tests.support.real_memory", json.dumps(cases)]
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )

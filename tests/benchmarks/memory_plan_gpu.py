@@ -28,8 +28,8 @@ from harness.policy.policy_settings import LoraSettings
 from harness.sweep.memory_plan.memory import Phase, Workload, components
 from harness.sweep.memory_plan.shapes import PUBLISHED, ModelShape
 from harness.training.update import policy_update
-from tests.plan.real_memory import groups_of
-from tests.update_config import update_config
+from tests.support.real_memory import groups_of
+from tests.support.update_config import update_config
 
 GOAL = 0.12
 LENGTH = 2048

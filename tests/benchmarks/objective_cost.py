@@ -24,7 +24,7 @@ from harness.objectives.reductions import REDUCTIONS
 from harness.policy.tiny import new_model
 from harness.training.update import policy_update
 from harness.types import Group, ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
-from tests.update_config import update_config
+from tests.support.update_config import update_config
 
 GOAL = 1.01
 VOCABULARY = 2048

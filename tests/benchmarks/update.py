@@ -39,7 +39,7 @@ from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.logprobs import token_logprobs
 from harness.training.update import policy_update
 from harness.types import Group, ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
-from tests.update_config import update_config
+from tests.support.update_config import update_config
 
 GOAL = 0.5
 LENGTH, PROMPT, TURN, OBSERVATION = 256, 64, 32, 32

@@ -54,8 +54,10 @@ class LocalLLM:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
-            model = AutoModelForCausalLM.from_pretrained(self._source, dtype=getattr(torch, self._dtype))
-            self._loaded = model.eval(), AutoTokenizer.from_pretrained(self._source)
+            model = AutoModelForCausalLM.from_pretrained(
+                self._source, dtype=getattr(torch, self._dtype), trust_remote_code=False
+            )
+            self._loaded = model.eval(), AutoTokenizer.from_pretrained(self._source, trust_remote_code=False)
         return self._loaded
 
     def _generate(self, request: LLMRequest) -> tuple[str, int, int]:

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.operators.retrieval.corpus_index import file_retriever
 from harness.operators.retrieval.http_retrievers import contents
-from harness.paths import cache_folder
+from harness.paths import cache_folder, command
 
 MAX_QUERIES = 1024
 MAX_TOP_K = 1000
@@ -71,7 +71,7 @@ def application(index: BM25Retriever) -> Starlette:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 2 for a corpus that cannot be read."""
     parser = argparse.ArgumentParser(
-        prog="python -m harness.operators.retrieval.server", description=__doc__.split("\n")[0]
+        prog=command("serve-search", "harness.operators.retrieval.server"), description=__doc__.split("\n")[0]
     )
     parser.add_argument("--corpus", required=True, help="a corpus file, or `world` for the offline world")
     parser.add_argument(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from harness.paths import command
 from harness.protocol.parse import action_start_char, parse_turn
 from harness.protocol.reliability.synthetic_turns import KINDS, OPERATORS, TrueTurn, make_turn
 from harness.types import ParsedTurn, Span
@@ -85,13 +87,17 @@ def table(n: int, seed: int) -> str:
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="How many Think-Action boundaries the parser finds, by malformation.")
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog=command("parser-benchmark", "harness.protocol.reliability.benchmark"),
+        description="Share of Think-Action boundaries that the parser finds, by malformation.",
+    )
     parser.add_argument("--turns", type=int, default=1000, help="turns of each kind")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    print(table(arguments.turns, arguments.seed))
+    options = parser.parse_args(arguments)
+    print(table(options.turns, options.seed))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

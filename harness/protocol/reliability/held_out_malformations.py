@@ -12,7 +12,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from harness.protocol.reliability.malformations import ACTION, THINK, Piece, called, well_formed
+from harness.protocol.reliability.malformations import ACTION, THINK, Piece, well_formed, well_formed_call
 
 Rewrite = Callable[[str], str]
 Build = Callable[[str, str, bool], list[Piece]]
@@ -175,7 +175,8 @@ _CALLS_ONLY = frozenset({"tool_call with JSON", "operator as tag", "invoke with 
 
 def spoil(kind: str, rng: random.Random) -> Sequence[Piece]:
     """Pieces of a random turn written in the manner of `kind`, one of HELD_OUT. Raises KeyError for an unknown kind."""
-    pieces = called(rng) if kind in _CALLS_ONLY or rng.random() < 0.5 else [p for p in well_formed(rng) if p.owner]
+    call_only = kind in _CALLS_ONLY or rng.random() < 0.5
+    pieces = well_formed_call(rng) if call_only else [p for p in well_formed(rng) if p.owner]
     texts = {p.owner: p.text for p in pieces if p.role == "text"}
     is_call = any(p.text == "<tool>" for p in pieces)
     return [p for p in HELD_OUT[kind](texts[THINK], texts[ACTION], is_call) if p.text]

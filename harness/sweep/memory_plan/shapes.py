@@ -115,8 +115,10 @@ def shape_of(policy: PolicySettings) -> ModelShape:
     file = Path(name)
     try:
         if policy.kind == "gguf":
-            return shape_of_config(AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name))
-        return shape_of_config(AutoConfig.from_pretrained(name, local_files_only=True))
+            return shape_of_config(
+                AutoConfig.from_pretrained(str(file.parent), gguf_file=file.name, trust_remote_code=False)
+            )
+        return shape_of_config(AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False))
     except (OSError, ValueError) as error:
         known = ", ".join(PUBLISHED)
         raise PlanError(f"the sizes of {name} are not known: it is not on this disk, nor one of {known}") from error

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from harness.paths import command
 from harness.tasks.benchmarks.catalog import BENCHMARKS, QUESTIONS_REPOSITORY, TRAINING_REPOSITORY
 from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.benchmarks.load import iter_question_rows
@@ -47,7 +48,7 @@ class ConsoleReporter:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m harness.data", description="Question-answering benchmarks.")
+    parser = argparse.ArgumentParser(prog=command("data", "harness.data"), description="Question-answering benchmarks.")
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("prepare", help="bring benchmarks and training mix into one layout; go on after a stop")
     make.add_argument("--out", type=Path, required=True, help="folder to fill")

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+from harness.paths import command
 from harness.tasks.benchmarks.catalog import benchmark_name
 from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.benchmarks.files import is_data_file, iter_rows
@@ -124,7 +125,7 @@ class DataFolder:
     def __post_init__(self) -> None:
         if not self.path.is_dir():
             raise DataError(
-                f"{self.path}: no such folder; `python -m harness.data prepare --out {self.path}` makes one"
+                f"{self.path}: no such folder; `{command('data', 'harness.data')} prepare --out {self.path}` makes one"
             )
 
     @cached_property

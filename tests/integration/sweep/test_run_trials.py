@@ -1,0 +1,117 @@
+"""Prepared trials run without Ray and without MLflow, and end as the driver's own do."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.runs.journal import content
+from harness.runs.layout import ATTEMPTS, INFO, State, locked, read_info, state_of
+from harness.sweep import run_trials, worker
+from harness.sweep.run import FINISHED
+
+ROOT = Path(__file__).parents[3]
+LEARNS, FAILS = "tests.support.cheap_trials:learns", "tests.support.cheap_trials:gspo_fails"
+ABSENT = """
+import sys
+
+sys.modules["ray"] = sys.modules["mlflow"] = None
+from harness.sweep.run_trials import main
+sys.exit(main(sys.argv[2:], sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def prepared(runner) -> list[Path]:
+    assert runner("learns", prepare=True) == FINISHED
+    return sorted(runner.folder.trials.iterdir())
+
+
+def without_ray(folders: list[Path], function: str = LEARNS) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", ABSENT, function, *map(str, folders)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_share_the_trials_and_the_sweep_takes_them_as_its_own(prepared, runner, ray_session):
+    assert "6 trials prepared, 0 finished" in runner.printed
+    both = [without_ray(prepared), without_ray(prepared[::-1])]
+    finished = ""
+    for process in both:
+        printed, errors = process.communicate(timeout=200)
+        assert process.returncode in (0, 1), errors  # 1: the other one was at work on a trial
+        finished += printed
+    assert finished.count(": finished, EM 0.") == 6  # each once, whoever was faster
+    assert all(len((f / ATTEMPTS).read_text().splitlines()) == 1 for f in prepared)
+    apart = {read_info(f).name: content(f) for f in prepared}
+    assert runner("learns") == FINISHED
+    assert "0 trials to run, 6 finished before" in runner.printed
+    assert "gsspo − grpo" in runner.printed  # the report
+    shutil.rmtree(runner.folder.root)
+    assert runner("learns") == FINISHED
+    assert {read_info(f).name: content(f) for f in runner.folder.trials.iterdir()} == apart
+
+
+def test_a_failure_leaves_the_others_and_the_exit_status_tells(prepared, capsys):
+    assert run_trials.main([str(f) for f in prepared], FAILS) == 1
+    printed = capsys.readouterr().out
+    assert "gspo_seed0: failed: ArithmeticError: the loss is not finite at step 1" in printed
+    assert "grpo_seed0: finished, EM 0.240" in printed
+    assert sorted(state_of(f, read_info(f).key).value for f in prepared) == ["failed"] * 2 + ["finished"] * 4
+    assert run_trials.main([str(f) for f in prepared], LEARNS) == 0
+    assert "grpo_seed0: finished before" in capsys.readouterr().out
+
+
+def test_a_stopped_trial_has_not_failed_and_goes_on(prepared, capsys):
+    [folder] = [f for f in prepared if read_info(f).name == "gsspo_seed1"]
+    assert run_trials.main([str(folder)], "tests.support.cheap_trials:is_stopped") == 130
+    assert "stopped; the same command goes on" in capsys.readouterr().err
+    assert state_of(folder, read_info(folder).key) is State.BEGUN
+    assert run_trials.main([str(folder)], LEARNS) == 0
+
+
+def test_a_trial_at_work_elsewhere_is_left_to_it(prepared, capsys):
+    with locked(prepared[0] / ".lock"):
+        assert run_trials.main([str(f) for f in prepared[:2]], LEARNS) == 1
+    assert "another process is at work on it" in capsys.readouterr().out
+    assert [state_of(f, read_info(f).key).value for f in prepared[:2]] == ["waiting", "finished"]
+
+
+def test_a_disk_that_refuses_a_trial_leaves_the_others(prepared, capsys, monkeypatch):
+    def run_one(folder: Path, function: str) -> None:
+        if folder == prepared[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return worker.run_one(folder, function)
+
+    monkeypatch.setattr(run_trials, "run_one", run_one)
+    assert run_trials.main([str(f) for f in prepared[:2]], LEARNS) == 1
+    printed = capsys.readouterr().out
+    assert f"{read_info(prepared[0]).name}: cannot be run: [Errno 28] No space left on device" in printed
+    assert state_of(prepared[1], read_info(prepared[1]).key) is State.FINISHED
+
+
+def test_what_a_trial_raised_is_told_where_it_could_not_be_written(prepared, capsys, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(worker.Journal, "fail", full)
+    assert run_trials.main([str(f) for f in prepared if read_info(f).name == "gspo_seed0"], FAILS) == 1
+    assert "gspo_seed0: failed: ArithmeticError: the loss is not finite at step 1" in capsys.readouterr().out
+
+
+def test_what_this_code_cannot_run_is_refused_before_anything_runs(prepared, tmp_path, capsys):
+    info = json.loads((prepared[1] / INFO).read_text())
+    (prepared[1] / INFO).write_text(json.dumps({**info, "code": "0" * 64}))
+    assert run_trials.main([str(prepared[0]), str(prepared[1]), str(tmp_path / "none")], LEARNS) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.startswith(str(f)) for line, f in zip(told, [prepared[1], tmp_path / "none"], strict=True)] == [
+        True
+    ] * 2
+    assert "another version of the code" in told[0]
+    assert "--prepare" in told[1]
+    assert state_of(prepared[0], read_info(prepared[0]).key).value == "waiting"

@@ -1,0 +1,79 @@
+"""What a store that fails, or a killed process, leaves half made is made whole by whoever comes next."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from harness.runs.layout import RunFolder, read_info
+from harness.tracking import Tracker, replay
+from harness.tracking.__main__ import main
+from tests.integration.tracking.test_replay import make
+
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    return make(tmp_path, "learns", "learns")
+
+
+@pytest.mark.parametrize("failing", ["log_inputs", "log_artifact", "log_batch"])
+def test_a_store_that_fails_while_runs_are_made_has_each_once_and_whole_in_the_end(folder, monkeypatch, failing):
+    uri = f"sqlite:///{folder.root.parent / 'mlflow.db'}"
+    trial = sorted(folder.trials.iterdir())[0]
+    client = MlflowClient(uri)
+
+    def fails(*arguments: object, **named: object) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as during:
+        during.setattr(MlflowClient, failing, fails)
+        with pytest.raises(ConnectionError):  # for the sweep's run, but at `log_inputs`, which it has none of
+            Tracker(folder, uri, "demo").sync(trial)
+    tracker = Tracker(folder, uri, "demo")
+    with monkeypatch.context() as during:
+        during.setattr(MlflowClient, failing, fails)
+        with pytest.raises(ConnectionError):
+            tracker.sync(trial)
+    for writer in (Tracker(folder, uri, "demo"), tracker):  # the next driver, or this one at its next pass
+        writer.sync(trial)
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    [run] = client.search_runs([experiment], f"tags.trial_key = '{read_info(trial).key}'")
+    info = read_info(trial)
+    assert run.data.params == {info.labels[n]: str(v) for n, v in info.axes.items()} | {"seed": str(info.seed)}
+    assert run.inputs.dataset_inputs
+    assert "config.yaml" in {a.path for a in client.list_artifacts(run.info.run_id)}
+    [sweep] = client.search_runs([experiment], "tags.sweep_key LIKE '%'")
+    assert "sweep.yaml" in {a.path for a in client.list_artifacts(sweep.info.run_id)}
+    assert sum(name.startswith("c.") for name in sweep.data.tags) > 50  # constants: more tags than go into a request
+
+
+def test_output_that_a_killed_process_left_uncleaned_is_cleaned_for_mlflow(folder, monkeypatch):
+    monkeypatch.setenv("PLANTED_API_KEY", "sk-planted-5f1e0c77")
+    [trial] = folder.trials.glob("gsspo*")
+    with (trial / "output.log").open("a") as file:
+        file.write("asked with sk-planted-5f1e0c77\n")
+    client = MlflowClient(replay(folder.root).uri)
+    run = next(r for r in client.search_runs(["1"]) if r.info.run_name == "gsspo_seed3")
+    text = Path(client.download_artifacts(run.info.run_id, "output.log")).read_text()
+    assert "asked with [secret]\n" in text
+
+
+def test_the_door_tells_in_a_line_that_the_store_is_down_and_no_password(folder, monkeypatch, capsys):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://me:hunter2-planted@127.0.0.1:{closed.getsockname()[1]}"
+    assert main(["replay", str(folder.root), "--uri", uri]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("MLflow cannot be written (")
+    assert told.count("\n") == 1
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("content", ["name: demo\n", "a: [", "[]"])
+def test_the_door_refuses_a_folder_whose_sweep_file_is_none(tmp_path, capsys, content):
+    (tmp_path / "sweep.yaml").write_text(content)
+    assert main(["replay", str(tmp_path)]) == 2
+    assert "is not a sweep's folder" in capsys.readouterr().err

@@ -1,0 +1,108 @@
+"""A whole trial on the embedded tier: same seed, same numbers; another seed, other rollouts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.config import TrialConfig, expand, load_sweep
+from harness.runs.journal import EVENTS, Journal
+from harness.runs.jsonl import read_lines
+from harness.training import evaluation
+from harness.training.train import run_trial
+from tests.support.memory_sink import Memory
+
+ROOT = Path(__file__).parents[3]
+SMALL = (
+    "steps=2",
+    "eval_every=2",
+    "data.eval_questions=3",
+    "data.eval_suites=[world_single, world_chain]",
+    "rollout.prompts_per_step=4",
+    "rollout.group_size=4",
+    "update.updates_per_batch=2",
+)
+
+
+def config(tmp_path: Path, seed: int, *overrides: str) -> TrialConfig:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(f"name: t\nhypothesis: none\nprofile: tiny\nparameters: {{}}\nseeds: [{seed}]\n")
+    (trial,) = expand(load_sweep(file, [*SMALL, *overrides]))
+    return trial.config
+
+
+def run(tmp_path: Path, seed: int, *overrides: str) -> Memory:
+    memory = Memory()
+    run_trial(config(tmp_path, seed, *overrides), memory)
+    return memory
+
+
+def tokens(memory: Memory) -> list[list[int]]:
+    return [t.token_ids.tolist() for t in memory.played[1, "train"]]
+
+
+def test_same_seed_gives_identical_metrics_and_another_seed_other_rollouts(tmp_path: Path) -> None:
+    first, again, other = run(tmp_path, 0), run(tmp_path, 0), run(tmp_path, 1)
+    assert first.values == again.values
+    assert tokens(first) == tokens(again) != tokens(other)
+    assert [v["step"] for v in first.values] == [0, 1, 2]
+    assert first.values[0]["eval/em"] == other.values[0]["eval/em"]  # one start policy, one fixed question set
+    assert 0 < first.values[1]["sampler/logprob_gap"] < 1e-3
+
+
+def test_objectives_share_their_first_rollouts_and_then_part(tmp_path: Path) -> None:
+    """At equal seeds the arms are paired: same questions, same random streams, same start."""
+    arms = {p: run(tmp_path, 0, f"objective.preset={p}") for p in ("gsspo", "grpo", "gspo")}
+    assert tokens(arms["gsspo"]) == tokens(arms["grpo"]) == tokens(arms["gspo"])
+    losses = {p: m.values[2].get("update/grad_norm") for p, m in arms.items()}
+    assert len(set(losses.values())) == 3
+
+
+@pytest.mark.parametrize("extra", [("policy.lora={rank: 4, alpha: 8.0}",), ("objective.kl_weight=0.01",)])
+def test_lora_and_a_kl_term_train_too(tmp_path: Path, extra: tuple[str, ...]) -> None:
+    memory = run(tmp_path, 0, *extra)
+    assert memory.values[1]["update/grad_norm"] > 0
+    if "kl_weight" in extra[0]:
+        assert "update/kl" in memory.values[2]
+
+
+def test_a_random_initialisation_depends_on_the_seed(tmp_path: Path) -> None:
+    short = ("policy.init=random", "environment.max_response_tokens=60", "environment.max_turn_tokens=20", "steps=1")
+    first, other = run(tmp_path, 0, *short), run(tmp_path, 1, *short)
+    assert first.played[0, "eval"][0].token_ids.tolist() != other.played[0, "eval"][0].token_ids.tolist()
+    assert first.values[0]["eval/em"] == 0.0
+
+
+def test_the_journal_of_a_trial_tells_what_happened_at_a_step(tmp_path: Path) -> None:
+    """A random policy writes no well-formed turn: all rewards are equal, nothing is learned."""
+    short = ("policy.init=random", "environment.max_response_tokens=60", "environment.max_turn_tokens=20")
+    with Journal(tmp_path) as journal:
+        run_trial(config(tmp_path, 0, *short, "save.when=final"), journal)
+    told = [(record["kind"], record["fields"]) for record in read_lines(tmp_path / EVENTS).records]
+    assert told == [("no_gradient", {"step": 1}), ("no_gradient", {"step": 2}), ("policy_kept", {"step": 2})]
+
+
+def test_an_evaluation_plays_as_many_episodes_at_once_as_it_is_set_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    play = evaluation.rollout
+    monkeypatch.setattr(evaluation, "rollout", lambda *a: (sizes.append(len(a[2])), play(*a))[1])
+    run(tmp_path, 0, "steps=0", "data.eval_suites=[world_single]", "data.eval_samples=0", "data.eval_at_once=2")
+    assert sizes == [2, 1]
+
+
+def test_a_trial_on_questions_of_a_folder_needs_no_ray_no_mlflow_and_nothing_of_the_offline_world(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.file_trial", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.stdout.splitlines()[-1:] == ["[0, 1, 2] 3"], done.stderr[-2000:]

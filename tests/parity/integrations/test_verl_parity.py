@@ -1,0 +1,143 @@
+"""Our objectives against verl's `core_algos`, imported from its package, in float64, value and gradient.
+
+What cannot match, and why:
+- `vanilla` clips twice: for A < 0 a ratio above `clip_ratio_c` = 3 has loss 3|A| and no gradient (1912.09729);
+- `gspo` bounds the log-ratio at +10 only, ours at +-20;
+- a row without policy tokens counts in B here (and in TRL), but not in verl unless it is told the global batch size;
+- verl's k3 is cut off at 10 a token, ours where |ref - logp| = 20;
+- equal rewards: verl leaves the rounding of the mean divided by 1e-6 (below 1e-9 here), ours are exactly 0.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from harness.integrations.mask_runs import segment_mask_runs
+from harness.objectives.advantages import group_relative
+from harness.objectives.clip_settings import ClipBand
+from harness.objectives.loss import kl_k3, policy_objective, summarize
+from harness.objectives.ratio_units import UnitLayout
+from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
+from harness.objectives.segmentation import segment
+from tests.parity.integrations.padded_batches import BATCHES, Padded, padded_batch
+
+core_algos = pytest.importorskip(
+    "verl.trainer.ppo.core_algos", reason="parity with verl needs the package verl (test requirements)"
+)
+
+BAND = ClipBand(0.2, 0.28)
+
+
+def actor_config(**settings):
+    from verl.workers.config import ActorConfig
+
+    return ActorConfig(
+        strategy="fsdp",
+        rollout_n=1,
+        ppo_micro_batch_size_per_gpu=1,
+        clip_ratio_low=BAND.low,
+        clip_ratio_high=BAND.high,
+        **settings,
+    )
+
+
+def verl_loss(batch: Padded, name, mode="seq-mean-token-mean", rows=slice(None), **global_batch):
+    loss, metrics = core_algos.get_policy_loss_fn(name)(
+        old_log_prob=batch.old[rows],
+        log_prob=batch.logp[rows],
+        advantages=batch.advantage[rows].unsqueeze(1) * batch.mask[rows],
+        response_mask=batch.mask[rows],
+        loss_agg_mode=mode,
+        config=actor_config(global_batch_info=global_batch),
+    )
+    (gradient,) = torch.autograd.grad(loss, batch.logp)
+    assert (gradient[batch.mask == 0] == 0).all()
+    return loss.detach(), gradient[batch.mask.bool()], metrics
+
+
+def segmentation_of(batch: Padded, ratio_unit):
+    if ratio_unit == "subsequence":
+        return segment_mask_runs(batch.mask)
+    lengths = batch.mask.sum(dim=1).tolist()
+    return segment([UnitLayout((n,) if n else (), (0,) if n else ()) for n in lengths], ratio_unit)
+
+
+def our_loss(batch: Padded, ratio_unit, reduction):
+    policy, segmentation = batch.mask.bool(), segmentation_of(batch, ratio_unit)
+    weights = REDUCTIONS[reduction](segmentation)
+    output = policy_objective(batch.logp[policy], batch.old[policy], batch.advantage, segmentation, weights, BAND)
+    (gradient,) = torch.autograd.grad(output.loss, batch.logp)
+    return output.loss.detach(), gradient[policy], output
+
+
+def same(theirs, ours, tolerance=1e-7):
+    """verl's seq-mean-token-mean divides by n_i + 1e-8, hence the tolerance."""
+    torch.testing.assert_close(ours[0], theirs[0], rtol=tolerance, atol=1e-9)
+    torch.testing.assert_close(ours[1], theirs[1], rtol=tolerance, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", BATCHES)
+@pytest.mark.parametrize(
+    ("name", "mode", "ratio_unit", "reduction"),
+    [
+        ("vanilla", "seq-mean-token-mean", "token", "N3"),  # GRPO
+        ("vanilla", "token-mean", "token", "N4"),  # DAPO
+        ("gspo", "seq-mean-token-mean", "sequence", "N1"),  # GSPO
+        ("gspo", "token-mean", "sequence", "N4"),
+    ],
+)
+def test_verl_has_the_same_loss_and_gradient(case, name, mode, ratio_unit, reduction):
+    same(verl_loss(BATCHES[case], name, mode), our_loss(BATCHES[case], ratio_unit, reduction))
+
+
+def test_verls_dual_clip_is_the_difference_where_a_bad_tokens_ratio_exceeds_three():
+    mask = torch.ones(1, 2, dtype=torch.int64)
+    old = torch.full((1, 2), -2.0, dtype=torch.float64)
+    delta = torch.tensor([[1.2, 0.1]], dtype=torch.float64)  # exp(1.2) = 3.32
+    batch = Padded(mask, (old + delta).requires_grad_(), old, torch.tensor([-1.0], dtype=torch.float64))
+    theirs, ours = verl_loss(batch, "vanilla"), our_loss(batch, "token", "N3")
+    assert float(ours[0] - theirs[0]) == pytest.approx((float(np.exp(1.2)) - 3) / 2, abs=1e-7)
+    assert theirs[1].tolist()[0] == 0
+    assert ours[1].tolist()[0] > 0
+
+
+def test_verl_leaves_a_row_without_policy_tokens_out_of_the_batch_size():
+    batch = padded_batch([[2, 3], [], [4]], seed=6)
+    ours = our_loss(batch, "token", "N3")
+    same(verl_loss(batch, "vanilla"), (ours[0] * 3 / 2, ours[1] * 3 / 2))
+    same(verl_loss(batch, "vanilla", global_batch_size=3), ours)
+
+
+@pytest.mark.parametrize(("name", "ratio_unit"), [("vanilla", "token"), ("gspo", "sequence")])
+def test_verl_counts_the_same_share_of_clipped_tokens(name, ratio_unit):
+    batch = BATCHES["wide ratios"]
+    share = verl_loss(batch, name)[2]["actor/pg_clipfrac"]
+    ours = summarize([our_loss(batch, ratio_unit, "N1")[2]])["clip_fraction_tokens"]
+    assert share == pytest.approx(float(ours), abs=1e-6)
+    assert share > 0
+
+
+def test_verl_has_the_same_kl_term():
+    batch = BATCHES["several units"]
+    reference = batch.old + 0.2 * torch.randn(batch.old.shape, generator=torch.Generator().manual_seed(1))
+    kld = core_algos.kl_penalty(batch.logp, reference, "low_var_kl")
+    theirs = core_algos.agg_loss(kld, batch.mask, "seq-mean-token-mean")
+    policy = batch.mask.bool()
+    ours = (seq_mean_token_mean(segment_mask_runs(batch.mask)) * kl_k3(batch.logp[policy], reference[policy])).sum()
+    gradients = [torch.autograd.grad(x, batch.logp)[0][policy] for x in (theirs, ours)]
+    same((theirs.detach(), gradients[0]), (ours.detach(), gradients[1]))
+    torch.testing.assert_close(kl_k3(batch.logp, reference), kld)
+
+
+def test_verl_has_the_same_advantages():
+    """Groups in any order, one singleton, one of equal rewards."""
+    groups = np.array(["a", "b", "a", "solo", "b", "equal", "a", "equal", "equal"])
+    rewards = torch.tensor([1.0, -1.5, 0.5, -0.5, 0.0, 0.1, -1.0, 0.1, 0.1], dtype=torch.float64)
+    mask = torch.ones(len(rewards), 3, dtype=torch.float64)
+    theirs, _ = core_algos.compute_grpo_outcome_advantage(
+        torch.nn.functional.pad(rewards.unsqueeze(1), (2, 0)), mask, groups
+    )
+    labels = torch.from_numpy(np.unique(groups, return_inverse=True)[1])
+    ours = group_relative(rewards, labels)
+    torch.testing.assert_close(ours, theirs[:, 0], rtol=0, atol=1e-7)  # verl adds 1 + 1e-6 of a singleton in float32
+    assert ours[groups == "equal"].tolist() == [0.0, 0.0, 0.0]
