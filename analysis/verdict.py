@@ -1,8 +1,8 @@
-"""What the numbers allow to be said, and not a word more.
+"""Verdicts and sentences derived from test results.
 
-A sentence claims a difference only where the exact test, corrected, is at or below α; it claims equivalence only where
-TOST is; and otherwise it says that nothing was shown, which is not the same as saying that there is nothing. Suites
-hang on the primary test (fixed sequence): where the mean over suites shows no difference, no suite is claimed.
+A sentence claims a difference only where the corrected exact test is at or below α, equivalence only where TOST is;
+otherwise it reports no evidence, which is not evidence of sameness. Suites are tested after the primary test (fixed
+sequence): where the mean over suites shows no difference, none is claimed on a suite.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from analysis.summary import OVERALL, SweepSummary
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What sentences are about. A share is told in points (hundredths), any other quantity as it is."""
+    """Outcome variable of a sentence. A share is shown in points (hundredths), any other quantity in its own unit."""
 
     name: str = "EM"
     share: bool = True
 
     def amount(self, value: float | None, signed: bool = True) -> str:
-        """`value` with its unit: "+1.2 points", "-0.23"."""
+        """`value` with its unit: "+1.2 points", "-0.23"; "unknown" for None."""
         if value is None:
-            return "not known"
+            return "unknown"
         return f"{self.digits(value, signed)}{' points' if self.share else ''}"
 
     def digits(self, value: float, signed: bool = True) -> str:
@@ -49,7 +49,7 @@ class ContrastVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One contrast on one group: what may be said of it."""
+    """Verdict and sentence of one contrast on one group."""
 
     comparison: Comparison
     verdict: ContrastVerdict
@@ -58,7 +58,7 @@ class Finding:
 
 
 def verdict_of(row: Comparison, alpha: float) -> ContrastVerdict:
-    """The verdict of the numbers alone. Difference comes before equivalence: it may be real and below the margin."""
+    """Verdict of one comparison. A difference takes precedence over equivalence: it may be below the margin."""
     p = row.p_adjusted
     if p is not None and p <= alpha:
         return ContrastVerdict.HIGHER if (row.difference.value or 0.0) > 0 else ContrastVerdict.LOWER
@@ -69,55 +69,57 @@ def verdict_of(row: Comparison, alpha: float) -> ContrastVerdict:
     return ContrastVerdict.UNDECIDED
 
 
-def findings(rows: Sequence[Comparison], plan: AnalysisPlan, what: Outcome = EXACT_MATCH) -> list[Finding]:
+def findings(rows: Sequence[Comparison], plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH) -> list[Finding]:
     """One finding a row, primary rows first. A suite of a confirmatory contrast counts as confirmatory only where the
     mean over suites of that contrast, if there is one, was itself significant."""
     out = [
-        Finding(r, verdict_of(r, plan.alpha), r.contrast.confirmatory and may, finding_sentence(r, plan, what, may))
-        for r, may in zip(rows, gate_passed(rows, plan.alpha), strict=True)
+        Finding(
+            r, verdict_of(r, plan.alpha), r.contrast.confirmatory and gate, finding_sentence(r, plan, outcome, gate)
+        )
+        for r, gate in zip(rows, gate_passed(rows, plan.alpha), strict=True)
     ]
     return sorted(out, key=lambda f: (not f.comparison.contrast.confirmatory, f.comparison.group != OVERALL))
 
 
 def gate_passed(rows: Sequence[Comparison], alpha: float) -> list[bool]:
-    """Whether a row's small p may claim anything: a suite's only where the mean over suites of its contrast was itself
-    significant, if there is one."""
+    """Fixed-sequence gate of each row: a suite can be claimed only where the mean over suites of its contrast, if
+    there is one, is itself significant."""
     passed = {r.contrast.label: differs(r, alpha) for r in rows if r.group == OVERALL}
     return [r.group == OVERALL or passed.get(r.contrast.label, True) for r in rows]
 
 
 def differs(row: Comparison, alpha: float) -> bool:
-    """Whether the numbers alone show a difference."""
+    """Whether the corrected test shows a difference."""
     return verdict_of(row, alpha) in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER)
 
 
-def finding_sentence(row: Comparison, plan: AnalysisPlan, what: Outcome = EXACT_MATCH, may: bool = True) -> str:
-    """English for one row. `may` False: the primary test was not passed, so a small p claims nothing."""
+def finding_sentence(row: Comparison, plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH, gate: bool = True) -> str:
+    """Sentence for one row. `gate` False: the primary test was not significant, so no difference is claimed."""
     c, verdict = row.contrast, verdict_of(row, plan.alpha)
     where, within = _where(row, plan), _within(c)
-    numbers = f"difference {what.amount(row.difference.value)}{_interval(row, what)}, p {_p(row, plan)}"
+    numbers = f"difference {outcome.amount(row.difference.value)}{_interval(row, outcome)}, p {_p(row, plan)}"
     seeds = f"{row.n_seeds[0]} v {row.n_seeds[1]} seeds"
     names = f"{c.treatment} and {c.baseline}{within}"
-    if verdict in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER) and not may:
-        text = f"{what.name} of {names}{where} is not claimed to differ, because the primary test showed no difference"
+    if verdict in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER) and not gate:
+        text = f"{outcome.name} of {names}{where} is not claimed to differ: the primary test shows no difference"
     elif verdict in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER):
-        text = f"{what.name} of {c.treatment} is {verdict.value} than that of {c.baseline}{within}{where}"
-        text += _against_margin(row, plan, what)
+        text = f"{outcome.name} of {c.treatment} is {verdict.value} than that of {c.baseline}{within}{where}"
+        text += _against_margin(row, plan, outcome)
     elif verdict is ContrastVerdict.EQUIVALENT:
-        margin = what.amount(plan.margin, signed=False)
-        text = f"{what.name} of {names} is equivalent{where} within {margin} ({_sameness(row.equivalence, what)})"
+        margin = outcome.amount(plan.margin, signed=False)
+        text = f"{outcome.name} of {names} is equivalent{where} within {margin} ({_sameness(row.equivalence, outcome)})"
     elif verdict is ContrastVerdict.UNREACHABLE:
         text = (
-            f"Nothing can be said of {what.name} of {names}{where}: with {seeds} the smallest attainable p is "
+            f"No conclusion on {outcome.name} of {names}{where}: with {seeds} the smallest attainable p is "
             f"{format_p(row.test.smallest_p)}"
         )
     else:
-        text = f"No evidence that {what.name} of {c.treatment} differs from that of {c.baseline}{within}{where}"
-        text += _excluded(row, what)
+        text = f"No evidence that {outcome.name} of {c.treatment} differs from that of {c.baseline}{within}{where}"
+        text += _excluded(row, outcome)
         if row.equivalence is not None and row.equivalence.p is not None:
             text += f"; equivalence was not shown either (TOST p {format_p(row.equivalence.p)})"
         else:
-            text += "; that is no evidence of sameness"
+            text += "; this is no evidence of sameness"
     if not c.confirmatory:
         text = "Exploratory: " + (text[0].lower() + text[1:] if text.startswith("No") else text)
     else:
@@ -125,67 +127,67 @@ def finding_sentence(row: Comparison, plan: AnalysisPlan, what: Outcome = EXACT_
     return f"{text} ({numbers}, {seeds})."
 
 
-def _against_margin(row: Comparison, plan: AnalysisPlan, what: Outcome) -> str:
-    """Whether a difference that was shown matters: its interval lies within the margin, across it, or beyond."""
+def _against_margin(row: Comparison, plan: AnalysisPlan, outcome: Outcome) -> str:
+    """Size of a shown difference: its interval lies within the margin, across it, or beyond."""
     interval = row.difference.interval
     if plan.margin is None or interval is None or not interval.bounded:
         return ""
-    margin = what.amount(plan.margin, signed=False)
+    margin = outcome.amount(plan.margin, signed=False)
     least, most = sorted((abs(interval.low), abs(interval.high)))
     if most < plan.margin:
         return f", by less than the margin of {margin}"
     if least > plan.margin and interval.low * interval.high > 0:
         return f", by more than the margin of {margin}"
-    return f"; whether by more than the margin of {margin} stays open"
+    return f"; whether by more than the margin of {margin} is undecided"
 
 
-def _excluded(row: Comparison, what: Outcome) -> str:
-    """What the interval rules out: effects in either direction beyond its ends."""
+def _excluded(row: Comparison, outcome: Outcome) -> str:
+    """Effects that the interval excludes: those beyond its ends."""
     interval = row.difference.interval
     if interval is None or not interval.bounded:
         return ""
     sides = []
     if interval.high > 0:
-        sides.append(f"above {what.amount(interval.high)}")
+        sides.append(f"above {outcome.amount(interval.high)}")
     if interval.low < 0:
-        sides.append(f"below {what.amount(interval.low)}")
+        sides.append(f"below {outcome.amount(interval.low)}")
     return f"; the interval excludes effects {' and '.join(sides)}" if sides else ""
 
 
-def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, what: Outcome = EXACT_MATCH) -> list[str]:
-    """The findings as a short text: each claim in full, groups on which nothing was shown in one sentence a contrast.
+def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH) -> list[str]:
+    """The findings as a short text: each claim in full, groups without evidence in one sentence a contrast.
 
-    The mean over suites is always told in full.
+    The mean over suites always has its own sentence.
     """
     out: list[str] = []
     for contrast in dict.fromkeys(f.comparison.contrast for f in found):
         mine = [f for f in found if f.comparison.contrast == contrast]
         rest = [f for f in mine if f.comparison.group != OVERALL]
-        mute = [f for f in rest if f.verdict is ContrastVerdict.UNREACHABLE]
-        silent = [f for f in rest if f.verdict is ContrastVerdict.UNDECIDED]
-        gathered = [f for part in (mute, silent) if len(part) > 1 for f in part]
+        unreachable = [f for f in rest if f.verdict is ContrastVerdict.UNREACHABLE]
+        undecided = [f for f in rest if f.verdict is ContrastVerdict.UNDECIDED]
+        gathered = [f for part in (unreachable, undecided) if len(part) > 1 for f in part]
         out += [f.sentence for f in mine if f not in gathered]
-        if len(mute) > 1:
-            rows = [f.comparison for f in mute]
+        if len(unreachable) > 1:
+            rows = [f.comparison for f in unreachable]
             names, role = ", ".join(r.group for r in rows), "" if contrast.confirmatory else "Exploratory: "
-            text = f"Nothing can be said of {what.name} on any single one of {names} either."
+            text = f"No conclusion on {outcome.name} on any single one of {names} either."
             out.append(role + (text[0].lower() + text[1:] if role else text))
-        if len(silent) > 1:
-            out.append(_nowhere([f.comparison for f in silent], plan, what))
+        if len(undecided) > 1:
+            out.append(_nowhere([f.comparison for f in undecided], plan, outcome))
     return out
 
 
-def _nowhere(rows: Sequence[Comparison], plan: AnalysisPlan, what: Outcome) -> str:
+def _nowhere(rows: Sequence[Comparison], plan: AnalysisPlan, outcome: Outcome) -> str:
     c = rows[0].contrast
     names = ", ".join(r.group for r in rows)
     least = min((r.p_adjusted for r in rows if r.p_adjusted is not None), default=None)
     ends = [e for r in rows if r.difference.interval for e in (r.difference.interval.low, r.difference.interval.high)]
-    reach = f"; their intervals reach from {what.amount(min(ends))} to {what.amount(max(ends))}" if ends else ""
+    reach = f"; their intervals range from {outcome.amount(min(ends))} to {outcome.amount(max(ends))}" if ends else ""
     within = _within(c)
     role = "N" if c.confirmatory else "Exploratory: n"
     return (
-        f"{role}o evidence of a difference in {what.name} between {c.treatment} and {c.baseline}{within} on any single "
-        f"one of {names} (smallest p after {plan.correction_name} {format_p(least)}{reach})."
+        f"{role}o evidence of a difference in {outcome.name} between {c.treatment} and {c.baseline}{within} on "
+        f"any single one of {names} (smallest p after {plan.correction_name} {format_p(least)}{reach})."
     )
 
 
@@ -196,7 +198,7 @@ def _where(row: Comparison, plan: AnalysisPlan) -> str:
 
 
 def _within(contrast: ArmContrast) -> str:
-    """The stratum, unless the arms' own names tell it."""
+    """The stratum, unless the arms' names contain it."""
     parts = contrast.stratum.split(", ") if contrast.stratum else []
     return f" ({contrast.stratum})" if not all(p in contrast.treatment.split(", ") for p in parts) else ""
 
@@ -206,32 +208,36 @@ def _p(row: Comparison, plan: AnalysisPlan) -> str:
     return raw if raw == adjusted else f"{raw}, {adjusted} after {plan.correction_name}"
 
 
-def _interval(row: Comparison, what: Outcome) -> str:
+def _interval(row: Comparison, outcome: Outcome) -> str:
     interval = row.difference.interval
     if interval is None:
         return f" ({row.difference.note})"
     kind = "exact " if "inversion" in interval.method else ""
-    return f" [{what.digits(interval.low)}, {what.digits(interval.high)}] {kind}{100 * interval.level:g}%"
+    return f" [{outcome.digits(interval.low)}, {outcome.digits(interval.high)}] {kind}{100 * interval.level:g}%"
 
 
-def _sameness(test: Test | None, what: Outcome) -> str:
+def _sameness(test: Test | None, outcome: Outcome) -> str:
     """The equivalence test's p, with the interval that goes with it."""
     if test is None:
         return "TOST p –"
     found = test.interval
-    within = f", {100 * found.level:g}% interval [{what.digits(found.low)}, {what.digits(found.high)}]" if found else ""
+    within = (
+        f", {100 * found.level:g}% interval [{outcome.digits(found.low)}, {outcome.digits(found.high)}]"
+        if found
+        else ""
+    )
     return f"TOST p {format_p(test.p)}{within}"
 
 
 def primary_sentence(summary: SweepSummary) -> str:
-    """The first sentence of a report: the primary finding, or that none was registered."""
+    """First sentence of a report: the primary finding, or the absence of a registered one."""
     found = findings(summary.contrasts, summary.plan)
     primary = [f for f in found if f.comparison.contrast.confirmatory]
     if not primary and summary.plan.axis is not None:
         return (
-            f"The registered contrast, {summary.plan.treatment} against {summary.plan.baseline}, could not be made: "
-            "the finished trials do not have both. What follows is exploratory."
+            f"The registered contrast, {summary.plan.treatment} against {summary.plan.baseline}, cannot be computed: "
+            "the finished trials do not include both arms. All results are exploratory."
         )
     if not primary:
-        return "No confirmatory contrast: what follows is exploratory."
+        return "No confirmatory contrast: all results are exploratory."
     return primary[0].sentence

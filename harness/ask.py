@@ -20,6 +20,7 @@ from rich.console import Console
 from harness.config import ConfigError
 from harness.evaluate import load_evaluation
 from harness.paths import command
+from harness.tasks.boundary import is_scalar_text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("the question is empty")
     if any(not answer.strip() for answer in options.gold):
         parser.error("--gold is empty")
+    if not all(map(is_scalar_text, (options.question, *options.gold))):
+        parser.error("the question and --gold have to be valid Unicode (is the terminal's encoding UTF-8?)")
     stray = [word for word in options.settings if "=" not in word]
     if stray:
         parser.error(f"a setting is written key=value, not {stray[0]!r} (is the question in quotes?)")

@@ -1,8 +1,9 @@
-"""Secrets are struck out of text before it is kept or shown.
+"""Redaction of secrets from text before it is stored or shown, and of control characters before a terminal.
 
-Known secrets are the values of environment variables whose name says so (API_KEY, TOKEN, PASSWORD, …) or that a
-configuration names in `key_variable`; passwords in addresses, `//user:password@`, and tokens, `https://token@`. The
-environment is read at each call, so a variable that is set late counts.
+Secrets are the values of environment variables with a telling name (API_KEY, TOKEN, PASSWORD, …) or named by
+`key_variable` in a configuration; passwords in addresses, `//user:password@`, and tokens, `https://token@`; values of
+query parameters, `?key=`, and of credential headers, `Authorization:`, `X-API-Key:`. The environment is read at each
+call, so a variable that is set late counts.
 """
 
 from __future__ import annotations
@@ -10,33 +11,49 @@ from __future__ import annotations
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 HIDDEN = "[secret]"
 SHORTEST = 6
-"""Shorter values are no secrets and would be struck out of ordinary words."""
+"""Characters of the shortest value that counts as a secret: shorter ones would be struck out of ordinary words."""
 _NAME = re.compile(
     r"(?:^|_)(?:\w*KEYS?|TOKEN|PAT|SECRETS?|PASSWORD|PASSWD|PASSPHRASE|PWD|CREDENTIALS?)(?:_?\d+)?$", re.IGNORECASE
 )
 _NO_SECRET = frozenset({"PWD", "OLDPWD"})
 _PASSWORD = re.compile(r"(?<=//)([^\s/:@'\"]*):[^\s/@'\"]+(?=@)")
 _TOKEN = re.compile(r"(https?://)[^\s/:@'\"]+(?=@)")
-_WRITTEN = re.compile(
-    r"""((?:\b|_)(?:(?:api|access|secret)_?key|key_variable|token|secret|password|passwd|credentials?)["']?\s*[:=]\s*)"""
-    r"""("[^"]*"|'[^']*'|[^\s"',{}\[\]]+)""",
+_SECRET_WORD = r"(?:key|token|secret|password|passwd|pwd|signature|sig|auth)"
+_QUERY = re.compile(
+    rf"(?P<head>[?&;](?:[\w-]{{0,40}}[_-])?(?:api|access|auth)?{_SECRET_WORD}=)(?P<value>[^\s&;#\"'<>]+)", re.IGNORECASE
+)
+_HEADER_NAME = (
+    r"(?:(?:proxy-)?authorization|bearer|x-[a-z-]{0,40}(?:key|token|secret)|(?:api|auth|access)-(?:key|token))"
+)
+_HEADER = re.compile(
+    rf"""(?P<head>(?<![\w-]){_HEADER_NAME}["']?\s{{0,9}}[:=]\s{{0,9}}(?!(?:\w{{1,9}}\s{{1,9}})?\[secret\])\[?(?P<quote>["'])?"""
+    r"""(?:(?:bearer|basic|digest|token|apikey)\s{1,9})?)(?P<value>(?(quote)[^"'\n]+|[^\s"',;&{}\[\]]+))""",
     re.IGNORECASE,
 )
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
+_BEARER = re.compile(r"(?P<head>\bbearer\s{1,9})(?P<value>[\w.~+/=-]{16,})", re.IGNORECASE)
+_WRITTEN = re.compile(
+    r"""(?P<head>(?:\b|_)(?:(?:api|access|secret)_?key|key_variable|token|secret|password|passwd|credentials?)["']?\s*[:=]\s*)"""
+    r"""(?P<value>"[^"]*"|'[^']*'|[^\s"',{}\[\]]+)""",
+    re.IGNORECASE,
+)
+_VARIABLE = re.compile(r"\$?[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\Z")
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_DIRECTIONS = frozenset(map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
 
 def is_secret(name: str) -> bool:
-    """Whether what a variable, key or parameter of this name holds is a secret."""
+    """Whether a variable, key or parameter of this name holds a secret."""
     return name not in _NO_SECRET and _NAME.search(name) is not None
 
 
 def known_secrets(variables: Iterable[str] = ()) -> dict[str, str]:
-    """The secrets in the environment, and the variable that holds each; `variables` name further ones."""
+    """Secrets of the environment, each with its variable. `variables` are further names of variables with secrets."""
     also = frozenset(variables)
     return {
         value.strip(): name
@@ -46,23 +63,48 @@ def known_secrets(variables: Iterable[str] = ()) -> dict[str, str]:
 
 
 def redact(text: str, variables: Iterable[str] = ()) -> str:
-    """`text` without known secrets; `variables` name further ones of the environment."""
+    """`text` with every secret replaced by HIDDEN; `variables` as for `known_secrets`."""
     for value in sorted(known_secrets(variables), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
-    return _TOKEN.sub(rf"\1{HIDDEN}", _PASSWORD.sub(rf"\1:{HIDDEN}", text))
+    text = _TOKEN.sub(rf"\1{HIDDEN}", _PASSWORD.sub(rf"\1:{HIDDEN}", text))
+    for pattern in (_QUERY, _HEADER, _BEARER):
+        text = pattern.sub(_hide_value, text)
+    return text
 
 
 def redact_settings(text: str) -> str:
-    """As `redact`, for a line of configuration: what stands beside a key named like a secret goes too."""
-    return _WRITTEN.sub(_keep_variable, redact(text))
+    """As `redact`, for text of a configuration: values of keys named like a secret are replaced too."""
+    return _WRITTEN.sub(_hide_value, redact(text))
 
 
-def _keep_variable(found: re.Match[str]) -> str:
-    return found[0] if _VARIABLE.match(found[2].strip("\"'")) else found[1] + HIDDEN
+def _hide_value(found: re.Match[str]) -> str:
+    """The match with its value hidden, unless that is the name of a variable."""
+    value = found["value"].strip("\"'")
+    is_name = _VARIABLE.match(value) is not None or value.lstrip("$") in os.environ
+    return found[0] if is_name else found["head"] + HIDDEN
+
+
+def printable(text: str) -> str:
+    """`text` for a terminal, of equal length: U+FFFD for each control or direction character but line feed and tab.
+
+    Text of models, servers, files and the command line can then neither move the cursor nor overwrite or reorder what
+    is shown.
+    """
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(c: str) -> str:
+    steers = c in _DIRECTIONS or (unicodedata.category(c) in _CONTROLS and c not in "\n\t")
+    return "\N{REPLACEMENT CHARACTER}" if steers else c
+
+
+def error_text(error: BaseException) -> str:
+    """The message of an error for a terminal: redacted and printable."""
+    return printable(redact(str(error)))
 
 
 def variables_in(settings: Any) -> frozenset[str]:
-    """The environment variables that a configuration names in `key_variable`, however deep."""
+    """Environment variables named by `key_variable` anywhere in a configuration."""
     if isinstance(settings, dict):
         own = {settings["key_variable"]} if isinstance(settings.get("key_variable"), str) else set()
         return frozenset(own).union(*map(variables_in, settings.values()))
@@ -70,7 +112,7 @@ def variables_in(settings: Any) -> frozenset[str]:
 
 
 class RedactedStream(io.TextIOBase):
-    """Writes to `stream` line by line, each without secrets."""
+    """A text stream that passes whole lines through `clean` to `stream`, so that no write splits a secret."""
 
     def __init__(self, stream: TextIO, clean: Callable[[str], str] = redact) -> None:
         self._stream, self._clean, self._pending = stream, clean, ""

@@ -182,7 +182,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class OperatorResult:
-    """Result of an operator call (or of WarningOp): the text that the policy reads, and its cost.
+    """Result of an operator call (or a warning): the text that the policy reads, and its cost.
 
     Tokens are the operator LLM's; `cached` marks a cache hit; `asked` is a program's input to the call, else empty.
     """
@@ -296,7 +296,7 @@ class Trajectory:
 
     @property
     def calls(self) -> tuple[OperatorResult, ...]:
-        """Operator results in order, WarningOp included."""
+        """Operator results in order, warnings included."""
         return tuple(t.result for t in self.turns if t.result is not None)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from harness.redact import redact_settings
+from harness.redact import printable, redact, redact_settings
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000  # after aliases are expanded
@@ -70,12 +70,12 @@ class Problem:
     def render(self) -> str:
         """`file:line:column: message`, then the line itself with a caret under the column."""
         lines = self.at.source.text.splitlines()
-        head = f"{self.at}: {self.message}"
+        head = f"{self.at}: {redact(self.message)}"
         if 0 < self.at.line <= len(lines):
             text = redact_settings(lines[self.at.line - 1].expandtabs(1))
             gutter = f"{self.at.line:>5} | "
             head += f"\n{gutter}{text[:160]}\n{' ' * (len(gutter) - 2)}| {' ' * (self.at.column - 1)}^"
-        return head + (f"\n        {self.hint}" if self.hint else "")
+        return printable(head + (f"\n        {redact(self.hint)}" if self.hint else ""))
 
 
 class ConfigError(Exception):

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.env.diagnostics import operators_called
-from harness.protocol.observation import WHAT_WAS_WRONG
+from harness.protocol.observation import FAILURE_TEXTS
+from harness.redact import printable
 from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
 
 LABEL = 20  # the longest operator's name fits
@@ -57,7 +58,7 @@ class Show:
         if turn.parsed.well_formed:
             self._line("parse", "well formed", _GOOD)
         else:
-            reasons = "; ".join(f"{f.value}: {WHAT_WAS_WRONG[f]}" for f in turn.parsed.failures)
+            reasons = "; ".join(f"{f.value}: {FAILURE_TEXTS[f]}" for f in turn.parsed.failures)
             self._line("parse", reasons, _BAD)
 
     def closing(self, episode: Trajectory, gold: Sequence[str], seconds: float) -> None:
@@ -97,11 +98,6 @@ class Show:
         grid.add_column(overflow="fold")
         grid.add_row(Text(label, _FAINT), Text(body, style))
         self.console.print(grid)
-
-
-def printable(text: str) -> str:
-    """`text` without control characters: what a model or a server wrote must not steer the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _inside(element: str) -> str:

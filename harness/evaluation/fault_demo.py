@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def faulted_pair(interface: str, kind: str, seed: int = 0) -> tuple[Trajectory, Trajectory] | None:
     """The first episode over the world's test questions that `kind` strikes, and its twin; None if there is none."""
     config = load_trial("tiny", ["environment.pool=full", f"environment.interface={interface}"])
-    data, chat = factory.data(config), any_chat(config)
+    data, chat = factory.data(config, training=False), any_chat(config)
     standard = factory.environment(config, chat, data)
     plan = FaultPlan((kind,), 1.0, seed, positions=(0, 1))
     for question in (q for suite in ("world_chain", "world_single") for q in data.evaluation[suite]):

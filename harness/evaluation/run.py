@@ -23,7 +23,7 @@ from harness.evaluation.storage import Answerer, evaluation_folder, held_out_in,
 from harness.evaluation.tables import print_contrasts, print_scores
 from harness.evaluation.targets import Target
 from harness.policy.load import PolicyError
-from harness.redact import redact
+from harness.redact import error_text, printable, redact
 from harness.runs.layout import INFO, RunFolder, identity
 from harness.sweep.hints import where_mlflow_is
 from harness.tasks.benchmarks import DataError
@@ -57,7 +57,7 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
     try:
         answers = _play_all(settings, answerers, console)
     except (PolicyError, DataError) as error:
-        print(f"evaluation stopped: {error}", file=sys.stderr)
+        print(f"evaluation stopped: {error_text(error)}", file=sys.stderr)
         return FAILED
     scores: list[Score] = []
     for label, given in answers.items():
@@ -71,7 +71,7 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
             places[a.label] = write_answers(folder, a, answers[a.label], own, held_out_in(a.target.config))
         write_tables(folder, settings, answerers, scores, contrasts, answers)
     except OSError as error:
-        print(f"the results cannot be written: {error}", file=sys.stderr)
+        print(f"the results cannot be written: {error_text(error)}", file=sys.stderr)
         return FAILED
     _say(console, "")
     print_scores(console, scores, settings.level)
@@ -111,9 +111,9 @@ def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], conso
         torch.set_num_threads(config.threads)
         begun = time.perf_counter()
         resolved = config.model_dump(mode="json")
-        source = canonical_json(resolved["data"])
+        source = canonical_json([resolved["data"], config.policy.warm_start])
         if source not in data:
-            data[source] = factory.data(config)
+            data[source] = factory.data(config, training=False)
         with console.status(f"{a.label} …") if console.is_terminal else nullcontext():
             if a.method == "agent":
                 answers[a.label] = play_agent(a.target, data[source])
@@ -199,7 +199,7 @@ def _log(
             address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, ours, own, files, started)
             _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
     except Exception as error:  # whatever the store raises, the results are on disk
-        print(redact(f"MLflow could not be written: {' '.join(str(error).split())[:200]}"), file=sys.stderr)
+        print(f"MLflow could not be written: {' '.join(error_text(error).split())[:200]}", file=sys.stderr)
 
 
 def _quiet() -> None:
@@ -209,4 +209,4 @@ def _quiet() -> None:
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(redact(line), markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(redact(line)), markup=False, highlight=False, soft_wrap=True)

@@ -54,7 +54,7 @@ def ask(
         return 2
     torch.set_num_threads(config.threads)
     try:
-        data = factory.data(config)
+        data = factory.data(config, training=False)
         known = find_question(text, config, data)
         question = asked_question(text, gold, known)
         if method == "agent":

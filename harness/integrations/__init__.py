@@ -1,1 +1,1 @@
-"""GSsPO for other trainers: TRL and verl. Nothing else in the harness imports this package."""
+"""GSsPO as a plug-in for other trainers, TRL and verl. No other room imports this one."""

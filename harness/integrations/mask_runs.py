@@ -1,4 +1,4 @@
-"""Think-Action units read off a padded mask: what TRL and verl know of a multi-turn completion."""
+"""Segmentation of padded batches: Think-Action units as runs of the policy mask that TRL and verl keep."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from harness.objectives.segmentation import Segmentation
 
 
 def segment_mask_runs(mask: Tensor) -> Segmentation:
-    """Each run of consecutive policy tokens in a row is a unit; observations and padding separate runs.
+    """Segmentation whose units are the runs of consecutive policy tokens in each row.
 
-    Two turns without a token of the environment between them are one run, hence one unit: keep at least the
-    environment's turn markers out of the mask, as chat templates do.
+    Two turns with no environment token between them are one run, hence one unit: at least the environment's turn
+    markers must be outside the mask, as in chat templates.
 
     Args:
         mask: [B, L], 1 or True at policy tokens. Rows may be empty.
 
     Returns:
-        The segmentation of the tokens `values[mask.bool()]`, on the mask's device.
+        The segmentation of the T tokens `values[mask.bool()]`, on the mask's device.
     """
     policy = mask.bool()
     starts = policy.clone()

@@ -1,6 +1,6 @@
-"""GSsPO in TRL: `GRPOTrainer` with a ratio for each run of policy tokens in `tool_mask` (made of `env_mask`).
+"""GSsPO in TRL: `GRPOTrainer` with one ratio per run of policy tokens in `tool_mask` (made of `env_mask`).
 
-Written for TRL 1.16. Everything but the loss stays TRL's: generation, tools, rewards, advantages, KL reference.
+Written for TRL 1.16. All but the loss is TRL's: generation, tools, rewards, advantages, KL reference.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 class GSsPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """`GRPOTrainer` whose loss is mean_i mean_k f(s_ik, A_i) + beta KL; other arguments as there.
 
-    `epsilon` and `epsilon_high` are the band of a geometric-mean ratio (say 3e-4 and 4e-4): TRL's default of 0.2 would
-    never clip. `loss_type` and `importance_sampling_level` are not read. All micro-batches of an optimizer step hold
-    equally many completions in TRL, so gradient accumulation leaves the gradient as it is.
+    `epsilon` and `epsilon_high` are the band of a geometric-mean ratio (e.g. 3e-4 and 4e-4): TRL's default of 0.2 would
+    never clip. `loss_type` and `importance_sampling_level` are ignored. TRL's micro-batches of an optimizer step have
+    equally many completions, so gradient accumulation does not change the gradient.
 
     Raises:
-        ValueError: for a setting of `GRPOConfig` that changes GRPO's loss and has no counterpart here.
+        ValueError: for a setting of `GRPOConfig` that changes the loss and is not supported here.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
-"""GSsPO in verl: a policy loss of that name, with a ratio for each run of policy tokens in `response_mask`.
+"""GSsPO in verl: the policy loss `gsspo`, with one ratio per run of policy tokens in `response_mask`.
 
-Written for verl 0.9.1. verl finds it when this module is named in `actor_rollout_ref.model.external_lib` (each worker
-imports that); registration on import is verl's way, and no other module of the harness does such a thing.
+Written for verl 0.9.1, whose workers import the module named in `actor_rollout_ref.model.external_lib`. Registration
+on import is verl's interface; no other module of the harness has side effects on import.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def compute_policy_loss_gsspo(
     config: Any = None,
     rollout_is_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """mean_i mean_k f(s_ik, A), the KL and entropy terms being verl's own.
+    """GSsPO loss, mean_i mean_k f(s_ik, A), and its metrics. KL and entropy terms are verl's own.
 
     Args:
         old_log_prob, log_prob, advantages, response_mask: [B, L] of a micro-batch.
         loss_agg_mode: must be "seq-mean-token-mean", which the KL term then uses too.
-        config: verl's `ActorConfig`; `clip_ratio_low`, `clip_ratio_high` (say 3e-4, 4e-4) and `global_batch_info` are
-            read. With the latter, micro-batches add up to the loss of the whole batch, as for verl's own losses.
+        config: verl's `ActorConfig`; `clip_ratio_low`, `clip_ratio_high` (e.g. 3e-4, 4e-4) and `global_batch_info` are
+            read. With the latter, micro-batches add up to the loss of the whole batch, as in verl's own losses.
         rollout_is_weights: must be None.
 
     Raises:

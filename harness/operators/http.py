@@ -21,6 +21,7 @@ import httpx
 import tenacity
 
 from harness.operators.operator_settings import HttpSettings
+from harness.tasks.boundary import scalar_value
 from harness.types import OperatorFailure
 
 T = TypeVar("T")
@@ -169,7 +170,7 @@ class JsonClient:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise _Failed(OperatorFailure.SERVER_ERROR, f"no connection ({type(error).__name__})") from error
         try:
-            return check(json.loads(body))
+            return check(scalar_value(json.loads(body)))
         except Exception as error:  # a foreign JSON may be of any shape: whatever reading it raises says so
             raise _Failed(OperatorFailure.BAD_RESPONSE, f"unexpected answer ({type(error).__name__})") from error
 

@@ -1,4 +1,4 @@
-"""Reading the policy's turns, scoring its answers and wording the environment's. Pure: no I/O, no model."""
+"""Protocol between policy and environment: grammars, parser, observations, scores, reward. No I/O, no model."""
 
 from harness.protocol.alternative_grammars import GRAMMARS
 from harness.protocol.grammar import Grammar, Kind, short_forms

@@ -1,7 +1,7 @@
-"""Other ways to spell a turn, siblings of the XML grammar, for the study of how robust a policy is to the protocol.
+"""Alternative grammars, Markdown headings and JSON, for studies of robustness to the protocol.
 
-Every grammar gives the same `Reading`, so the same failure kinds; kinds that cannot occur in a grammar (a heading is
-never unclosed) just do not. All are linear in the text and raise on none.
+Every grammar returns a `Reading` with the same failures, except those that cannot occur in it (a heading is never
+unclosed). All are linear in the text and never raise.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ _LOOSE_HEADING = re.compile(r"^#{1,6}[ \t]*(?:think|tool|answer|info)\b", re.MUL
 class JsonGrammar:
     """One JSON object of strings: `{"think": …, "tool": …, "input": …}` or `{"think": …, "answer": …}`.
 
-    What is no such object is read as far as it can be: an unclosed string or object is UNCLOSED_TAG, a value that is an
-    object or array NESTED_TAG, anything else that does not belong STRAY_TEXT. An `info` key is FORGED_INFO. Line breaks
-    inside strings are tolerated, as models write them.
+    Other text is read as far as possible: an unclosed string or object is UNCLOSED_TAG, an object or array as a value
+    NESTED_TAG, an `info` key FORGED_INFO, anything else outside the form STRAY_TEXT. Line breaks inside strings are
+    accepted, as models write them.
     """
 
     name: str = "json"
@@ -122,7 +122,7 @@ _MAX_JSON_TOKENS = 4 * MAX_TAGS
 
 
 class _JsonReader:
-    """Walks the tokens of a text once, as `key : value ,` triples inside objects."""
+    """One pass over the tokens of a text, as `key : value ,` inside objects."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -182,7 +182,7 @@ class _JsonReader:
             self.elements[-1] = self.elements[-1]._replace(end=end)
 
     def member(self, key: str, start: int, parts: dict[str, tuple[str, int, int, bool]]) -> None:
-        """One `key: value`; the key and its colon are read already."""
+        """Read the value of a member whose key and colon are read already."""
         token, value_start = self.peek()
         kind = _JSON_KINDS.get(key)
         if kind is None:
@@ -207,7 +207,7 @@ class _JsonReader:
             self.elements.append(Element(kind, start, value_start + 1, end - closed, end, closed, value))
 
     def call(self, parts: dict[str, tuple[str, int, int, bool]]) -> None:
-        """Make an element of the tool and input read so far."""
+        """Add the element of the tool and input read so far."""
         if not parts:
             return
         found = parts.values()
@@ -220,7 +220,7 @@ class _JsonReader:
         parts.clear()
 
     def skip(self, start: int) -> None:
-        """Pass over one token, or over a nested object or array whole."""
+        """Skip one token, or a nested object or array whole."""
         token = self.peek()[0]
         nested = token in ("{", "[")
         self.note(ParseFailure.NESTED_TAG if nested else ParseFailure.STRAY_TEXT, start)
@@ -236,7 +236,7 @@ class _JsonReader:
         self.note(ParseFailure.UNCLOSED_TAG, start)
 
     def decode(self, token: str, start: int) -> str:
-        """The string a token stands for; the raw text where it is unclosed or its escapes are wrong."""
+        """The string that a token denotes; its raw text if it is unclosed or has invalid escapes."""
         if not _is_closed(token):
             self.note(ParseFailure.UNCLOSED_TAG, start)
             return token[1:]

@@ -1,4 +1,4 @@
-"""What the environment says to the policy: observations cut to size, made harmless, wrapped in info tags; warnings."""
+"""Observations: truncated in the middle, neutralised, wrapped in info tags; and the warnings of WarningOp."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.protocol.grammar import Grammar, short_forms
 from harness.protocol.tags import XML
 from harness.types import ParseFailure
 
-# Tokens with a meaning to chat models (Qwen, SmolLM, Llama, Gemma, DeepSeek): an operator's text must not hold them.
+# Special tokens of chat models (Qwen, SmolLM, Llama, Gemma, DeepSeek), which an operator's text must not contain.
 _SPECIAL = re.compile(
     r"<(?=[|｜])|(?<=[|｜])>"
     r"|</?(?:s|bos|eos|pad|unk|mask|start_of_turn|end_of_turn|tool_call|tool_response|tools|repo_name|reponame"
@@ -19,7 +19,7 @@ _SPECIAL = re.compile(
 )
 _HARMLESS = str.maketrans("<>[]", "‹›⟦⟧")
 
-WHAT_WAS_WRONG: dict[ParseFailure, str] = {
+FAILURE_TEXTS: dict[ParseFailure, str] = {
     ParseFailure.MISSING_THINK: "there was no thought before the action",
     ParseFailure.EMPTY_THINK: "the thought was empty",
     ParseFailure.MISSING_ACTION: "there was no action",
@@ -41,9 +41,10 @@ WHAT_WAS_WRONG: dict[ParseFailure, str] = {
 
 
 def truncate_middle(text: str, max_chars: int) -> str:
-    """`text` if it has at most `max_chars` characters; else its start and end around a marker, `max_chars` in all.
+    """`text` cut to at most `max_chars` characters: its start and end around a marker, or its start if none fits.
 
-    Where the marker itself does not fit, the start of the text alone. Raises ValueError if `max_chars` is negative.
+    Raises:
+        ValueError: if `max_chars` is negative.
     """
     if max_chars < 0:
         raise ValueError(f"max_chars must not be negative, got {max_chars}")
@@ -58,25 +59,24 @@ def truncate_middle(text: str, max_chars: int) -> str:
 
 
 def neutralise(text: str, grammar: Grammar = XML) -> str:
-    """Same-length text without protocol tags of `grammar` or of XML, and without chat special tokens.
+    """`text`, of equal length, without protocol tags of `grammar` or XML and without special tokens of chat models.
 
-    Only such tags change (`<answer>` becomes `‹answer›`); a stray `<`, `<br>` or `<solution>` stays.
+    Only these change (`<answer>` becomes `‹answer›`); a stray `<`, `<br>` or `<solution>` stays.
     """
     text = grammar.neutralise(XML.neutralise(text))
     return _SPECIAL.sub(lambda match: match.group().translate(_HARMLESS), text)
 
 
 def render_observation(text: str, *, grammar: Grammar = XML, trusted: bool = False) -> str:
-    """`text` in the grammar's info element, unable to forge anything.
+    """`text` in the grammar's info element, neutralised unless `trusted`.
 
-    `trusted` is for the environment's own templates (a warning names the tags it wants), never for what an operator
-    returned or a policy wrote.
+    Trusted are the environment's own templates alone (a warning names tags), never text of an operator or a policy.
     """
     return grammar.wrap_info(text if trusted else neutralise(text, grammar))
 
 
 def warning_text(failures: Sequence[ParseFailure], *, grammar: Grammar = XML, compact: bool = False) -> str:
-    """What WarningOp says: what was wrong and the permitted forms. Holds nothing the policy wrote."""
-    reasons = "; ".join(WHAT_WAS_WRONG[failure] for failure in failures)
+    """WarningOp's observation: the failures and the permitted forms. Contains no text of the policy."""
+    reasons = "; ".join(FAILURE_TEXTS[failure] for failure in failures)
     forms = f"Write {short_forms(grammar)}." if compact else f"Every turn must be {grammar.rule()}."
     return f"{reasons} {forms}".strip()

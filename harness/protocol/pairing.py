@@ -1,4 +1,4 @@
-"""Pair opening and closing tags into elements."""
+"""Pairing of opening and closing tags into elements, and the failures that it shows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _ANSWER, _INFO = Kind.ANSWER, Kind.INFO
 _FORGED_INFO, _NESTED_TAG, _UNOPENED_TAG = ParseFailure.FORGED_INFO, ParseFailure.NESTED_TAG, ParseFailure.UNOPENED_TAG
 
 
-def pair(text: str, tags: list[Tag]) -> Reading:
-    """Elements of `text` given its tags, left to right. Every tag costs amortised constant work.
+def pair_tags(text: str, tags: list[Tag]) -> Reading:
+    """Strict reading of `text` from its tags, left to right. Amortised constant time per tag.
 
     A closing tag closes the nearest open tag of its kind; open tags in between stay unclosed. An element is top-level
-    if no *closed* element encloses it: an unclosed `<think>` ends where the next element begins. An answer is held to
-    more: it does not count while any other kind of element is open, even one that is never closed.
+    if no *closed* element encloses it: an unclosed `<think>` ends where the next element begins. An answer counts only
+    if no element of another kind is open around it, not even one that is never closed.
     """
     faults: dict[ParseFailure, int] = {}
     note = faults.setdefault  # tags come left to right, so the first note of a kind is the leftmost
@@ -95,7 +95,7 @@ def _start(element: tuple[Kind, int, int, int, int, bool]) -> int:
 
 
 def _first_stray_text(text: str, elements: list[Element], unopened: list[Tag]) -> int | None:
-    """Where the first visible character outside elements and tags is."""
+    """Offset of the first visible character outside elements and tags; None if there is none."""
     covered = [(e.start, e.end) for e in elements]
     if unopened:
         covered = sorted(covered + [(start, end) for _, _, start, end in unopened])

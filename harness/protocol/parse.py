@@ -1,7 +1,7 @@
-"""Read one turn of the policy: what it may do, and everything that is wrong with it.
+"""Parser of one turn: the action it may execute, and all its failures.
 
-A turn is well formed when it is, white space aside, one non-empty think element and then exactly one action element.
-Only a well-formed turn is executed; every other turn is answered by WarningOp and the episode goes on.
+A turn is well formed if it is, white space aside, one non-empty think element and then exactly one action element.
+Only a well-formed turn is executed; any other gets WarningOp's observation, and the episode continues.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ _THINK, _ANSWER, _CODE = Kind.THINK, Kind.ANSWER, Kind.CODE
 def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False, grammar: Grammar = XML) -> ParsedTurn:
     """Parse a turn. Never raises on any text; linear time.
 
-    `text` is the turn without its end-of-turn token; `truncated` says that token was never sampled. `operators` are
-    the names that may be called, compared exactly. In the result:
+    Args:
+        text: the turn without its end-of-turn token.
+        operators: names that may be called, compared exactly.
+        truncated: the end-of-turn token was never sampled.
+        grammar: spelling of the elements.
 
-    - `action` is set exactly when the turn is well formed, so may be executed. `<answer></answer>` in an otherwise
-      well-formed turn is executed, with text "". A blank tool input is a failure (EMPTY_ACTION).
-    - `failures` holds each kind that applies once, ordered by where it first occurs.
-    - `answer_text` is the last complete answer that lies in no think, tool or info element, malformed turn or not.
-    - `think` and `action_spans` are where the elements are; in a malformed turn as `Grammar.recover` makes them out.
+    Returns:
+        `action` is set exactly if the turn is well formed. `<answer></answer>` in an otherwise well-formed turn is
+        executed, with text ""; a blank tool input is a failure (EMPTY_ACTION). `failures` holds each failure once,
+        ordered by first occurrence. `answer_text` is the last complete answer outside think, tool and info elements,
+        malformed turn or not. `think` and `action_spans` are spans, in a malformed turn those of `Grammar.recover`.
     """
     reading = grammar.read(text)
     faults = reading.faults
@@ -76,28 +79,28 @@ def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False
 
 
 def with_failure(parsed: ParsedTurn, failure: ParseFailure) -> ParsedTurn:
-    """The turn with a failure only its surroundings show (OVER_BUDGET): added last, and nothing may be executed."""
+    """The turn with a failure that depends on the episode (OVER_BUDGET) appended, and without an action."""
     if failure in parsed.failures:
         return replace(parsed, action=None)
     return replace(parsed, action=None, failures=(*parsed.failures, failure))
 
 
 def action_start_char(parsed: ParsedTurn) -> int:
-    """Character offset where the action half of the unit begins; `len(parsed.text)` if it has no action.
+    """Character offset of the action half of the unit: the first action's start, `len(parsed.text)` if there is none.
 
-    The think half is everything before. Malformed turns use the first action as recovered.
+    The think half is all text before it. Malformed turns use the first action as recovered.
     """
     return parsed.action_spans[0].start if parsed.action_spans else len(parsed.text)
 
 
 def split_call(content: str) -> tuple[str, str] | None:
-    """`Name: input` as (name, stripped input); None where no single word stands before a colon."""
+    """`Name: input` as (name, stripped input); None unless it begins with one word and a colon."""
     match = _OPERATOR_NAME.match(content)
     return None if match is None else (match.group(1), content[match.end() :].strip())
 
 
 def _call(element: Element) -> tuple[str, str] | None:
-    """Operator and input of a tool element, None if it names no operator."""
+    """Operator and input of a tool element; None if it names no operator."""
     if element.operator is None:
         return split_call(element.content)
     return (element.operator, element.content.strip()) if element.operator else None

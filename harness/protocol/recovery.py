@@ -1,7 +1,7 @@
-"""Where the halves of a malformed turn are, as best one can tell.
+"""Best-effort recovery of the elements of a malformed turn.
 
-Used to cut a malformed turn into its think and action halves and to measure parsing. It decides nothing: what may be
-executed and what earns a reward comes from the strict reading alone.
+It cuts a malformed turn into its think and action halves and serves to measure parsing. Execution and reward depend on
+the strict reading alone.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection, Mapping
 
 from harness.protocol.grammar import MAX_TAGS, Element, Kind, Reading, Tag
-from harness.protocol.pairing import pair
+from harness.protocol.pairing import pair_tags
 
 MAX_CHARS = 65_536
-"""Longer texts keep the strict reading: no turn is that long, and recovery costs a few passes more."""
+"""Longest text recovered, in characters; longer ones, which no turn is, keep the strict reading."""
 
 _FULL_WIDTH = {0xFF01 + i: 0x21 + i for i in range(94)}
 _LOOK_ALIKES = _FULL_WIDTH | str.maketrans("асԁеһіӏоѕոкт", "acdehilosnkt")
@@ -21,12 +21,12 @@ _VISIBLE = re.compile(r"\S")
 _OPERATOR_CALL = re.compile(r"(\w+)\s*:")
 
 
-def fold(text: str) -> str:
-    """Full-width and Cyrillic look-alikes as the ASCII characters they look like. Same length."""
+def fold_look_alikes(text: str) -> str:
+    """`text` with full-width and Cyrillic look-alikes replaced by the ASCII characters they resemble. Equal length."""
     return text if text.isascii() else text.translate(_LOOK_ALIKES)
 
 
-def recover(
+def recover_elements(
     text: str,
     reading: Reading,
     loose: re.Pattern[str],
@@ -34,10 +34,10 @@ def recover(
     actions: Collection[Kind],
     operators: Collection[str],
 ) -> list[Element]:
-    """Elements of a malformed turn by start, from the strict `reading` and these repairs:
+    """Elements of a malformed turn, ordered by start: the strict `reading` and these repairs.
 
     - tags in another case, spacing or width (`loose`, two groups: slash and name) are tags;
-    - an opening tag said twice belongs to the element it stutters;
+    - an opening tag repeated at once belongs to one element;
     - a closing tag without an opening one closes an element that begins where the one before ended, or, if its
       opening tag was crossed by another element's end, there;
     - an action closed by the closing tag of another kind of action ends there;
@@ -48,9 +48,9 @@ def recover(
         return reading.elements
     found = [
         (Kind(m.group(2).lower()), not m.group(1), m.start(), m.end())
-        for _, m in zip(range(MAX_TAGS), loose.finditer(fold(text)), strict=False)
+        for _, m in zip(range(MAX_TAGS), loose.finditer(fold_look_alikes(text)), strict=False)
     ]
-    reading = pair(text, found)
+    reading = pair_tags(text, found)
     elements = _without_stutter(text, reading.elements)
     elements = _with_unopened(text, elements, reading, actions)
     covered = max([e.end for e in elements] + [end for _, _, _, end in reading.unopened], default=0)
@@ -70,7 +70,7 @@ def _without_stutter(text: str, elements: list[Element]) -> list[Element]:
 
 
 def _with_unopened(text: str, elements: list[Element], reading: Reading, actions: Collection[Kind]) -> list[Element]:
-    """Add or end the elements that closing tags without an opening one must belong to."""
+    """Add or end the elements to which closing tags without an opening one belong."""
     elements = list(elements)
     opened: dict[Kind, list[int]] = {}  # starts of crossed opening tags not yet used
     added: list[Element] = []
@@ -108,7 +108,7 @@ def _with_tail(
     actions: Collection[Kind],
     operators: Collection[str],
 ) -> list[Element]:
-    """Add the element that what follows the last one begins, if it begins any."""
+    """Add the element begun by the text after the last one, if any."""
     begins = _first_visible(text, covered)
     tail = text[begins:].rstrip()
     has_think = any(e.kind is Kind.THINK for e in elements)

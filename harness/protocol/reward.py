@@ -1,4 +1,4 @@
-"""The reward of an episode (the table of the paper's release): outcome plus format.
+"""Reward of an episode, outcome plus format, as in the paper's release.
 
 | case | total |
 |---|---|
@@ -9,8 +9,8 @@
 | empty answer, otherwise well formed | -1.0 |
 | no answer | -1.5 |
 
-Only the policy's own text is looked at. Observations are no part of a ParsedTurn, so nothing an operator returns can
-earn or cost anything.
+Only the policy's own text counts: observations are no part of a ParsedTurn, so nothing that an operator returns can be
+rewarded or penalised.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ PUBLISHED_REWARD = RewardWeights(format_penalty=0.5, no_answer_penalty=1.0, corr
 
 
 def final_answer(turns: Sequence[ParsedTurn]) -> str | None:
-    """The answer that counts: the last one the policy itself gave, in a well-formed turn or not."""
+    """The answer to score: the last one in the policy's own text, well-formed turn or not; None if there is none."""
     return next((t.answer_text for t in reversed(turns) if t.answer_text is not None), None)
 
 
 def episode_failures(turns: Sequence[ParsedTurn], stop: StopReason) -> tuple[ParseFailure, ...]:
-    """The turns' failures in order, then NO_ANSWER if no answer was given. Empty: the episode is well formed.
+    """The turns' failures in order, then NO_ANSWER if there is no answer. Empty for a well-formed episode.
 
-    A call past the call budget is a failure of its turn: see `harness.protocol.with_failure`. Raises ValueError if
-    `stop` says answered and no turn holds an answer.
+    A call beyond the call budget is a failure of its turn, see `with_failure`.
+
+    Raises:
+        ValueError: if `stop` is ANSWERED and no turn has an answer.
     """
     failures = [failure for turn in turns for failure in turn.failures]
     if final_answer(turns) is None:

@@ -1,9 +1,8 @@
-"""Find protocol tags in a turn's text, in one left-to-right pass.
+"""Tag grammars: elements between literal tags, found in one left-to-right pass.
 
 Tags are literals (`<think>`, `</tool>`, ...); everything else is text, so a stray `<` or `<br>` means nothing. The
-text is split once by an alternation of those literals (never `<tag>(.*?)</tag>`, which is quadratic on unclosed
-tags), and each tag then costs a constant amount of work, amortised. At most MAX_TAGS tags are read. Nothing here
-raises, whatever the text.
+text is split once by an alternation of those literals (never `<tag>(.*?)</tag>`, which is quadratic on unclosed tags),
+and each tag then costs amortised constant time. At most MAX_TAGS tags are read. Nothing here raises on any text.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from harness.protocol.grammar import MAX_TAGS, Element, Kind, Reading, forms_of, rule_of
-from harness.protocol.pairing import pair
-from harness.protocol.recovery import fold, recover
+from harness.protocol.pairing import pair_tags
+from harness.protocol.recovery import fold_look_alikes, recover_elements
 
 _THINK, _TOOL, _ANSWER = Kind.THINK, Kind.TOOL, Kind.ANSWER
 _NATURAL = (Kind.THINK, Kind.TOOL, Kind.ANSWER, Kind.INFO)
@@ -23,10 +22,10 @@ _NATURAL = (Kind.THINK, Kind.TOOL, Kind.ANSWER, Kind.INFO)
 
 @dataclass(frozen=True)
 class TagGrammar:
-    """Elements between tags such as `<think>` and `</think>`, in brackets of one's choice.
+    """Elements between tags such as `<think>` and `</think>`.
 
-    `brackets` are a tag's first and last character, `harmless` the look-alikes that replace them where an observation
-    holds a tag. `kinds` are the elements that exist; tags of other kinds are text.
+    `brackets` are a tag's first and last character; `harmless` are the look-alikes that replace them in an observation.
+    `kinds` are the elements that exist; tags of other kinds are text.
     """
 
     name: str
@@ -59,16 +58,16 @@ class TagGrammar:
             object.__setattr__(self, name, value)
 
     def neutralise(self, text: str) -> str:
-        """Tags in other case, spacing or width go too: a model might take them for tags."""
+        """Neutralise tags, also in other case, spacing or width, which a model might take for tags."""
         pieces, at = [], 0
-        for match in self._loose.finditer(fold(text)):
+        for match in self._loose.finditer(fold_look_alikes(text)):
             tag = text[match.start() : match.end()]
             pieces += [text[at : match.start()], self.harmless[0], tag[1:-1], self.harmless[1]]
             at = match.end()
         return "".join([*pieces, text[at:]])
 
     def recover(self, text: str, reading: Reading, operators: Collection[str]) -> list[Element]:
-        return recover(text, reading, self._loose, self.tags, self.actions, operators)
+        return recover_elements(text, reading, self._loose, self.tags, self.actions, operators)
 
     def wrap(self, kind: Kind, content: str) -> str:
         opening, closing = self.tags[kind]
@@ -90,7 +89,7 @@ class TagGrammar:
         return rule_of(self)
 
     def read(self, text: str) -> Reading:
-        """Split `text` at its tags and pair them. Time and memory linear in its length."""
+        """Strict reading: split `text` at its tags and pair them. Linear in time and memory."""
         parts = self._pattern.split(text, MAX_TAGS)  # gap, tag, gap, tag, ..., gap
         if len(parts) == 9 and (parts[1], parts[3]) == self._think:
             kind = self._action_of.get((parts[5], parts[7]))
@@ -99,11 +98,11 @@ class TagGrammar:
         ends = list(accumulate(map(len, parts)))
         meaning = self._meaning
         tags = [(*meaning[parts[i]], ends[i - 1], ends[i]) for i in range(1, len(parts), 2)]
-        return pair(text, tags)
+        return pair_tags(text, tags)
 
 
 def _plain_reading(kind: Kind, parts: list[str]) -> Reading:
-    """What `pair` gives for the ordinary turn, a think element and an action element: a shortcut, tested as equal."""
+    """Fast path for the well-formed turn, equal to `pair_tags` (a test compares them)."""
     a, b, c, d, e, f, g, h = accumulate(map(len, parts[:8]))
     think = Element(_THINK, a, b, c, d, True, parts[2])
     action = Element(kind, e, f, g, h, True, parts[6])

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.redact import redact
+from harness.redact import printable, redact
 from harness.runs.layout import State
 from harness.sweep.status import Figures, duration, time_left
 
@@ -139,8 +139,8 @@ _WORDS, _NUMBERS = ("trial", "state"), ("step", "EM", "reward", "parse ok", "lef
 
 
 def say(console: Console, line: str) -> None:
-    """Print a line as it is, but for secrets."""
-    console.print(redact(line), markup=False, highlight=False, soft_wrap=True)
+    """Print a line without markup, secrets or control characters."""
+    console.print(printable(redact(line)), markup=False, highlight=False, soft_wrap=True)
 
 
 def headline(figures: Sequence[Figures], parallel: int) -> str:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from harness.paths import command
-from harness.redact import redact
+from harness.redact import error_text, redact
 from harness.runs.layout import BusyError
 from harness.tracking.replay import NoSweepError, replay
 
@@ -27,16 +27,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         tracker = replay(options.run_dir, options.uri, write_trial_views, _report)
     except BusyError as error:
-        print(f"not replayed: {error}", file=sys.stderr)
+        print(f"not replayed: {error_text(error)}", file=sys.stderr)
         return 2
     except NoSweepError as error:
-        print(f"{options.run_dir} is not a sweep's folder: {redact(str(error))}", file=sys.stderr)
+        print(f"{options.run_dir} is not a sweep's folder: {error_text(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
     except Exception as error:  # whatever the store raises
-        told = redact(" ".join(str(error).split())[:300]) or type(error).__name__
+        told = " ".join(error_text(error).split())[:300] or type(error).__name__
         print(f"MLflow cannot be written ({told}); nothing is lost: give the same command again", file=sys.stderr)
         return 1
     print(f"{options.run_dir}: rebuilt in {redact(tracker.uri)}, run {tracker.address}")

@@ -124,14 +124,15 @@ def operator_llm(config: TrialConfig) -> LLMBackend | None:
             return LocalLLM(backend.model, threads=config.threads)
 
 
-def data(config: TrialConfig) -> TrialData:
+def data(config: TrialConfig, *, training: bool = True) -> TrialData:
     """Training questions, the fixed evaluation questions of each suite, and what Search finds passages with.
 
-    A corpus file is wanted where BM25 searches it, and where a warm start or a fault needs titles.
+    `training`: a folder has to hold questions of every training suite; they are optional where nothing is trained. A
+    warm start trains. A corpus file is wanted where BM25 searches it, and where a warm start or a fault needs titles.
     """
     c = config.data
     if c.source == "files":
-        return _of(config, *_from_files(config))
+        return _of(config, *_from_files(config), training=training or config.policy.warm_start != "none")
     world = load_world()
     titles = {p.id: p.title for p in world.passages}
     return _of(config, world, _remote(config) or world_retriever(), titles, tuple(titles.values()))
@@ -143,9 +144,11 @@ def _of(
     retriever: Retriever,
     titles: Mapping[str, str],
     decoys: Sequence[str],
+    training: bool = True,
 ) -> TrialData:
     c = config.data
-    train = tuple(q for suite in c.train_suites for q in source.split("train", suite))
+    suites = [s for s in c.train_suites if training or isinstance(source, World) or source.holds("train", s)]
+    train = tuple(q for suite in suites for q in source.split("train", suite))
     train = subset(train, c.train_questions) if c.train_questions else train
     evaluation = {s: subset(source.split(c.eval_split, s), c.eval_questions) for s in c.eval_suites}
     return TrialData(train, evaluation, retriever, titles, decoys)

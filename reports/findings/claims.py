@@ -1,4 +1,4 @@
-"""The claims and limitations that FINDINGS.md answers, as written in `claims.yaml`."""
+"""Parser of claims.yaml: the claims and limitations that FINDINGS.md tests."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _FILE = Path(__file__).with_name("claims.yaml")
 class Claim:
     """One entry of claims.yaml.
 
-    `says`: the paper's statement or omission. `measures`: (name, settings) in order, by the names of
-    `measure_registry.MEASURES`; the measure `primary` gives the verdict, without it the entry is descriptive.
+    `statement`: the paper's statement or omission. `measures`: (name, settings) in order, by the names of
+    `measure_registry.MEASURES`; `registered_contrast` gives the verdict, without it the entry is descriptive.
     `study` None: no study tests the claim. `could_not_tell`: why the design could not have come out either way; the
     contrast is then shown as data, without a verdict.
     """
 
     title: str
     kind: str
-    says: str
+    statement: str
     question: str
     study: str | None
     design: str

@@ -1,4 +1,4 @@
-"""Measures that test: the registered contrast, and others beside it."""
+"""Measures that test: the registered contrast and exploratory ones."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from analysis.registered_plan import AnalysisPlan, ArmContrast, contrasts
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.summary import OVERALL, final_step, seed_values, summarise
 from analysis.verdict import Outcome, differs, findings, summarise_findings, verdict_of
-from reports.findings.measure_result import MeasureResult, metric_name, metric_outcome
+from reports.findings.measure_result import MeasureResult, by_name, metric_name, metric_outcome
 from reports.packing.read_study import Study
 from reports.tables import display_frame
 
 Rows = Sequence[tuple[Outcome, Comparison]]
 
 CONFIRMATORY, DESCRIPTIVE = "confirmatory", "registered; descriptive, no verdict"
-"""Roles of the registered contrast: where the design could tell, and where it could not."""
+"""Roles of the registered contrast: of a design that could tell, and of one that could not."""
 
 
 def registered_contrast(study: Study) -> MeasureResult:
@@ -32,13 +32,13 @@ def registered_contrast(study: Study) -> MeasureResult:
     rows = _registered(study, plan)
     head = f"Registered contrast: {plan.metric}"
     if not rows:
-        told = "The registered contrast could not be made from these results."
-        return MeasureResult(head, None, (*study.registration.sentences, told), tests=True)
+        absent = "The registered contrast cannot be computed from these results."
+        return MeasureResult(head, None, (*study.registration.sentences, absent), tests=True)
     single = primary_rows(rows)
     first = correct_jointly(single, plan.correction)
     rest = [r for r in rows if (r.group, r.contrast) not in {(f.group, f.contrast) for f in first}]
     several, notes = len(first) > 1, []
-    same = [r.equivalence.p if r.equivalence else None for r in single]
+    equivalence_p = [r.equivalence.p if r.equivalence else None for r in single]
     if several:
         wide = replace(plan, alpha=plan.alpha / len(first))
         found = {(r.group, r.contrast): r for r in _registered(study, wide)}
@@ -54,23 +54,25 @@ def registered_contrast(study: Study) -> MeasureResult:
         CONFIRMATORY,
         [*first, *rest],
         notes,
-        same=same,
+        equivalence_p=equivalence_p,
         tests=True,
     )
 
 
 def withdraw_verdict(measured: MeasureResult) -> MeasureResult:
-    """`measured` in an entry whose design could not tell: tables stay as data, verdicts and sentences of tests go."""
+    """`measured` of a design that could not tell: without verdicts and test sentences; tables stay as data."""
     if not measured.tests:
         return measured
     if measured.role != CONFIRMATORY:
         return replace(measured, sentences=(), short="")
     first = measured.rows[: len(measured.verdicts)]
-    return replace(measured, role=DESCRIPTIVE, verdicts=(), same=(), sentences=(), short="; ".join(_differences(first)))
+    return replace(
+        measured, role=DESCRIPTIVE, verdicts=(), equivalence_p=(), sentences=(), short="; ".join(_differences(first))
+    )
 
 
 def _widened(row: Comparison, wide: Comparison) -> Comparison:
-    """`row` with the intervals of `wide`: of the difference, and of the equivalence that is tested beside it."""
+    """`row` with the intervals of `wide`, of the difference and of the equivalence test."""
     same = row.equivalence
     if same is not None and wide.equivalence is not None:
         same = replace(same, interval=wide.equivalence.interval)
@@ -122,13 +124,13 @@ def all_pairs(pairs: Sequence[ArmContrast]) -> list[ArmContrast]:
 
 
 def primary_rows(rows: Sequence[Comparison]) -> list[Comparison]:
-    """One row a contrast: the mean over suites, or the only group there is."""
+    """One row a contrast: the mean over suites, or the single group."""
     groups = {r.group for r in rows}
     return [r for r in rows if r.group == OVERALL or len(groups) == 1]
 
 
 def correct_jointly(rows: Sequence[Comparison], correction: str) -> list[Comparison]:
-    """Rows that are tested together, corrected over each other: their p and that of their equivalence."""
+    """Rows of one family: p of difference and of equivalence corrected over them."""
     correct = CORRECTIONS[correction]
     out = [replace(r, p_adjusted=p) for r, p in zip(rows, correct([r.test.p for r in rows]), strict=True)]
     same = correct([r.equivalence.p if r.equivalence else None for r in rows])
@@ -143,7 +145,7 @@ def _registered(study: Study, plan: AnalysisPlan) -> list[Comparison]:
 
 
 def _explored(rows: Rows, plan: AnalysisPlan, heading: str, headline: str = "") -> MeasureResult:
-    """Rows beside the registered one, corrected over each other; what they show is said, but is no confirmation."""
+    """Exploratory rows, corrected over each other, with a sentence for each outcome."""
     joint = correct_jointly([r for _, r in rows], plan.correction)
     names = list(dict.fromkeys(o for o, _ in rows))
     sentences = []
@@ -152,7 +154,9 @@ def _explored(rows: Rows, plan: AnalysisPlan, heading: str, headline: str = "") 
         differ = [r for r in mine if differs(r, plan.alpha)]
         least = min((r.p_adjusted for r in mine if r.p_adjusted is not None), default=None)
         if differ:
-            sentences.append(f"Exploratory: {name.name} differs: {'; '.join(_told(r, name) for r in differ)}.")
+            sentences.append(
+                f"Exploratory: {name.name} differs: {'; '.join(_difference_text(r, name) for r in differ)}."
+            )
         else:
             sentences.append(f"Exploratory: no row shows a difference in {name.name} (least p adj. {format_p(least)}).")
     table = _comparisons(joint, any(r.contrast.stratum for r in joint)).drop(columns="suite", errors="ignore")
@@ -161,11 +165,11 @@ def _explored(rows: Rows, plan: AnalysisPlan, heading: str, headline: str = "") 
     notes = [f"p adj.: {plan.correction_name} over the {len(joint)} rows."] if len(joint) > 1 else []
     shows = [(o, r) for (o, _), r in zip(rows, joint, strict=True) if r.contrast.label == headline]
     most = min(shows, key=lambda x: 1.0 if x[1].p_adjusted is None else x[1].p_adjusted, default=None)
-    short = f"{most[0].name}: {_told(most[1], most[0])}" if most else ""
+    short = f"{most[0].name}: {_difference_text(most[1], most[0])}" if most else ""
     return MeasureResult(heading, table, sentences, short=short, notes=notes, tests=True)
 
 
-def _told(row: Comparison, name: Outcome) -> str:
+def _difference_text(row: Comparison, name: Outcome) -> str:
     found = row.difference.interval
     interval = f" [{name.digits(found.low)}, {name.digits(found.high)}]" if found else ""
     return f"{row.contrast.label} {name.amount(row.difference.value)}{interval}, p adj. {format_p(row.p_adjusted)}"
@@ -196,3 +200,6 @@ def _differences(rows: Sequence[Comparison]) -> list[str]:
         f"{text} [{i.low:+.3f}, {i.high:+.3f}]" if i is not None else text
         for text, i in zip(texts, intervals, strict=True)
     ]
+
+
+CONTRAST_MEASURES = by_name(registered_contrast, axis_contrasts, area_contrasts)

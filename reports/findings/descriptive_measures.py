@@ -1,4 +1,4 @@
-"""Measures that describe: levels, courses and spreads of the arms."""
+"""Descriptive measures: levels, learning curves and spreads of the arms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
 from analysis.stats.types import DegenerateInput, Estimate
 from analysis.summary import final_step, seed_values
-from reports.findings.measure_result import MeasureResult, format_level, metric_name, metric_outcome
+from reports.findings.measure_result import MeasureResult, by_name, format_level, metric_name, metric_outcome
 from reports.packing.read_study import Study
 from reports.published_tables import published
 from reports.tables import display_frame
@@ -29,7 +29,7 @@ OVER_SEEDS = "Means over seeds, t intervals."
 
 
 def final_levels(study: Study, metrics: Sequence[str]) -> MeasureResult:
-    """Means over seeds of some metrics at the last step, by arm."""
+    """Means over seeds of `metrics` at the last step, by arm."""
     frames = study.frames
     logged = [m for m in metrics if frames.has(m)]
     table = _by_arm(study, logged, lambda arm, metric: seed_values(frames, metric, arm, final_step(frames, metric)))
@@ -59,12 +59,12 @@ def metric_rises(study: Study) -> MeasureResult:
     name = metric_name(metric)
     columns = ["arm", f"{name} at the start", f"{name} at step {last}", "rise"]
     low, high = (pick(changes, key=changes.__getitem__) for pick in (min, max))
-    sentence = f"The rise of {name} runs from {changes[low]:+.3f} ({low}) to {changes[high]:+.3f} ({high})."
+    sentence = f"The rise of {name} ranges from {changes[low]:+.3f} ({low}) to {changes[high]:+.3f} ({high})."
     return MeasureResult("Start, end and rise", pd.DataFrame(rows, columns=columns), [sentence], notes=[OVER_SEEDS])
 
 
 def em_of_answered(study: Study) -> MeasureResult:
-    """EM among the episodes that gave an answer, at the start and at the end, by arm: the rise that is not form."""
+    """EM among episodes with an answer, at the start and at the end, by arm: the rise that is not format."""
     frames = study.frames
     last = final_step(frames, EM_METRIC)
     rows, ends_at, rises_by = [], [], []
@@ -84,7 +84,7 @@ def em_of_answered(study: Study) -> MeasureResult:
     return MeasureResult(
         "Episodes without an answer, and EM among the others",
         pd.DataFrame(rows, columns=columns),
-        [f"EM among answered episodes goes from {', '.join(ends_at)}{beside}. The rest of the rise is form."],
+        [f"EM among answered episodes goes from {', '.join(ends_at)}{beside}. The rest of the rise is format."],
         notes=[OVER_SEEDS],
     )
 
@@ -95,7 +95,7 @@ def _three(estimate: Estimate) -> str:
 
 
 def values_by_seed(study: Study, metric: str) -> MeasureResult:
-    """What each seed ended at, by arm: whether a difference is of all runs or of one."""
+    """Final value of each seed, by arm: shows whether a difference is due to all runs or to one."""
     frames = study.frames
     last = final_step(frames, metric)
     values = {arm: seed_values(frames, metric, arm, last) for arm in frames.arms}
@@ -108,7 +108,7 @@ def values_by_seed(study: Study, metric: str) -> MeasureResult:
 
 
 def seed_courses(study: Study, metric: str, arm: str) -> MeasureResult:
-    """An arm's seeds, evaluation by evaluation: a slow run and one that failed look alike at a single step."""
+    """Learning curve of each seed of an arm: separates a slow run from a failed one."""
     found = study.frames.values(metric)
     found = found[found["arm"] == arm].pivot(index="seed", columns="step", values="value").sort_index()
     rows = [
@@ -132,8 +132,8 @@ def trace_means(study: Study, metrics: Sequence[str]) -> MeasureResult:
     idle = [a for a in frames.arms if (rows := spreads[spreads["arm"] == a]["value"]).size and not rows.any()]
     if idle and REWARD_SPREAD in metrics:
         sentences.append(
-            f"In every step of every run of {' and '.join(idle)} all rewards were alike, so nothing was learnt: "
-            "contrasts with it are of a trained policy with the start policy."
+            f"In every step of every run of {' and '.join(idle)} all rewards were equal, so nothing was learnt: "
+            "contrasts with it compare a trained policy with the start policy."
         )
     return MeasureResult(
         "Training, mean over steps", table, sentences, short=next(iter(sentences), ""), notes=[OVER_SEEDS]
@@ -142,11 +142,11 @@ def trace_means(study: Study, metrics: Sequence[str]) -> MeasureResult:
 
 def _from_to(metric: str, values: Mapping[str, float]) -> str:
     low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
-    return f"{metric} runs from {values[low]:.3g} ({low}) to {values[high]:.3g} ({high})."
+    return f"{metric} ranges from {values[low]:.3g} ({low}) to {values[high]:.3g} ({high})."
 
 
 def threshold_steps(study: Study, beside: Sequence[float] = ()) -> MeasureResult:
-    """Steps to the plan's threshold, and the share of runs that never hold it; `beside`: further thresholds."""
+    """Steps to the plan's threshold, and the share of runs that never hold it; `beside`: additional thresholds."""
     plan = study.plan
     found = convergence.threshold_times(study.frames, plan.metric, plan.threshold)
     others = {f"{t:.3f}": convergence.threshold_times(study.frames, plan.metric, t) for t in beside}
@@ -167,15 +167,18 @@ def threshold_steps(study: Study, beside: Sequence[float] = ()) -> MeasureResult
     origin = "fixed before the runs" if found.fixed else "set after the fact, half-way from the start to the best arm"
     notes = [
         f"never: share of runs that do not hold it within {found.horizon:g} steps, Wilson interval; they count as "
-        f"{found.horizon:g}. Mean steps over seeds, in brackets the runs that never hold it; other thresholds are set "
-        "after the fact."
+        f"{found.horizon:g}. Mean steps over seeds, in brackets the number of runs that never hold it; other "
+        "thresholds are set after the fact."
     ]
     distinct = {(r.time, r.reached) for runs in found.reached.values() for r in runs.values()}
-    told = ["Every run of every arm holds the threshold from the same evaluation on: it does not tell them apart."]
+    uniform = ["Every run of every arm holds the threshold from the same evaluation on: it does not separate the arms."]
     return MeasureResult(
         f"Steps until {plan.metric} holds {found.threshold:.3f} ({origin})",
         display_frame(pd.DataFrame(rows), {"steps": "number"}),
-        [*(told if len(distinct) == 1 and len(found.reached) > 1 else []), *_ranks(study, [found, *others.values()])],
+        [
+            *(uniform if len(distinct) == 1 and len(found.reached) > 1 else []),
+            *_ranks(study, [found, *others.values()]),
+        ],
         notes=notes,
         tests=True,
     )
@@ -199,13 +202,13 @@ def _ranks(study: Study, found: Sequence[convergence.ThresholdTimes]) -> list[st
     if not tests:
         return []
     adjusted = CORRECTIONS[plan.correction]([p for _, _, p in tests])
-    told = (f"{name} at {at:.3f} {format_p(p)}" for (name, at, _), p in zip(tests, adjusted, strict=True))
-    return [f"Exploratory: time to a threshold, log-rank, p adj. of {'; '.join(told)}."]
+    parts = (f"{name} at {at:.3f} {format_p(p)}" for (name, at, _), p in zip(tests, adjusted, strict=True))
+    return [f"Exploratory: time to a threshold, log-rank, p adj. of {'; '.join(parts)}."]
 
 
 def seed_spread(study: Study) -> MeasureResult:
-    """The spread between seeds beside the differences that were published from one run each: means over suites with
-    means over benchmarks, single suites with single benchmarks."""
+    """SD between seeds beside the published single-run differences: means over suites with means over benchmarks,
+    single suites with single benchmarks."""
     frames, metric = study.frames, study.plan.metric
     try:
         found = project_power(frames, study.plan)
@@ -224,13 +227,13 @@ def seed_spread(study: Study) -> MeasureResult:
         )
     ]
     if suites:
-        rows.append(("one suite, one benchmark", _reach(suites), single))
+        rows.append(("one suite, one benchmark", _range_text(suites), single))
     table = [
         {
             "points of EM": name,
             "SD between seeds here": sd,
-            "published, best − worst": _reach([max(p.values()) - min(p.values()) for p in gaps]),
-            "published, GSsPO − GRPO": _reach([p["gsspo"] - p["grpo"] for p in gaps]),
+            "published, best − worst": _range_text([max(p.values()) - min(p.values()) for p in gaps]),
+            "published, GSsPO − GRPO": _range_text([p["gsspo"] - p["grpo"] for p in gaps]),
         }
         for name, sd, gaps in rows
     ]
@@ -245,6 +248,11 @@ def seed_spread(study: Study) -> MeasureResult:
     return MeasureResult("Points of EM", pd.DataFrame(table), found.sentences, short=short, notes=notes, tests=True)
 
 
-def _reach(values: Sequence[float]) -> str:
+def _range_text(values: Sequence[float]) -> str:
     points = [100 * v for v in values]
     return f"{min(points):.1f} to {max(points):.1f}"
+
+
+DESCRIPTIVE_MEASURES = by_name(
+    threshold_steps, final_levels, metric_rises, em_of_answered, values_by_seed, seed_courses, trace_means, seed_spread
+)

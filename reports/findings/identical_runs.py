@@ -1,4 +1,4 @@
-"""Which arms of different studies are the same runs: they have the same seeds and went the same way, to the digit."""
+"""Detection of identical runs: arms of one study or two with equal rewards, to the digit, at every common step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reports.packing.read_study import Study
 
 REWARD_TRACE = "train/reward_mean"
 AT_LEAST = 5
-"""Steps that two runs must share to count as the same: rewards of single batches may agree by chance."""
+"""Common steps needed to call two runs identical: rewards of single batches may agree by chance."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _runs(study: Study, arm: str) -> dict[int, pd.Series]:
 
 
 def _agree(a: pd.Series, b: pd.Series) -> list[int]:
-    """The common steps if both are alike at all of them, else none. Rewards that never change say nothing."""
+    """The common steps if both are alike at all of them, else none. Constant rewards are no evidence."""
     steps = a.index.intersection(b.index)
     alike = len(steps) >= AT_LEAST and a[steps].nunique() > 1 and (a[steps] == b[steps]).all()
     return [int(s) for s in steps] if alike else []

@@ -1,38 +1,22 @@
-"""Numbers of FINDINGS.md by the names that claims.yaml uses: each measure maps a study's results to a table and
-sentences; the primary has verdicts."""
+"""All measures of FINDINGS.md by name. A new one: a function in a measure module, listed at that module's end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
-from reports.findings import (
-    contrast_measures,
-    descriptive_measures,
-    pooled_measures,
-    sensitivity_measures,
-    table_measures,
-)
-from reports.findings.measure_result import MeasureResult
+from reports.findings.contrast_measures import CONTRAST_MEASURES
+from reports.findings.descriptive_measures import DESCRIPTIVE_MEASURES
+from reports.findings.measure_result import Measure
+from reports.findings.pooled_measures import POOLED_MEASURES
+from reports.findings.sensitivity_measures import SENSITIVITY_MEASURES
+from reports.findings.table_measures import TABLE_MEASURES
 
-MEASURES: dict[str, Callable[..., MeasureResult]] = {
-    "primary": contrast_measures.registered_contrast,
-    "contrast": contrast_measures.axis_contrasts,
-    "areas": contrast_measures.area_contrasts,
-    "part": sensitivity_measures.seed_subset,
-    "by_step": sensitivity_measures.contrast_by_step,
-    "questions": sensitivity_measures.uniform_questions,
-    "published": sensitivity_measures.published_gap,
-    "speed": descriptive_measures.threshold_steps,
-    "levels": descriptive_measures.final_levels,
-    "rises": descriptive_measures.metric_rises,
-    "answered": descriptive_measures.em_of_answered,
-    "seeds": descriptive_measures.values_by_seed,
-    "course": descriptive_measures.seed_courses,
-    "traces": descriptive_measures.trace_means,
-    "spread": descriptive_measures.seed_spread,
-    "table": table_measures.report_table,
-    "use": table_measures.operator_calls,
+MEASURES: Mapping[str, Measure] = {
+    **CONTRAST_MEASURES,
+    **DESCRIPTIVE_MEASURES,
+    **SENSITIVITY_MEASURES,
+    **TABLE_MEASURES,
 }
+"""Measures of one study."""
 
-POOLED: dict[str, Callable[..., MeasureResult]] = {"paired_by_seed": pooled_measures.paired_by_seed}
-"""Measures of several studies, which the setting `studies` names."""
+__all__ = ["MEASURES", "POOLED_MEASURES"]

@@ -1,8 +1,8 @@
-"""What a measure of FINDINGS.md returns, and how the page names and writes metrics."""
+"""Result type of a measure of FINDINGS.md, and display names of metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -17,9 +17,9 @@ from analysis.verdict import ContrastVerdict, Outcome
 class MeasureResult:
     """`table` holds display text under a heading, or None; `notes` stand under it, `sentences` in the verdict.
 
-    `short`: what the overview shows of it, where nothing is registered or this is; `aside`: what it shows beside a
-    registered number. Of the registered contrast: `verdicts`, one a stratum, whose rows come first in `rows`; `same`,
-    their TOST p before they are corrected over strata. `tests`: the sentences rest on tests.
+    `short`: its number in the overview table, where it is the registered contrast or the entry has none; `remark`: an
+    addition to the registered number there. Of the registered contrast: `verdicts`, one a stratum, whose rows come
+    first in `rows`; `equivalence_p`, their TOST p before correction over strata. `tests`: the sentences rest on tests.
     """
 
     heading: str
@@ -30,9 +30,18 @@ class MeasureResult:
     role: str = "exploratory"
     rows: Sequence[Comparison] = field(default=(), repr=False)
     notes: Sequence[str] = ()
-    aside: str = ""
-    same: Sequence[float | None] = ()
+    remark: str = ""
+    equivalence_p: Sequence[float | None] = ()
     tests: bool = False
+
+
+Measure = Callable[..., MeasureResult]
+"""Maps a study (pooled: several) and the settings of claims.yaml to a result."""
+
+
+def by_name(*measures: Measure) -> Mapping[str, Measure]:
+    """Measures by the name of their function, which claims.yaml uses."""
+    return {measure.__name__: measure for measure in measures}
 
 
 METRIC_NAMES = {
@@ -55,7 +64,7 @@ METRIC_NAMES = {
     "eval_fault/effect": "the effect of a fault on EM",
     "eval_prompt_distractor/em": "EM (prompt with a distractor)",
 }
-"""Metrics in sentences."""
+"""Metric → its name in a sentence."""
 
 
 def metric_name(metric: str) -> str:

@@ -13,7 +13,7 @@ from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import difference_interval, seed_permutation
 from analysis.stats.types import Estimate, Test
 from analysis.summary import final_step, seed_values
-from reports.findings.measure_result import MeasureResult, metric_name
+from reports.findings.measure_result import MeasureResult, by_name, metric_name
 from reports.packing.read_study import Study
 
 AREA = "area under the curve"
@@ -41,7 +41,7 @@ class _Row:
 def paired_by_seed(studies: Sequence[Study], pair: Sequence[str], metrics: Sequence[str]) -> MeasureResult:
     """Difference of two arms over the seed pairs of all `studies`: at the last step, and of areas under the curve.
 
-    A pair is the two runs of a seed in one study, so that no difference between studies enters. p: sign flips of pairs;
+    A pair is the two runs of a seed in one study, which excludes differences between studies. p: sign flips of pairs;
     interval: Student's t on their differences. Exploratory, and corrected over all rows. Raises ValueError where the
     studies end at different steps or share a seed, which would count a run twice.
     """
@@ -78,7 +78,7 @@ def paired_by_seed(studies: Sequence[Study], pair: Sequence[str], metrics: Seque
     notes = [
         f"Pairs of {runs}. p: sign flips of pairs; p adj.: {plan.correction_name} over the {len(rows)} rows; "
         "intervals: t on the differences of pairs. Points: hundredths, of the reward too. Area under the curve: mean "
-        "height, the start included. EM alone is of greedy answers.",
+        "height, the start included. Plain EM is of greedy answers.",
     ]
     short = f"{metric_name(rows[0].metric)}: {a} − {b} {texts[0]}"
     heading = f"{a} − {b} over the seed pairs of {len(studies)} studies"
@@ -86,7 +86,7 @@ def paired_by_seed(studies: Sequence[Study], pair: Sequence[str], metrics: Seque
 
 
 def _places(studies: Sequence[Study], metrics: Sequence[str]) -> Mapping[str, Callable[[Study, str, str], pd.Series]]:
-    """Where arms are compared → values by seed of (study, metric, arm)."""
+    """Place of comparison → function of (study, metric, arm) to values by seed."""
     steps = {final_step(s.frames, m) for s in studies for m in metrics}
     if len(steps) != 1:
         raise ValueError(f"{', '.join(s.name for s in studies)}: last steps differ: {sorted(steps)}")
@@ -103,10 +103,14 @@ def _pooled(values: Sequence[pd.Series]) -> pd.Series:
     found = pd.concat(values)
     if found.index.has_duplicates:
         twice = sorted(int(s) for s in set(found.index[found.index.duplicated()]))
-        raise ValueError(f"seeds {twice} stand in two of the studies")
+        raise ValueError(f"seeds {twice} occur in two of the studies")
     return found.sort_index()
 
 
 def _range(study: Study) -> str:
     seeds = study.frames.trials.loc[study.frames.trials["included"], "seed"]
     return f"{seeds.min()}–{seeds.max()}"
+
+
+POOLED_MEASURES = by_name(paired_by_seed)
+"""Measures of several studies, named by their setting `studies`."""

@@ -1,5 +1,5 @@
-"""Measures that ask how much a registered result bears: by part of the seeds, by evaluation, by question, and beside
-the published differences."""
+"""Sensitivity of a registered result: by subset of seeds, by evaluation, by question, and against the published
+differences."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from analysis.frames import CHANGE_RANGE, is_share
 from analysis.registered_plan import ArmContrast, contrasts
 from analysis.summary import final_step, seed_values
 from reports.findings.contrast_measures import all_pairs
-from reports.findings.measure_result import MeasureResult, metric_outcome
+from reports.findings.measure_result import MeasureResult, by_name, metric_outcome
 from reports.packing.read_study import Study
 from reports.published_tables import published
 from reports.tables import display_frame
 
 
-def seed_subset(study: Study, seeds: Sequence[int], because: str) -> MeasureResult:
-    """The registered contrast over some of the seeds alone."""
+def seed_subset(study: Study, seeds: Sequence[int], reason: str) -> MeasureResult:
+    """The registered contrast over a subset of the seeds; `reason` opens its sentence."""
     frames, metric = study.frames, study.plan.metric
     step = final_step(frames, metric)
     values = {
@@ -36,7 +36,7 @@ def seed_subset(study: Study, seeds: Sequence[int], because: str) -> MeasureResu
         text = f" [{name.digits(found.low)}, {name.digits(found.high)}]" if found else ""
         same = f", TOST p {format_p(r.equivalence.p)}" if r.equivalence else ""
         sentences.append(
-            f"{because} Over {r.group} alone {r.contrast.label} is {name.amount(r.difference.value)}{text}, "
+            f"{reason} Over {r.group} alone {r.contrast.label} is {name.amount(r.difference.value)}{text}, "
             f"p {format_p(r.test.p)}{same}."
         )
     heading = f"Registered contrast, seeds {_runs(seeds)} alone: {metric}"
@@ -72,7 +72,7 @@ def contrast_by_step(study: Study) -> MeasureResult:
 
 
 def uniform_questions(study: Study) -> MeasureResult:
-    """Questions that all runs of all arms answer alike: they cannot tell arms apart."""
+    """Questions that all runs of all arms answer alike and that therefore cannot separate arms."""
     found = study.greedy.episodes
     heading = "Questions that every run answers alike, greedy answers at the last step"
     if found.empty:
@@ -88,15 +88,15 @@ def uniform_questions(study: Study) -> MeasureResult:
     )
     total, right, wrong = (int(rows[c].sum()) for c in rows.columns)
     runs = found["trial"].nunique()
-    told = (
+    sentence = (
         f"Of the {total} questions {right} are right in all {runs} runs and {wrong} wrong in all of them: those "
-        f"{(right + wrong) / total:.0%} cannot tell arms apart."
+        f"{(right + wrong) / total:.0%} cannot separate arms."
     )
-    return MeasureResult(heading, rows.reset_index(), [told])
+    return MeasureResult(heading, rows.reset_index(), [sentence])
 
 
 def published_gap(study: Study, pair: Sequence[str]) -> MeasureResult:
-    """What the paper's differences between two objectives are beside the interval found here."""
+    """The paper's differences between two objectives against the interval found here."""
     frames, metric = study.frames, study.plan.metric
     step = final_step(frames, metric)
     a, b = pair
@@ -115,14 +115,14 @@ def published_gap(study: Study, pair: Sequence[str]) -> MeasureResult:
     below = margin is not None and max(abs(g) for g in gaps) < margin
     if all(inside):
         beside = f", and below the margin of {name.amount(margin, signed=False)}" if below else ""
-        said = f"That lies within {here}{beside}: effects of that size are neither shown nor excluded"
+        position = f"That lies within {here}{beside}: effects of that size are neither shown nor excluded"
     elif any(inside):
-        said = f"{here[0].upper()}{here[1:]}, excludes one end of that and not the other"
+        position = f"{here[0].upper()}{here[1:]}, excludes one end of that and not the other"
     else:
-        said = f"{here[0].upper()}{here[1:]}, excludes that"
+        position = f"{here[0].upper()}{here[1:]}, excludes that"
     text = (
         f"The paper's {a} − {b} is {name.amount(min(gaps))} to {name.amount(max(gaps))} on the mean of its benchmarks, "
-        f"{name.amount(min(single))} to {name.amount(max(single))} on single ones. {said}."
+        f"{name.amount(min(single))} to {name.amount(max(single))} on single ones. {position}."
     )
     return MeasureResult("Published differences", None, [text], tests=True)
 
@@ -142,3 +142,6 @@ def _table(rows: Sequence[Comparison], group: str) -> pd.DataFrame:
 
 def _runs(seeds: Sequence[int]) -> str:
     return f"{min(seeds)}–{max(seeds)}"
+
+
+SENSITIVITY_MEASURES = by_name(seed_subset, contrast_by_step, uniform_questions, published_gap)

@@ -1,4 +1,4 @@
-"""Measures out of the tables that a report made from whole episodes, which are committed as they are."""
+"""Measures from the stored tables of a report, computed from whole episodes at packing time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from analysis.compare import format_p
 from harness.operators.registry import resolve_pool
-from reports.findings.measure_result import MeasureResult
+from reports.findings.measure_result import MeasureResult, by_name
 from reports.packing.read_study import Study
 from reports.tables import display_frame
 
@@ -22,12 +22,12 @@ POOL_AXIS = "environment.pool"
 SPLIT_LABELS = {"eval": "greedy", "eval_sampled": "sampled"}
 
 RENAMED_COLUMNS: Mapping[str, Mapping[str, str]] = {"faults_arm": {"hurt": "lost"}, "faults_fault": {"hurt": "lost"}}
-"""Columns that mean something else than the same name in another table."""
+"""Columns whose name has another meaning in another table."""
 
 
 @cache
 def table_legends() -> Mapping[str, str]:
-    """Table → what stands under it."""
+    """Table → legend under it."""
     found: dict[str, str] = yaml.safe_load(Path(__file__).with_name("legends.yaml").read_text(encoding="utf-8"))
     return found
 
@@ -38,18 +38,18 @@ def report_table(
     columns: Sequence[str] = (),
     where: dict[str, Any] | None = None,
     most: dict[str, Any] | None = None,
-    reach: dict[str, Any] | None = None,
+    extremes: dict[str, Any] | None = None,
     total: str | None = None,
 ) -> MeasureResult:
     """A table of the report.
 
-    What the verdict says of it: `reach: {of: rate, by: [arm, hops]}`, a column's least and greatest value and what they
-    are of; `total`, a column's sum; and the least corrected p, where there is one.
+    Sentences: `extremes: {of: rate, by: [arm, hops]}`, least and greatest value of a column with their row keys;
+    `total`, the sum of a column; and the least corrected p, where there is one.
 
     `most: {of: kind, by: failures, n: 5}` keeps the rows of the five kinds with the most failures, all arms together.
     """
     if name not in study.tables:
-        return MeasureResult(name, None, [f"The report has no table {name}: nothing of the kind was seen."])
+        return MeasureResult(name, None, [f"The report has no table {name}: no such case occurred."])
     frame = study.tables[name]
     for column, value in (where or {}).items():
         frame = frame[frame[column] == value]
@@ -59,7 +59,7 @@ def report_table(
         frame = frame[frame[most["of"]].isin(totals.index)]
         heading += f", by {most['of']} the {most['n']} with the most {most['by']}"
     sentences = [
-        *(_reach(name, frame, reach["of"], reach["by"]) if reach else []),
+        *(_extremes(name, frame, extremes["of"], extremes["by"]) if extremes else []),
         *_total(name, frame, total),
         *_least(name, frame),
     ]
@@ -73,17 +73,17 @@ def report_table(
     )
 
 
-def _reach(name: str, frame: pd.DataFrame, column: str, by: Sequence[str]) -> list[str]:
-    """Least and greatest value of a column, each with what its row is of: text alone, a number with its name."""
+def _extremes(name: str, frame: pd.DataFrame, column: str, by: Sequence[str]) -> list[str]:
+    """Least and greatest value of a column with the keys of their rows: text as it is, a number with its name."""
     if frame.empty:
         return []
 
-    def told(row: pd.Series) -> str:
+    def value_text(row: pd.Series) -> str:
         parts = (row[c] if isinstance(row[c], str) else f"{c} {row[c]}" for c in by)
         return f"{row[column]:.3f} ({', '.join(parts)})"
 
     low, high = frame.loc[frame[column].idxmin()], frame.loc[frame[column].idxmax()]
-    return [f"`{name}`: {column} from {told(low)} to {told(high)}."]
+    return [f"`{name}`: {column} from {value_text(low)} to {value_text(high)}."]
 
 
 def _total(name: str, frame: pd.DataFrame, column: str | None) -> list[str]:
@@ -97,7 +97,7 @@ def _least(name: str, frame: pd.DataFrame) -> list[str]:
 
 
 def operator_calls(study: Study, operators: Sequence[str]) -> MeasureResult:
-    """Whether arms that were given some operators call them: episodes with a call, at the start and the end."""
+    """Share of episodes that call `operators`, for arms whose pool has them, at the start and the end."""
     frame = study.tables["operator_use"]
     given = {label: resolve_pool(arm.settings[POOL_AXIS]) for label, arm in study.frames.arms.items()}
     last = int(frame["step"].max())
@@ -108,7 +108,7 @@ def operator_calls(study: Study, operators: Sequence[str]) -> MeasureResult:
         cells = {}
         for (split, name), (step, when) in itertools.product(SPLIT_LABELS.items(), ((0, "start"), (last, "end"))):
             found = frame[(frame["arm"] == arm) & (frame["split"] == split) & (frame["step"] == step)]
-            called = int(found.loc[found["operator"] == operator, "called"].sum())  # no row: no arm ever called it
+            called = int(found.loc[found["operator"] == operator, "called"].sum())  # no row: no arm called it
             episodes = int(found["episodes"].iloc[0])
             cells[f"{name}, {when}"] = f"{called} of {episodes}"
             if step == last:
@@ -122,7 +122,10 @@ def operator_calls(study: Study, operators: Sequence[str]) -> MeasureResult:
         f"{sampled} of {drawn} (a case: an episode and an operator)."
     ]
     if called <= asked / 100:
-        sentences.append("So these comparisons are of having the operators described in the prompt, not of their use.")
+        sentences.append("So these comparisons test the operators' description in the prompt, not their use.")
     note = "Episodes that called the operator, of all; only arms whose pool has it."
-    aside = f"{names} called in {called} of {asked} greedy cases"
-    return MeasureResult(f"Calls of {names}", pd.DataFrame(rows), sentences, notes=[note], aside=aside)
+    remark = f"{names} called in {called} of {asked} greedy cases"
+    return MeasureResult(f"Calls of {names}", pd.DataFrame(rows), sentences, notes=[note], remark=remark)
+
+
+TABLE_MEASURES = by_name(report_table, operator_calls)

@@ -2,7 +2,7 @@
 
     python -m tests.support.mlflow_pages runs/granularity [--out reports/pictures]
 
-serves the store beside a sweep that has run and takes the two pictures of the README.
+serves the store beside a sweep that has run and takes the two pictures of docs/mlflow.md.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def telling_trace(client: Any, experiment: str) -> str | None:
 
 
 def main() -> None:
-    """Pictures for the README."""
+    """Pictures for docs/mlflow.md."""
     from mlflow.tracking import MlflowClient
 
     from harness.tracking import replay

@@ -13,6 +13,7 @@ from harness.operators.base import LLMRequest, LLMResponse
 from harness.operators.http import JsonClient
 from harness.operators.llm.cache import ResponseCache, request_key
 from harness.operators.operator_settings import EndpointBackend
+from harness.tasks.boundary import MAX_TOKENS, is_count
 
 
 class OpenAIBackend:
@@ -92,12 +93,12 @@ class OpenAIBackend:
 
 
 def read_completion(data: Any) -> tuple[str, int | None, int | None]:
-    """(text, prompt tokens, completion tokens) of a chat completion; counts a server leaves out are None (the caller
-    estimates four characters a token). Raises for another shape."""
+    """(text, prompt tokens, completion tokens) of a chat completion; counts that are missing or larger than any
+    completion's are None (the caller estimates four characters a token). Raises for another shape."""
     text = data["choices"][0]["message"]["content"]
     if not isinstance(text, str):
         raise ValueError("no text in the completion")
     usage = data.get("usage")
     counts = [usage.get(name) if isinstance(usage, dict) else None for name in ("prompt_tokens", "completion_tokens")]
-    prompt, completion = (n if isinstance(n, int) and n >= 0 else None for n in counts)
+    prompt, completion = (n if is_count(n, MAX_TOKENS) else None for n in counts)
     return text, prompt, completion

@@ -1,1 +1,1 @@
-"""How reliably turns are parsed: synthetic turns, malformations, and the benchmark."""
+"""Parse reliability: synthetic turns with known boundaries, malformations, and the benchmark."""

@@ -19,12 +19,12 @@ from harness.types import ParsedTurn, Span
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Shares in [0, 1] over `turns` turns.
+    """Parse accuracy over `turns` turns, as fractions in [0, 1].
 
     `boundaries`: of all starts and ends of the think element and of the first, second, ... action element, true or
-    claimed, those where truth and claim agree (white space at the edges aside). A missed or made-up element is two
-    wrong boundaries. `halves`: turns whose action half begins where it truly does. `judged`: turns that are executed
-    if and only if they may be, and whose expected failures are all named.
+    parsed, those that agree (white space at the edges aside); a missed or invented element is two wrong boundaries.
+    `halves`: turns whose action half starts at the true offset. `judged`: turns that are executed exactly if they may
+    be and whose expected failures are all reported.
     """
 
     kind: str
@@ -38,13 +38,15 @@ Parse = Callable[[TrueTurn], ParsedTurn]
 
 
 def by_parser(turn: TrueTurn) -> ParsedTurn:
+    """The harness's own parser as a `Parse`."""
     return parse_turn(turn.text, OPERATORS, truncated=turn.truncated)
 
 
 def boundary_accuracy(kind: str, n: int = 1000, seed: int = 0, parse: Parse = by_parser) -> Accuracy:
-    """Parse `n` random turns with a malformation and compare with what was written.
+    """Accuracy of `parse` on `n` random turns with the malformation `kind`, which depend on the arguments alone.
 
-    The same kind, `n` and `seed` give the same turns to any `parse`. Raises KeyError for a kind not in KINDS.
+    Raises:
+        KeyError: for a kind not in KINDS.
     """
     rng = random.Random(f"{kind}/{seed}")
     agreed = claimed = halves = judged = 0
@@ -62,7 +64,7 @@ def boundary_accuracy(kind: str, n: int = 1000, seed: int = 0, parse: Parse = by
 
 
 def boundaries(text: str, think: Span | None, actions: Sequence[Span]) -> dict[tuple[int, str], int]:
-    """Position of each boundary by element (-1: think, i: the i-th action) and edge, white space at edges aside."""
+    """Offset of each boundary by element (-1: think, i: i-th action) and edge, without white space at edges."""
     found: dict[tuple[int, str], int] = {}
     spans = {i: span for i, span in enumerate([think, *actions], start=-1) if span is not None}
     for i, span in spans.items():
@@ -77,7 +79,7 @@ def _same_place(text: str, a: int, b: int) -> bool:
 
 
 def table(n: int, seed: int) -> str:
-    """Accuracy by kind of malformation and their means, as text."""
+    """Text table of accuracy by malformation, and the means."""
     rows = [boundary_accuracy(kind, n, seed) for kind in KINDS]
     mean = [sum(getattr(row, name) for row in rows) / len(rows) for name in ("boundaries", "halves", "judged")]
     rows.append(Accuracy("mean", n * len(rows), mean[0], mean[1], mean[2]))

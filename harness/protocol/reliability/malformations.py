@@ -1,4 +1,4 @@
-"""Ways to spoil a turn. A turn is a list of pieces, each of which knows which element it was written for."""
+"""Malformations of a turn, as functions on its pieces, each labelled with the element that it belongs to."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OPERATORS = (
 """Made up: a parser is given the names there are, and none of them may matter to it."""
 
 THINK, ACTION = "think", "action"
-"""Owners of pieces; further actions are `action 2`, ...; what belongs to no element has the owner ''."""
+"""Owners of pieces; further actions are `action 2`, ...; stray pieces have the owner ''."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`role` is open, text or close for elements, and stray for what belongs to none."""
+    """A piece of a turn. `role` is open, text or close in an element, stray outside any."""
 
     text: str
     owner: str
@@ -77,13 +77,14 @@ def _element(tag: str, content: str, owner: str) -> list[Piece]:
 
 
 def well_formed(rng: random.Random) -> list[Piece]:
-    """White space, think, white space, action, white space."""
+    """Pieces of a well-formed turn: a call or an answer, with optional white space around the elements."""
     tag, content = rng.choice((("tool", _call(rng)), ("answer", _answer(rng))))
     gap = Piece(rng.choice(("", "\n", " ")), "", "stray")
     return [gap, *_element("think", _thought(rng), THINK), gap, *_element(tag, content, ACTION), gap]
 
 
 def well_formed_call(rng: random.Random) -> list[Piece]:
+    """Pieces of a well-formed turn that calls an operator."""
     return [*_element("think", _thought(rng), THINK), *_element("tool", _call(rng), ACTION)]
 
 
@@ -94,7 +95,7 @@ Spoil = Callable[[list[Piece], random.Random], list[Piece]]
 
 
 class NothingToSpoil(Exception):
-    """The piece a malformation works on is gone (an earlier one took it)."""
+    """The piece that a malformation applies to was removed by an earlier one."""
 
 
 def _drop(owner: str, *roles: str) -> Spoil:
@@ -196,9 +197,9 @@ _WIDE = str.maketrans("<>", "＜＞")
 
 @dataclass(frozen=True, slots=True)
 class Malformation:
-    """How a well-formed turn is spoilt, and failures the parser must then name, whatever else it names.
+    """A change of a well-formed turn and the failures that the parser must then report, among others.
 
-    A turn is executable where nothing is expected. `calls_only` kinds apply to turns with a tool.
+    The turn stays executable if none is expected. `calls_only` malformations apply to turns with a tool.
     """
 
     spoil: Spoil

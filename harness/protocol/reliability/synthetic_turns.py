@@ -1,8 +1,7 @@
-"""Turns whose true boundaries are known, spoilt in known ways: what parsing is measured against.
+"""Synthetic malformed turns with known element boundaries: the ground truth for parse reliability.
 
-A turn is written piece by piece, and every piece knows which element it was written for. A malformation then removes,
-repeats, swaps or rewrites pieces. So the true span of an element is known by construction, whatever the malformation:
-from the first to the last character written for it.
+A turn is generated in pieces, each labelled with its element. A malformation removes, repeats, swaps or rewrites
+pieces, so the true span of an element is known by construction: from its first to its last character.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ __all__ = ["COMBINATIONS", "CUT_OFF", "KINDS", "OPERATORS", "TrueTurn", "make_ep
 
 @dataclass(frozen=True, slots=True)
 class TrueTurn:
-    """A turn's text, where its elements truly are, whether it may be executed, and failures the parser must name."""
+    """A turn's text with the true spans of its elements, whether it may be executed, and the failures to report."""
 
     kind: str
     text: str
@@ -39,16 +38,16 @@ class TrueTurn:
 
 
 CUT_OFF = "cut off"
-"""Cut at a random character, as by a token limit."""
+"""Truncated at a random character, as by a token limit."""
 
 COMBINATIONS: Mapping[str, int] = {"two at once": 2, "three at once": 3}
-"""Several random malformations one after another: damage that no repair rule was written for."""
+"""Numbers of random malformations applied in sequence: damage that no repair was written for."""
 
 KINDS: tuple[str, ...] = (*MALFORMATIONS, CUT_OFF, *COMBINATIONS)
 
 
 def make_turn(kind: str, rng: random.Random) -> TrueTurn:
-    """A random turn with the malformation `kind`, one of KINDS. Raises KeyError for an unknown kind."""
+    """Random turn with the malformation `kind`, one of KINDS. Raises KeyError for an unknown kind."""
     if kind in COMBINATIONS:
         return _written(kind, _combined(COMBINATIONS[kind], rng), False, frozenset(), None)
     if kind == CUT_OFF:
@@ -67,7 +66,7 @@ def make_episode(kinds: Sequence[str], seed: int) -> tuple[TrueTurn, ...]:
 
 
 def _combined(count: int, rng: random.Random) -> list[Piece]:
-    """A call spoilt by `count` different malformations. What they cannot be applied to, or undo, is drawn again."""
+    """A call with `count` different malformations. Combinations that do not apply or cancel out are drawn again."""
     harmful = [m for m in MALFORMATIONS.values() if m.expected]
     while True:
         pieces = well_formed_call(rng)
@@ -91,8 +90,8 @@ def _written(
     text, spans = "", dict[str, Span]()
     for piece in pieces:
         if piece.owner and piece.text:
-            begun = spans.get(piece.owner, Span(len(text), 0))
-            spans[piece.owner] = Span(begun.start, len(text) + len(piece.text))
+            first = spans.get(piece.owner, Span(len(text), 0))
+            spans[piece.owner] = Span(first.start, len(text) + len(piece.text))
         text += piece.text
     end = len(text) if cut is None else cut
     spans = {owner: Span(s.start, min(s.end, end)) for owner, s in spans.items() if s.start < end}

@@ -1,4 +1,4 @@
-"""Command line: `python -m harness.data {prepare, verify, list}`. Exit status 1 and one line for whatever is wrong."""
+"""Command line: `python -m harness.data {prepare, verify, list}`. Any failure is one line and exit status 1."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from harness.paths import command
 from harness.tasks.benchmarks.catalog import BENCHMARKS, QUESTIONS_REPOSITORY, TRAINING_REPOSITORY
@@ -26,6 +27,12 @@ from harness.tasks.benchmarks.prepare import (
     check_leaks,
     prepare,
 )
+from harness.tasks.boundary import printable
+
+
+def print_line(console: Console, text: str, prefix: str = "") -> None:
+    """One line as it is: what files and folders are called must not be markup, nor reach the terminal unescaped."""
+    console.print(Text.assemble((prefix, "red"), printable(text)), soft_wrap=True)
 
 
 class ConsoleReporter:
@@ -34,23 +41,24 @@ class ConsoleReporter:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+    def line(self, text: str) -> None:
+        print_line(self._console, text)
 
     @contextmanager
     def task(self, name: str) -> Iterator[Advance]:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        described = TextColumn("{task.description}", markup=False)
+        columns = (described, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(
             *columns, console=self._console, transient=True, disable=not self._console.is_terminal
         ) as progress:
-            bar = progress.add_task(name, total=None)
+            bar = progress.add_task(printable(name), total=None)
             yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=command("data", "harness.data"), description="Question-answering benchmarks.")
     commands = parser.add_subparsers(dest="command", required=True)
-    make = commands.add_parser("prepare", help="bring benchmarks and training mix into one layout; go on after a stop")
+    make = commands.add_parser("prepare", help="write benchmarks and training mix in one layout; resumes")
     make.add_argument("--out", type=Path, required=True, help="folder to fill")
     make.add_argument("--from", dest="source", default="hub", metavar="hub|FOLDER", help="where from (default: hub)")
     make.add_argument("--revision", default="main", help="branch, tag or commit on the hub (default: main)")
@@ -84,11 +92,11 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> None:
     )
     for name, entry in manifest.files.items():
         licences = "; ".join(f"{of}: {licence}" for of, licence in entry.licences.items())
-        console.print(f"{entry.sha256}  {name}  ({licences})", highlight=False, soft_wrap=True)
+        print_line(console, f"{entry.sha256}  {name}  ({licences})")
 
 
 def _verify(folder: Path, console: Console) -> None:
-    """Raises DataError naming every file that is not as the manifest says or that nobody has read through, or training
+    """Raises DataError naming every file that differs from the manifest or was never read through, and training
     questions that leak."""
     manifest = read_manifest(folder)
     if not manifest.files:
@@ -110,7 +118,7 @@ def _verify(folder: Path, console: Console) -> None:
                 f"{first.train} ({first.test}, by {first.kind}); run prepare again"
             )
     counts = ", ".join(f"{sum(entry.rows.values())} in {name}" for name, entry in manifest.files.items())
-    console.print(f"{len(manifest.files)} files verified; rows: {counts}", highlight=False, soft_wrap=True)
+    print_line(console, f"{len(manifest.files)} files verified; rows: {counts}")
 
 
 def _list(console: Console) -> None:
@@ -133,11 +141,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _verify(arguments.folder, console)
             case _:
                 _list(console)
-    except DataError as error:
-        Console(stderr=True).print(f"[red]error[/red]: {error}", highlight=False, soft_wrap=True)
+    except (DataError, OSError) as error:
+        print_line(Console(stderr=True), str(error), "error: ")
         return 1
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command goes on from here", highlight=False)
+        Console(stderr=True).print("interrupted; to resume: the same command", highlight=False)
         return 130
     return 0
 

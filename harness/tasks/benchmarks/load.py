@@ -21,6 +21,8 @@ SPLIT_WORDS = {
     "train": "train", "train_extra": "train", "dev": "validation", "validation": "validation", "valid": "validation",
     "test": "test",
 }  # fmt: skip
+MAX_QUESTIONS = 1_000_000
+"""In one file: they are held in memory."""
 CORPUS_WORDS = ("corpus", "wiki-18", "wiki18")
 
 
@@ -56,6 +58,8 @@ def iter_question_rows(path: Path, benchmark: str | None = None) -> Iterator[Row
     seen: dict[str, str] = {}
     for where, raw in iter_rows(path):
         row = question_row(raw, where, named)
+        if len(seen) > MAX_QUESTIONS:
+            raise DataError(f"{where}: more than {MAX_QUESTIONS} questions in one file; split it")
         before = seen.setdefault(row.question.id, where)
         if before != where:
             raise DataError(f"{where}: id {row.question.id!r} is also that of {before}; ids have to be unique")
@@ -170,6 +174,10 @@ class DataFolder:
             return row.question
         ids = (pid for title in row.titles for pid in self._passage_ids[title])
         return replace(row.question, supporting=tuple(dict.fromkeys(ids)))
+
+    def holds(self, name: str, suite: str) -> bool:
+        """Whether a split has questions of a benchmark."""
+        return any(row.question.suite == suite for row in self._rows.get(name, ()))
 
     def split(self, name: str, suite: str | None = None) -> tuple[Question, ...]:
         """Questions of a split, of one benchmark if given. Raises DataError if there is none, naming what there is."""

@@ -77,9 +77,9 @@ def _passage(row: tuple[bytes, bytes, bytes]) -> Passage:
 
 
 def _bytes(text: str) -> bytes:
-    """Bytes, because JSON may hold half a surrogate pair, which SQLite's text may not."""
-    return text.encode("utf-8", "surrogatepass")
+    """Bytes: SQLite's text ends at U+0000."""
+    return text.encode()
 
 
 def _text(content: bytes) -> str:
-    return content.decode("utf-8", "surrogatepass")
+    return content.decode("utf-8", "replace")  # files of earlier versions may hold halves of surrogate pairs

@@ -36,6 +36,7 @@ from harness.tasks.benchmarks.manifest import (
     write_rows,
 )
 from harness.tasks.benchmarks.row_formats import Row
+from harness.tasks.boundary import is_scalar_text
 
 TRAINING_OUTPUT = "train.nq_hotpotqa.jsonl.gz"
 CORPUS = "wikipedia"
@@ -47,7 +48,7 @@ Advance = Callable[[int, int | None], None]
 class Reporter(Protocol):
     """Hears what happens: lines of text, and the progress of one task at a time."""
 
-    def say(self, text: str) -> None: ...
+    def line(self, text: str) -> None: ...
 
     def task(self, name: str) -> AbstractContextManager[Advance]: ...
 
@@ -101,7 +102,11 @@ class LocalSource:
             raise DataError(f"{self.folder}: no such folder; --from takes `hub` or a folder with the files")
 
     def _files(self) -> list[Path]:
-        return [p for p in sorted(self.folder.rglob("*")) if p.is_file() and is_data_file(p)]
+        found = [p for p in sorted(self.folder.rglob("*")) if p.is_file() and is_data_file(p)]
+        strange = next((p for p in found if not is_scalar_text(str(p))), None)
+        if strange is not None:
+            raise DataError(f"{strange}: its name is not valid Unicode; rename it")
+        return found
 
     def _origin(self, path: Path) -> tuple[Path, Origin]:
         return path, Origin(file=path.relative_to(self.folder).as_posix(), sha256=sha256_of(path))
@@ -195,14 +200,14 @@ def _benchmark(source: Source, out: Path, benchmark: Benchmark, manifest: Manife
     name = f"{benchmark.name}.test.jsonl.gz"
     path, origin = source.benchmark(benchmark, reporter)
     if _done(out, manifest, name, origin, {}):
-        reporter.say(f"{name}: there and verified")
+        reporter.line(f"{name}: there and verified")
         return manifest
     rows = _rows(path, origin, benchmark.name, reporter)
     other = next((row for row in rows if row.question.suite != benchmark.name), None)
     if other is not None:
         raise DataError(f"{path}: row {other.question.id!r} is of {other.question.suite}, not of {benchmark.name}")
     manifest = _finish(out, manifest, name, rows, origin)
-    reporter.say(f"{name}: {len(rows)} questions, {benchmark.licence}")
+    reporter.line(f"{name}: {len(rows)} questions, {benchmark.licence}")
     return manifest
 
 
@@ -210,7 +215,7 @@ def _training(source: Source, out: Path, manifest: Manifest, reporter: Reporter)
     inputs = {name: entry.sha256 for name, entry in manifest.files.items() if name.endswith(".test.jsonl.gz")}
     path, origin = source.training(reporter)
     if _done(out, manifest, TRAINING_OUTPUT, origin, inputs):
-        reporter.say(f"{TRAINING_OUTPUT}: there and verified")
+        reporter.line(f"{TRAINING_OUTPUT}: there and verified")
         return manifest
     rows = [row for row in _rows(path, origin, None, reporter) if row.question.suite in TRAINING_SUITES]
     leaks = check_leaks(out, rows, sorted(inputs), reporter)
@@ -221,7 +226,7 @@ def _training(source: Source, out: Path, manifest: Manifest, reporter: Reporter)
     dropped = dict(sorted(Counter(leak.kind for leak in leaks).items()))
     manifest = _finish(out, manifest, TRAINING_OUTPUT, kept, origin, dropped=dropped, inputs=inputs)
     said = ", ".join(f"{n} by {kind}" for kind, n in dropped.items()) or "none"
-    reporter.say(f"{TRAINING_OUTPUT}: {len(kept)} questions; dropped as test questions: {said}")
+    reporter.line(f"{TRAINING_OUTPUT}: {len(kept)} questions; dropped as test questions: {said}")
     return manifest
 
 
@@ -239,7 +244,7 @@ def _corpus(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -
     name = f"corpus{''.join(path.suffixes[-2:] if path.suffix == '.gz' else path.suffixes[-1:])}"
     known = manifest.files.get(name)
     if known is not None and known.rows and _done(out, manifest, name, origin, {}):
-        reporter.say(f"{name}: there and verified")
+        reporter.line(f"{name}: there and verified")
         return manifest
     passages = _count_passages(path, origin, reporter)
     draft = out / f"{name}.tmp"
@@ -259,7 +264,7 @@ def _corpus(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -
     )
     manifest = manifest.with_file(name, entry)
     write_manifest(out, manifest)
-    reporter.say(f"{name}: {passages} passages, {size / 1e6:.1f} MB of Wikipedia text, {CORPUS_LICENCE}")
+    reporter.line(f"{name}: {passages} passages, {size / 1e6:.1f} MB of Wikipedia text, {CORPUS_LICENCE}")
     return manifest
 
 

@@ -10,15 +10,17 @@ Passages: `{id, contents: "\\"Title\\"\\ntext"}` (wiki-18), or `{id, title, text
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.tasks.benchmarks.catalog import BENCHMARKS, benchmark_name, hops_of
 from harness.tasks.benchmarks.errors import DataError
+from harness.tasks.benchmarks.golds import read_golds
+from harness.tasks.boundary import MAX_HOPS, MAX_ID_CHARS, MAX_TEXT_CHARS, is_count, is_visible
 from harness.types import Passage, Question
 
-_ASKED = re.compile(r"\bQuestion:\s*(.+?)\s*(?:<\|im_end\|>.*)?$", re.DOTALL)
+_QUESTION_LABEL = re.compile(r"\bQuestion:\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +32,15 @@ class Row:
     source: str
 
 
-def _text(row: Mapping[str, Any], field: str, where: str) -> str:
+def _text(row: Mapping[str, Any], field: str, where: str, most: int | None = None) -> str:
     value = row.get(field)
-    if not isinstance(value, str) or not value.strip():
-        found = "is missing" if field not in row else "is empty" if value in ("", None) else f"is {value!r:.40}"
+    if not isinstance(value, str) or not is_visible(value):
+        blank = value is None or isinstance(value, str)
+        found = "is missing" if field not in row else "is empty" if blank else f"is {value!r:.40}"
         raise DataError(f"{where}: `{field}` {found}; it has to be a non-empty string")
+    if most is not None and len(value) > most:
+        raise DataError(f"{where}: `{field}` has {len(value)} characters; the most is {most}")
     return value.strip()
-
-
-def _answers(value: Any, field: str, where: str) -> tuple[str, ...]:
-    listed = [value] if isinstance(value, str) else value
-    if not isinstance(listed, Sequence) or not listed:
-        raise DataError(f"{where}: `{field}` is {value!r:.40}; it has to be a non-empty list of strings")
-    if not all(isinstance(answer, str) for answer in listed):
-        raise DataError(
-            f"{where}: `{field}` holds {next(a for a in listed if not isinstance(a, str))!r:.40}: strings only"
-        )
-    answers = tuple(dict.fromkeys(answer.strip() for answer in listed if answer.strip()))
-    if not answers:
-        raise DataError(f"{where}: every answer in `{field}` is empty; drop the row")
-    return answers
 
 
 def _named(text: str, where: str, field: str) -> str:
@@ -72,7 +63,7 @@ def question_row(row: Mapping[str, Any], where: str, benchmark: str | None) -> R
     if "reward_model" in row:
         return _search_r1(row, where)
     if "golden_answers" not in row:
-        known = ", ".join(sorted(map(str, row))) or "no fields"
+        known = ", ".join(sorted(map(str, row)))[:200] or "no fields"
         raise DataError(
             f"{where}: neither `golden_answers` (FlashRAG) nor `reward_model` (Search-R1) in the row ({known}); "
             "see harness/tasks/benchmarks/row_formats.py for the layouts"
@@ -89,14 +80,14 @@ def question_row(row: Mapping[str, Any], where: str, benchmark: str | None) -> R
 
 def _own(row: Mapping[str, Any], where: str) -> Row:
     hops, titles = row.get("hops"), row.get("supporting_titles")
-    if hops is not None and (not isinstance(hops, int) or isinstance(hops, bool) or hops < 1):
-        raise DataError(f"{where}: `hops` is {hops!r:.40}; it has to be a positive whole number or null")
+    if hops is not None and not (is_count(hops, MAX_HOPS) and hops):
+        raise DataError(f"{where}: `hops` is {hops!r:.40}; it has to be a whole number from 1 to {MAX_HOPS} or null")
     if titles is not None and not (isinstance(titles, list) and all(isinstance(t, str) for t in titles)):
         raise DataError(f"{where}: `supporting_titles` is {titles!r:.40}; it has to be a list of strings or null")
     question = Question(
-        id=_text(row, "id", where),
-        text=_text(row, "question", where),
-        answers=_answers(row.get("golden_answers"), "golden_answers", where),
+        id=_text(row, "id", where, MAX_ID_CHARS),
+        text=_text(row, "question", where, MAX_TEXT_CHARS),
+        answers=read_golds(row.get("golden_answers"), "golden_answers", where),
         suite=_named(_text(row, "benchmark", where), where, "benchmark"),
         hops=hops,
     )
@@ -107,27 +98,34 @@ def _flashrag(row: Mapping[str, Any], where: str, benchmark: str) -> Row:
     metadata = row.get("metadata") or {}
     if not isinstance(metadata, Mapping):
         raise DataError(f"{where}: `metadata` is {metadata!r:.40}; it has to be an object or null")
-    key = _text(row, "id", where)
+    key = _text(row, "id", where, MAX_ID_CHARS)
     question = Question(
         id=_prefixed(benchmark, key),
-        text=_text(row, "question", where),
-        answers=_answers(row["golden_answers"], "golden_answers", where),
+        text=_text(row, "question", where, MAX_TEXT_CHARS),
+        answers=read_golds(row["golden_answers"], "golden_answers", where),
         suite=benchmark,
         hops=hops_of(benchmark, key, metadata),
     )
-    return Row(question, _flashrag_titles(metadata), "")
+    return Row(question, _flashrag_titles(metadata, where), "")
 
 
-def _flashrag_titles(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _flashrag_titles(metadata: Mapping[str, Any], where: str) -> tuple[str, ...] | None:
     """Titles of the gold pages as HotpotQA and 2Wiki annotate them, in either of the two spellings in use."""
     facts = metadata.get("supporting_facts")
-    if isinstance(facts, Mapping):
-        titles = facts.get("title") or ()
-    elif isinstance(facts, list):
-        titles = [fact[0] for fact in facts if isinstance(fact, list) and fact]
-    else:
+    if facts is None:
         return None
-    return tuple(dict.fromkeys(t for t in titles if isinstance(t, str))) or None
+    if isinstance(facts, Mapping):
+        titles = facts.get("title")
+    elif isinstance(facts, list):
+        titles = [fact[0] if isinstance(fact, list) and fact else fact for fact in facts]
+    else:
+        titles = facts
+    if titles is not None and not (isinstance(titles, list) and all(isinstance(title, str) for title in titles)):
+        raise DataError(
+            f"{where}: `metadata.supporting_facts` is {facts!r:.60}; it has to be {{title: [text, …]}}, "
+            "[[title, sentence], …] or null"
+        )
+    return tuple(dict.fromkeys(titles or ())) or None
 
 
 def _search_r1(row: Mapping[str, Any], where: str) -> Row:
@@ -137,41 +135,58 @@ def _search_r1(row: Mapping[str, Any], where: str) -> Row:
         raise DataError(f"{where}: no `reward_model.ground_truth.target`; it has to be a list of accepted answers")
     benchmark = _named(_text(row, "data_source", where), where, "data_source")
     if isinstance(row.get("id"), str):
-        key = str(row["id"])
-    elif isinstance(extra, Mapping) and "index" in extra:
+        key = _text(row, "id", where, MAX_ID_CHARS)
+    elif isinstance(extra, Mapping) and _is_index(extra.get("index")) and isinstance(extra.get("split", ""), str):
         key = f"{extra.get('split', 'train')}_{extra['index']}"
     else:
-        raise DataError(f"{where}: neither `id` nor `extra_info.index`; a row needs one of them to be told apart")
+        raise DataError(
+            f"{where}: neither `id` nor `extra_info.index` is there as text or a whole number; a row needs one of them"
+        )
     metadata = row.get("metadata")
     question = Question(
         id=_prefixed(benchmark, key),
         text=_asked(row, where),
-        answers=_answers(truth["target"], "reward_model.ground_truth.target", where),
+        answers=read_golds(truth["target"], "reward_model.ground_truth.target", where),
         suite=benchmark,
         hops=hops_of(benchmark, key, metadata if isinstance(metadata, Mapping) else {}),
     )
     return Row(question, None, "")
 
 
+def _is_index(value: Any) -> bool:
+    if isinstance(value, str):
+        return is_visible(value) and len(value) <= MAX_ID_CHARS
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
+
+
 def _asked(row: Mapping[str, Any], where: str) -> str:
-    """The bare question: its own column where the file kept it, else what follows `Question:` in the prompt."""
-    if isinstance(row.get("question"), str) and row["question"].strip():
-        return str(row["question"]).strip()
+    """The bare question: its own column where the file kept it, else what follows `Question:` in the prompt.
+
+    Of several `Question:` (solved examples come first) the last counts where it begins a line.
+    """
+    if isinstance(row.get("question"), str) and is_visible(row["question"]):
+        return _text(row, "question", where, MAX_TEXT_CHARS)
     prompt = row.get("prompt")
     if isinstance(prompt, list):
         last = prompt[-1] if prompt else None
         prompt = last.get("content") if isinstance(last, Mapping) else None
-    found = _ASKED.search(prompt) if isinstance(prompt, str) else None
-    if found is None:
+    prompt = prompt if isinstance(prompt, str) else ""
+    labels = list(_QUESTION_LABEL.finditer(prompt))
+    rest = prompt[labels[-1].end() :].partition("<|im_end|>")[0] if labels else ""
+    text = rest.strip().removesuffix("Answer:")
+    if not is_visible(text):
         raise DataError(f"{where}: no `question`, and no text after `Question:` in `prompt`; one of them is needed")
-    return found[1]
+    own_line = len(labels) == 1 or prompt[: labels[-1].start()].rstrip(" \t").endswith("\n")
+    if not own_line or re.search(r"\bAnswer:", text):
+        raise DataError(f"{where}: `prompt` holds several questions or answers; add a column `question` with its own")
+    return _text({"prompt": text}, "prompt", where, MAX_TEXT_CHARS)
 
 
 def passage_of(row: Mapping[str, Any], where: str) -> Passage:
     """The row as a passage. Raises DataError naming `where` and the field at fault."""
     key = row.get("id")
-    if not isinstance(key, str | int) or isinstance(key, bool) or key == "":
-        raise DataError(f"{where}: `id` is {key!r:.40}; it has to be a string or a number")
+    if not isinstance(key, str | int) or isinstance(key, bool) or not 0 < len(str(key)) <= MAX_ID_CHARS:
+        raise DataError(f"{where}: `id` is {key!r:.40}; it has to be a number or a string of at most {MAX_ID_CHARS}")
     if "contents" in row:
         title, _, text = _text(row, "contents", where).partition("\n")
     else:

@@ -15,7 +15,7 @@ from harness.env.interfaces import NaturalInterface
 from harness.env.rollout import Environment, rollout
 from harness.evaluate import load_evaluation
 from harness.evaluation import single_question as module
-from harness.evaluation.episode_console import Show, printable
+from harness.evaluation.episode_console import Show
 from harness.evaluation.play import any_chat
 from harness.evaluation.single_question import NOBODY_KNOWS, Heard, ask
 from harness.operators import Toolbox
@@ -111,8 +111,6 @@ def test_a_terminal_gets_colours_and_a_file_gets_none() -> None:
 
 
 def test_text_from_outside_cannot_steer_the_terminal() -> None:
-    mark = "\N{REPLACEMENT CHARACTER}"
-    assert printable("a\x1b[2Jb\rc\n\td\u202e") == f"a{mark}[2Jb{mark}c\n\td{mark}"
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
     Show(console).said(parse_turn("<think>[bold]x[/bold] \x1b[31m</think><answer>[/red]</answer>", ()))
     printed = console.file.getvalue()  # type: ignore[attr-defined]

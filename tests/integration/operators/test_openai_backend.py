@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.recorded_llm import RecordedLLM
 
 from harness.operators import OPERATORS, CallContext, LLMRequest, LLMResponse, Toolbox
 from harness.operators.base import LLMBackend
@@ -40,6 +39,7 @@ from tests.support.hostile_server import (
     reply,
     silence,
 )
+from tests.support.recorded_llm import RecordedLLM
 from tests.support.small_world import ONE_HOP, run
 
 Q = ONE_HOP[0]

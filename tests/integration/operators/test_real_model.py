@@ -15,7 +15,6 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from tests.support.recorded_llm import RecordedLLM
 
 from harness.operators import CallContext, Toolbox
 from harness.operators.base import LLMBackend
@@ -25,6 +24,7 @@ from harness.operators.llm.openai import OpenAIBackend
 from harness.operators.operator_settings import EndpointBackend, HttpSettings
 from harness.operators.specs.answer_generate import COMPLETION
 from harness.types import OperatorFailure, OperatorResult
+from tests.support.recorded_llm import RecordedLLM
 from tests.support.small_world import ONE_HOP, run
 
 Q = ONE_HOP[0]

@@ -56,19 +56,23 @@ def test_vllm_loads_an_export_and_says_greedily_what_the_policy_says(tmp_path: P
     assert said != before or chances != pytest.approx(before_chances, abs=1e-2)  # what was loaded was trained
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lora_trial(tmp_path_factory.mktemp("trial"))
+
+
 @pytest.mark.parametrize("form", ["merged", "adapter"])
-def test_vllm_loads_what_a_trial_itself_kept(tmp_path: Path, form: str) -> None:
+def test_vllm_loads_what_a_trial_itself_kept(kept: Path, form: str) -> None:
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
 
-    folder = lora_trial(tmp_path)
     hide_llvmlite_from_the_scan()  # the trial's search has imported it
-    policy = load_export(folder, torch.float32)  # the merged model, by transformers
+    policy = load_export(kept, torch.float32)  # the merged model, by transformers
     prompt = list(policy.chat.prompt("Operators: Search", QUESTION))
-    adapter = folder / "adapter"
+    adapter = kept / "adapter"
     base = json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
     engine = LLM(
-        str(folder) if form == "merged" else base,
+        str(kept) if form == "merged" else base,
         dtype="float32",
         enforce_eager=True,
         max_model_len=512,

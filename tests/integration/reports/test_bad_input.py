@@ -55,12 +55,12 @@ def test_arms_that_are_certain_and_opposite_claim_the_sign_and_no_interval():
 def test_an_arm_without_a_single_number_is_named():
     text = page_of(with_values(made_frames(ARMS, steps=(0, 5)), np.nan, ("grpo",)))
     assert "grpo: no value of eval/em" in text
-    assert "could not be made" in text
+    assert "cannot be computed" in text
 
 
-def test_a_sweep_of_one_arm_says_that_the_contrast_could_not_be_made():
+def test_a_sweep_of_one_arm_has_no_registered_contrast():
     text = page_of(made_frames({"gsspo": 0.2}, steps=(0, 5)))
-    assert "The registered contrast, gsspo against grpo, could not be made" in text
+    assert "The registered contrast, gsspo against grpo, cannot be computed" in text
 
 
 def test_a_sweep_without_a_finished_trial_is_refused_with_reasons():
@@ -69,14 +69,14 @@ def test_a_sweep_without_a_finished_trial_is_refused_with_reasons():
         gather_report_data(frames)
 
 
-def test_trials_left_out_are_told_before_any_number():
+def test_excluded_trials_are_listed_before_any_number():
     frames = made_frames(ARMS, steps=(0, 5), unfinished=("grpo_seed1",))
     text = page_of(frames)
     assert text.index("1 left out") < text.index("What was shown")
     assert "Left out: grpo_seed1 (unfinished): no result." in text
 
 
-def test_unequal_question_sets_refuse_pairing_and_say_so(tmp_path):
+def test_unequal_question_sets_refuse_pairing_with_a_warning(tmp_path):
     root = write_sweep(tmp_path / "s", made_frames(ARMS, seeds=(0, 1, 2, 3), steps=(0, 5)))
     frames = load_frames(root)
     for i, trial in enumerate(frames.trials["trial"]):

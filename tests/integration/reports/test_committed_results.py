@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from reports.findings.claims import read_claims
-from reports.findings.measure_registry import MEASURES, POOLED
+from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
+from reports.findings.overview import overview_verdict
 from reports.findings.page import (
     FINDINGS_FILE,
     PICTURES_FOLDER,
     README_FILE,
     REPORTS_FOLDER,
     make_page,
-    overview_verdict,
     updated_readme,
 )
 from reports.packing.read_study import Study, committed_studies
@@ -40,7 +40,7 @@ def test_the_readme_result_is_what_the_committed_results_give(studies):
 
 def test_intervals_of_corrected_strata_hold_together(studies):
     made = studies["parse_reliability"]
-    found = MEASURES["primary"](made)
+    found = MEASURES["registered_contrast"](made)
     assert len(found.verdicts) == 2
     assert [r.difference.interval.level for r in found.rows[:2]] == [pytest.approx(0.975)] * 2
     assert [r.equivalence.interval.level for r in found.rows[:2]] == [pytest.approx(0.95)] * 2
@@ -51,7 +51,7 @@ def test_intervals_of_corrected_strata_hold_together(studies):
 def test_sampled_answers_paired_over_both_studies_differ_as_published_here(studies):
     both = [studies["granularity"], studies["granularity_replication"]]
     metrics = ["eval_sampled/em", "eval_sampled/f1", "eval_sampled/reward_mean"]
-    found = POOLED["paired_by_seed"](both, pair=["gsspo", "grpo"], metrics=metrics).table
+    found = POOLED_MEASURES["paired_by_seed"](both, pair=["gsspo", "grpo"], metrics=metrics).table
     assert set(found["pairs"]) == {"28"}
     rows = {(of.split()[0], at): (points, p) for of, at, points, p in found.iloc[:, [0, 1, 3, 5]].to_numpy()}
     assert rows == {

@@ -44,7 +44,7 @@ def test_the_axis_starts_at_zero_and_never_passes_one():
     assert canvas.axes[0].get_ylim()[1] <= 1
 
 
-def test_the_caption_says_what_a_reader_must_know():
+def test_the_caption_gives_seeds_questions_interval_and_hash():
     frames = made_frames()
     text = str(learning_curves.draw_learning_curves(frames).caption)
     for part in ("5 per arm", "questions:", "95% t interval", frames.config_hash):

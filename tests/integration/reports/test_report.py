@@ -130,7 +130,7 @@ def test_the_report_shows_the_calibration_and_what_it_would_take(report):
         assert "Configuration" in text or name == "calibration", name
 
 
-def test_the_page_needs_nothing_but_itself(report):
+def test_the_page_is_self_contained(report):
     page = (report / "report" / "report.html").read_text()
     reader = Reader()
     reader.feed(page)
@@ -144,7 +144,7 @@ def test_the_page_needs_nothing_but_itself(report):
     assert 'name="viewport"' in page
 
 
-def test_nothing_in_the_page_is_not_a_number(report):
+def test_the_page_contains_no_nan(report):
     page = (report / "report" / "report.html").read_text()
     text = re.sub(r"base64,[^\"]*", "", re.sub(r"<style>.*?</style>", "", page, flags=re.S))
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
@@ -177,7 +177,7 @@ def test_the_gallery_shows_every_kind_with_faults_marked(report):
     assert "the truth" in page
 
 
-def test_the_page_says_what_is_confirmatory(report):
+def test_the_page_marks_confirmatory_results(report):
     page = (report / "report" / "report.html").read_text()
     assert 'class="role confirmatory"' in page
     assert "EM of gsspo is higher than that of grpo averaged over suites" in page

@@ -68,7 +68,7 @@ def test_tables_of_whole_episodes_are_kept(packed):
     assert len(tables["parse_rates"]) == 3
 
 
-def test_nothing_of_the_machine_but_its_kind_is_written(sweep, packed):
+def test_only_the_kind_of_the_machine_is_written(sweep, packed):
     import socket
 
     for path in packed.rglob("*"):

@@ -24,6 +24,7 @@ from harness.runs.jsonl import seal
 from harness.runs.layout import INFO, OUTPUT, attempts, locked, read_info, state_of
 from harness.sweep import run as driver
 from harness.sweep.run import FAILED, FINISHED, INTERRUPTED, REFUSED
+from tests.support.console import counted
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -50,9 +51,11 @@ def test_one_failing_arm_leaves_the_others_finished_and_the_exit_status_tells(fa
 
 def test_a_failure_is_told_with_its_error_line_and_at_the_end_again(failing_sweep):
     printed = failing_sweep.printed
-    assert printed.count("gspo_seed0: attempt 2 failed: ArithmeticError: the loss is not finite at step 1") == 1
-    assert "failed: gspo_seed1: ArithmeticError: the loss is not finite at step 1" in printed
-    assert "4 of 6 trials finished, 2 failed, 2 started again, 0 not run" in printed
+    error = "ArithmeticError: the loss is not finite at step 1"
+    told = [line for line in printed.splitlines() if "gspo_seed1" in line and error in line]
+    assert sum("attempt 2" in line for line in told) == 1
+    assert sum("attempt" not in line for line in told) == 1
+    assert counted(printed, 4, 6, 2, 2, 0)
     assert "Traceback" not in printed
 
 
@@ -136,7 +139,7 @@ def test_the_same_command_again_runs_only_what_is_not_finished(failing_sweep, tm
     shutil.copytree(failing_sweep.runner.home, tmp_path, dirs_exist_ok=True)
     before = {f.name: (f / "metrics.jsonl").read_bytes() for f in runner.folder.trials.glob("g[sr]*po_seed*")}
     assert runner("learns") == FINISHED
-    assert "2 trials to run, 4 finished before" in runner.printed
+    assert counted(runner.printed, 2, 4)
     assert set(states(runner).values()) == {"finished"}
     after = {f.name: (f / "metrics.jsonl").read_bytes() for f in runner.folder.trials.glob("g[sr]*po_seed*")}
     assert {n for n in before if before[n] != after[n]} == {n for n in before if n.startswith("gspo")}
@@ -144,13 +147,13 @@ def test_the_same_command_again_runs_only_what_is_not_finished(failing_sweep, tm
     assert sorted(run.info.run_name for run in runs) == sorted(states(runner))
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert runner("learns") == FINISHED
-    assert "0 trials to run, 6 finished before" in runner.printed
+    assert counted(runner.printed, 0, 6)
     assert len(trial_runs(runner.store)) == 6
 
 
 def test_a_killed_worker_is_started_again_and_its_trial_is_as_if_nothing_had_been(failing_sweep, runner):
     assert runner("killed_once", "objective.preset=grpo") == FINISHED
-    assert "2 of 2 trials finished, 0 failed, 1 started again" in runner.printed
+    assert counted(runner.printed, 2, 2, 0, 1, 0)
     [killed] = runner.folder.trials.glob("grpo_seed0-*")
     assert len(attempts(killed)) == 2
     [whole] = failing_sweep.runner.folder.trials.glob("grpo_seed0-*")
@@ -171,13 +174,13 @@ def test_only_and_limit_choose_trials(ray_session, runner):
     assert runner("learns", only="g[rs]*_seed1", limit=1) == FINISHED
     assert "1 trials to run" in runner.printed
     assert [name for name, state in states(runner).items() if state == "finished"] == ["gsspo_seed1"]
-    assert "1 of 6 trials finished, 0 failed, 0 started again, 5 not run" in runner.printed
+    assert counted(runner.printed, 1, 6, 0, 0, 5)
     assert runner("learns", only="nothing*") == REFUSED
 
 
 def test_what_is_left_of_a_small_study_is_run_by_the_small_command(ray_session, runner):
     assert runner("learns", small=True, limit=1) == FINISHED
-    assert "1 of 3 trials finished, 0 failed, 0 started again, 2 not run" in runner.printed
+    assert counted(runner.printed, 1, 3, 0, 0, 2)
     assert f"-m harness.sweep {runner.home / 'demo.yaml'} --small --out {runner.home}" in runner.printed
 
 
@@ -228,28 +231,30 @@ def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_anew(ray_sessio
     earlier = as_of_other_code(runner)
     with locked(runner.folder.trials / min(earlier) / ".lock"):
         assert runner("learns", "objective.preset=grpo", rerun=True) == REFUSED
-        assert "another process is at work in" in runner.printed
+        assert str(runner.folder.root) in runner.printed
     assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
-    assert "the code has changed: 2 earlier trials are now in" in runner.printed
-    assert "2 trials to run, 0 finished before" in runner.printed
+    assert "superseded" in runner.printed
+    assert counted(runner.printed, 2)
+    assert counted(runner.printed, 2, 0)
     assert {path.name for path in (runner.folder.root / "superseded").iterdir()} == earlier
     assert {read_info(path).code for path in runner.folder.trials.iterdir()} == {code_version()}
     assert len(trial_runs(runner.store)) == 2
     assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
-    assert "0 trials to run, 2 finished before" in runner.printed
+    assert counted(runner.printed, 0, 2)
 
 
 def test_other_code_goes_on_where_nothing_was_finished_or_under_way(ray_session, runner):
     assert runner("gspo_fails", "objective.preset=gspo", "seeds=[0]") == FAILED
     as_of_other_code(runner)
     assert runner("learns", "objective.preset=gspo", "seeds=[0]") == FINISHED
-    assert "the code has changed: 1 earlier trials are now in" in runner.printed
+    assert "superseded" in runner.printed
+    assert counted(runner.printed, 1)
 
 
 def test_two_drivers_do_not_share_a_folder(runner):
     with locked(runner.folder.root / ".lock"):
         assert runner("learns") == REFUSED
-    assert "another process is at work" in runner.printed
+    assert str(runner.folder.root) in runner.printed
 
 
 def test_more_cpus_than_there_are_is_refused(runner):
@@ -304,7 +309,14 @@ def wait_for(condition, seconds: float = 240) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["ctrl-c", "term", "kill-9"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, id="ctrl-c"),
+        pytest.param(signal.SIGTERM, id="term"),
+        pytest.param(signal.SIGKILL, id="kill-9", marks=pytest.mark.nightly),  # CI has the battery's kills of drivers
+    ],
+)
 def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
     driver = start_driver(runner.home, "slow")
     trials = runner.folder.trials
@@ -320,7 +332,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
         again = f"demo.yaml objective.preset=grpo --only 'grpo*' --out {runner.home / 'runs'}"
         assert f"{again}\n" in printed
     assert runner("learns", "objective.preset=grpo") == FINISHED
-    assert "1 trials to run, 1 finished before" in runner.printed
+    assert counted(runner.printed, 1, 1)
     runs = trial_runs(runner.store)
     assert sorted((r.info.run_name, r.info.status) for r in runs) == [
         ("grpo_seed0", "FINISHED"),

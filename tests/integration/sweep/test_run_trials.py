@@ -15,6 +15,7 @@ from harness.runs.journal import content
 from harness.runs.layout import ATTEMPTS, INFO, State, locked, read_info, state_of
 from harness.sweep import run_trials, worker
 from harness.sweep.run import FINISHED
+from tests.support.console import counted
 
 ROOT = Path(__file__).parents[3]
 LEARNS, FAILS = "tests.support.cheap_trials:learns", "tests.support.cheap_trials:gspo_fails"
@@ -39,7 +40,7 @@ def without_ray(folders: list[Path], function: str = LEARNS) -> subprocess.Popen
 
 
 def test_two_processes_share_the_trials_and_the_sweep_takes_them_as_its_own(prepared, runner, ray_session):
-    assert "6 trials prepared, 0 finished" in runner.printed
+    assert counted(runner.printed, 6, 0)
     both = [without_ray(prepared), without_ray(prepared[::-1])]
     finished = ""
     for process in both:
@@ -50,7 +51,7 @@ def test_two_processes_share_the_trials_and_the_sweep_takes_them_as_its_own(prep
     assert all(len((f / ATTEMPTS).read_text().splitlines()) == 1 for f in prepared)
     apart = {read_info(f).name: content(f) for f in prepared}
     assert runner("learns") == FINISHED
-    assert "0 trials to run, 6 finished before" in runner.printed
+    assert counted(runner.printed, 0, 6)
     assert "gsspo − grpo" in runner.printed  # the report
     shutil.rmtree(runner.folder.root)
     assert runner("learns") == FINISHED

@@ -19,7 +19,7 @@ def test_kills_of_every_kind_leave_no_trace(tmp_path):
     whole = Sweep(tmp_path / "whole", ["seeds=2"])
     whole.finish()
     check_end(whole, whole)
-    counts = kill_and_go_on(tmp_path, whole, list(KINDS), seed=3)
+    counts = kill_and_go_on(tmp_path, whole, list(KINDS), seed=3, a_sweep=3)  # in two small studies
     assert {kind: counts[kind] for kind in KINDS} == dict.fromkeys(KINDS, 1)
     assert counts["lines"] > 0
 

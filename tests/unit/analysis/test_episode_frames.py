@@ -93,7 +93,7 @@ def test_a_broken_file_is_named(sweep):
         load_episodes(load_frames(root))
 
 
-def test_a_flipped_bit_in_a_finished_trials_numbers_is_told_and_not_averaged(sweep):
+def test_a_flipped_bit_in_a_finished_trials_metrics_excludes_the_trial_with_a_reason(sweep):
     root, _ = sweep
     path = root / "trials" / "grpo_seed0" / "episodes" / "step-000020-eval.parquet"
     column = pq.ParquetFile(path).metadata.row_group(0).column(SCHEMA.get_field_index("em"))

@@ -78,7 +78,7 @@ def test_every_route_to_a_contrast_agrees_on_the_difference(evaluated, plan):
         assert r.difference.value > 0.1
 
 
-def test_checkpoint_claims_say_that_they_are(evaluated, plan):
+def test_checkpoint_claims_are_labelled(evaluated, plan):
     frames, data = evaluated
     claims = exact_match.checkpoint_claims(data, contrasts(frames, plan), plan)
     assert len(claims) == 2 * 4
@@ -175,7 +175,7 @@ def test_malformed_turns_that_precede_a_fall_of_em_are_found_at_their_lag():
     assert set(table.index.get_level_values("trace")) == {"EM", "reward spread", "gradient norm"}
 
 
-def test_traces_that_are_too_short_are_said_to_be():
+def test_traces_that_are_too_short_give_a_reason():
     links = parse_reliability.link_to_learning(made_frames(ARMS))
     assert not any(isinstance(v, LaggedCorrelation) for v in links.values())
     assert parse_reliability.link_table(links)["note"].str.contains("no run logged").all()
@@ -309,7 +309,7 @@ def test_transitions_count_every_turn_once(tmp_path):
     assert moves.at["Review", "answer"] == 1
 
 
-def test_operators_are_counted_by_episode_and_never_is_told(tmp_path):
+def test_operators_are_counted_by_episode_and_zero_calls_have_a_row(tmp_path):
     root = write_sweep(tmp_path / "s", made_frames({"grpo": 0.1, "gsspo": 0.2}, seeds=(0,)))
     twice = [call(), call("Review"), call("Review"), answer()]
     write(root, "grpo_seed0", 20, "eval", [episode(twice, "q0"), episode([call(), answer()], "q1")])
@@ -374,7 +374,7 @@ def test_areas_and_times_follow_the_effects(plan):
     assert read_analysis_plan({**ANALYSIS, "threshold": 0.35}).threshold == 0.35
 
 
-def test_a_threshold_nobody_reaches_is_no_test(plan):
+def test_a_threshold_that_no_run_reaches_is_no_test(plan):
     frames = made_frames(ARMS)
     table = convergence.threshold_table(
         convergence.threshold_times(frames, threshold=0.99), contrasts(frames, plan)
@@ -420,7 +420,7 @@ def test_without_another_prompt_there_is_no_robustness(evaluated):
         robustness.prompt_spread_table(evaluated[1])
 
 
-def test_a_design_says_what_it_cannot_reach():
+def test_a_design_reports_unreachable_significance():
     three = assess_design(StudyDesign(seeds=3, tests=7, margin=0.03))
     assert not three.reachable
     assert three.seeds_to_reach == 4

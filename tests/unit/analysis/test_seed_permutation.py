@@ -134,7 +134,7 @@ def test_many_seeds_are_sampled_with_a_fixed_stream():
     assert best_interval(a, b).interval.method == "Welch t on seed means"
 
 
-def test_three_seeds_have_no_exact_95_interval_and_say_so():
+def test_three_seeds_have_no_exact_95_interval_and_a_note():
     estimate = permutation_interval([0.1, 0.2, 0.3], [0.1, 0.15, 0.2])
     assert estimate.interval is None
     assert "smallest attainable p is 0.1" in estimate.note

@@ -37,7 +37,7 @@ def test_equal_samples_of_a_question_are_no_evidence() -> None:
     assert copied.high - copied.low >= once.high - once.low > 2 * (naive.high - naive.low)
 
 
-def test_the_interval_covers_the_mean_over_suites_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_mean_over_suites_at_its_nominal_level() -> None:
     rng = np.random.default_rng(0)
     chances = np.array([0.9, 0.5, 0.2, 0.05])
     suites = np.repeat(np.arange(4), 25)

@@ -40,7 +40,7 @@ def test_failed_and_unfinished_trials_are_named_and_counted_nowhere(tmp_path):
     assert seeds["one_hop", "gsspo"] == (0, 1, 2, 3, 4)
 
 
-def test_a_damaged_journal_excludes_its_trial_and_says_where(tmp_path):
+def test_a_damaged_journal_excludes_its_trial_with_the_location(tmp_path):
     root = write_sweep(tmp_path / "s", made_frames())
     path = root / "trials" / "grpo_seed0" / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True)

@@ -75,7 +75,7 @@ def test_copies_of_an_episode_add_nothing_to_a_clustered_band():
     assert (one.low.min(), one.high.max(), one.note) == (0.0, 1.0, "one question: no band")
 
 
-def test_no_event_leaves_the_curve_at_one_and_says_so():
+def test_no_event_leaves_the_curve_at_one_with_a_note():
     curve = kaplan_meier([3, 4, 5], [False, False, False])
     assert (curve.survival == 1).all()
     assert curve.note
@@ -251,7 +251,7 @@ def test_the_jackknife_of_a_mean_is_the_t_interval_over_seeds():
     assert (both.low, both.high) == pytest.approx((welch.low, welch.high))
 
 
-def test_a_jackknife_without_spread_gives_no_interval_and_says_why():
+def test_a_jackknife_without_spread_gives_no_interval_and_a_reason():
     assert jackknife_seeds([np.ones((1, 3))], iqm).note == "one seed in an arm: no interval"
     apart = jackknife_seeds([np.ones((5, 3)), np.zeros((5, 3))], probability_of_improvement)
     assert (apart.value, apart.interval) == (1.0, None)

@@ -57,7 +57,7 @@ def test_each_verdict_has_its_words():
     assert "equivalence was not shown either" in text
 
 
-def test_only_shares_are_told_in_points():
+def test_only_shares_are_shown_in_points():
     row = rows_of({"s": (HIGH, LOW)})[0]
     assert " points" in finding_sentence(row, PLAN)
     text = finding_sentence(row, PLAN, Outcome("the number of calls", share=False))
@@ -66,7 +66,7 @@ def test_only_shares_are_told_in_points():
     assert f"difference {float(f'{row.difference.value:.3g}'):+g} [" in text
 
 
-def test_groups_on_which_nothing_was_shown_share_one_sentence():
+def test_groups_without_evidence_share_one_sentence():
     groups = {OVERALL: (HIGH, LOW), "a": (HIGH, LOW), "b": WIDE, "c": WIDE}
     text = summarise_findings(findings(rows_of(groups), PLAN), PLAN)
     assert len(text) == 3
@@ -78,10 +78,10 @@ def test_groups_on_which_nothing_was_shown_share_one_sentence():
     assert len(summarise_findings(findings(rows_of(groups), PLAN), PLAN)) == 2
 
 
-def test_three_seeds_are_said_to_show_nothing_however_far_apart():
+def test_three_seeds_are_unreachable_at_any_difference():
     row = rows_of({"s": (HIGH[:3], LOW[:3])}, margin=None)[0]
     assert verdict_of(row, 0.05) is ContrastVerdict.UNREACHABLE
-    assert "Nothing can be said" in finding_sentence(row, PLAN)
+    assert "No conclusion" in finding_sentence(row, PLAN)
     assert "smallest attainable p is .1" in finding_sentence(row, PLAN)
 
 
@@ -97,7 +97,7 @@ def test_a_difference_is_set_against_the_margin_by_its_interval():
     row = rows_of({"s": ([v + 0.035 for v in LOW], LOW)})[0]
     assert row.difference.interval.low < PLAN.margin < row.difference.interval.high
     assert "is higher" in finding_sentence(row, PLAN)
-    assert "whether by more than the margin of 3.0 points stays open" in finding_sentence(row, PLAN)
+    assert "whether by more than the margin of 3.0 points is undecided" in finding_sentence(row, PLAN)
 
 
 def test_no_suite_is_claimed_when_the_primary_test_fails():
@@ -124,7 +124,7 @@ def test_a_sentence_claims_a_difference_exactly_when_the_adjusted_p_allows_it(se
         assert "nan" not in text.lower()
 
 
-def test_exploratory_sentences_say_so():
+def test_exploratory_sentences_are_marked():
     summary = summarise(made_frames(), read_analysis_plan(None))
     assert all(f.sentence.startswith("Exploratory: ") for f in findings(summary.contrasts, summary.plan))
     assert primary_sentence(summary).startswith("No confirmatory contrast")
@@ -149,7 +149,7 @@ def test_a_kept_promise_is_confirmatory():
     "changes",
     [{"analysis": {**ANALYSIS, "margin": 0.2}}, {"hypothesis": "It does not help."}, {"seeds": [0, 1, 2]}],
 )
-def test_a_plan_changed_afterwards_makes_nothing_confirmatory(changes):
+def test_a_plan_changed_afterwards_has_no_confirmatory_contrast(changes):
     found = check_registration(registered(**changes))
     assert not found.kept
     assert any("HASH MISMATCH" in s for s in found.sentences)

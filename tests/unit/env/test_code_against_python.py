@@ -201,7 +201,7 @@ def blocks(draw: st.DrawFn, indent: str = "", depth: int = 0) -> str:
     return "\n".join(lines) or f"{indent}pass"
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], deadline=None)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], deadline=None)
 @given(blocks(), st.lists(expressions, min_size=3, max_size=3))
 def test_generated_programs_print_and_fail_as_in_python(block: str, starts: list[str]) -> None:
     start = "a, b, c = [1, 'x'], 2, {'a': 'b'}\n" + "\n".join(

@@ -17,7 +17,7 @@ from harness.protocol import (
     truncate_middle,
     warning_text,
 )
-from harness.protocol.observation import WHAT_WAS_WRONG
+from harness.protocol.observation import FAILURE_TEXTS
 from harness.types import ParseFailure
 
 SPECIAL = [
@@ -88,7 +88,7 @@ def test_a_warning_names_the_two_permitted_forms_and_every_failure(failures: lis
     assert "<tool>OperatorName: input</tool>" in warning
     assert "<answer>final answer</answer>" in warning
     for failure in failures:
-        assert WHAT_WAS_WRONG[failure] in warning
+        assert FAILURE_TEXTS[failure] in warning
 
 
 def test_the_wording_of_warnings_is_what_policies_were_trained_on() -> None:
@@ -111,6 +111,6 @@ def test_the_forms_a_warning_names_are_themselves_well_formed() -> None:
 
 
 def test_every_failure_has_its_sentence_and_no_two_share_one() -> None:
-    assert set(WHAT_WAS_WRONG) == set(ParseFailure)
-    assert len(set(WHAT_WAS_WRONG.values())) == len(ParseFailure)
-    assert all(re.fullmatch(r"[a-z][a-z ,]+", sentence) for sentence in WHAT_WAS_WRONG.values())
+    assert set(FAILURE_TEXTS) == set(ParseFailure)
+    assert len(set(FAILURE_TEXTS.values())) == len(ParseFailure)
+    assert all(re.fullmatch(r"[a-z][a-z ,]+", sentence) for sentence in FAILURE_TEXTS.values())

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.protocol import XML, XML_CODE, action_start_char, parse_turn, with_failure
-from harness.protocol.pairing import pair
+from harness.protocol.pairing import pair_tags
 from harness.types import ActionKind, ParsedTurn, ParseFailure, Span
 
 F = ParseFailure
@@ -242,7 +242,7 @@ def test_the_shortcut_for_ordinary_turns_agrees_with_the_general_pairing(think: 
             for kind, pair_of in XML.tags.items()
             if m.group() in pair_of
         ]
-        assert XML.read(text) == pair(text, tags)
+        assert XML.read(text) == pair_tags(text, tags)
 
 
 def elements_by_definition(text: str) -> list[tuple[str, int, int]]:

@@ -15,15 +15,16 @@ from analysis.frames import Arm, Frames
 from analysis.preregistration import check_registration, expected_hash
 from analysis.verdict import ContrastVerdict
 from harness.config import load_sweep
+from reports.findings import page as page_module
 from reports.findings.claims import read_claims
 from reports.findings.identical_runs import REWARD_TRACE, find_identical_runs
-from reports.findings.measure_registry import MEASURES, POOLED
+from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
+from reports.findings.overview import adjust_over_page
 from reports.findings.page import (
     ABLATIONS,
     FINDINGS_FILE,
     README_FILE,
     REPORTS_FOLDER,
-    adjust_over_page,
     anchor,
     identical_runs_section,
     load_study_plan,
@@ -35,6 +36,12 @@ from reports.tables import markdown_table
 from tests.support.synthetic_sweep import ANALYSIS, made_frames
 
 STUDIES = sorted(p.stem for p in ABLATIONS.glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    """Drawing takes most of a page's time; the committed page's pictures are compared in the integration tier."""
+    monkeypatch.setattr(page_module, "study_figures", lambda study: [])
 
 
 def test_the_readme_result_gives_levels_and_rises_of_every_arm():
@@ -58,7 +65,7 @@ def test_a_readme_without_its_marks_is_refused(text):
 def test_every_study_answers_a_claim():
     claims = read_claims()
     assert {c.study for c in claims if c.study} == set(STUDIES)
-    assert {name for c in claims for name, _ in c.measures} <= set(MEASURES) | set(POOLED)
+    assert {name for c in claims for name, _ in c.measures} <= set(MEASURES) | set(POOLED_MEASURES)
 
 
 def study(effects: dict[str, float], small: bool = False, **changes: object) -> Study:
@@ -97,7 +104,7 @@ def first_line(page: str) -> str:
 )
 def test_the_verdict_follows_the_numbers(effects, verdict, words):
     made = study(effects)
-    assert list(MEASURES["primary"](made).verdicts) == [verdict]
+    assert list(MEASURES["registered_contrast"](made).verdicts) == [verdict]
     page = make_page({"granularity": made}, read_claims()[:2])
     assert words in first_line(page.text)
     assert make_page({"granularity": made}, read_claims()[:2]) == page
@@ -133,7 +140,7 @@ def test_withdrawn_entries_of_the_page_are_those_whose_design_could_not_tell():
 
 @pytest.mark.parametrize("wrong", [{"could_not_tell": True}, {"could_not_tell": " "}, {"could_not": "x"}])
 def test_a_claim_with_an_unknown_or_mistyped_key_is_refused(tmp_path, wrong):
-    entry = {"title": "t", "kind": "claim", "says": "s", "question": "q", "study": None, "design": "d"}
+    entry = {"title": "t", "kind": "claim", "statement": "s", "question": "q", "study": None, "design": "d"}
     file = tmp_path / "claims.yaml"
     file.write_text(yaml.safe_dump([{**entry, "measures": [], "changes": "c", **wrong}]))
     with pytest.raises(TypeError, match="could_not"):
@@ -146,16 +153,17 @@ def test_links_into_the_page_lead_to_its_entries():
     headings = {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")}
     assert entries <= headings
     targets = {anchor(h) for h in headings}
-    text = README_FILE.read_text(encoding="utf-8")
-    named = re.findall(r"\[(?:FINDINGS, )?(\d+)\]\(reports/FINDINGS\.md#([^)]*)\)", text)
-    assert len(named) == text.count("reports/FINDINGS.md#")
+    linking = [README_FILE, *sorted((README_FILE.parent / "docs").glob("*.md"))]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in linking)
+    named = re.findall(r"\[(?:FINDINGS, )?(\d+)\]\((?:\.\./)?reports/FINDINGS\.md#([^)]*)\)", text)
+    assert len(named) == text.count("reports/FINDINGS.md#") > 0
     assert all(link in targets and link.startswith(f"{number}-") for number, link in named)
 
 
 def test_several_strata_are_corrected_together():
     from reports.findings.contrast_measures import correct_jointly, primary_rows
 
-    rows = primary_rows(MEASURES["primary"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
+    rows = primary_rows(MEASURES["registered_contrast"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
     twice = correct_jointly([rows[0], dataclasses.replace(rows[0])], "holm")
     assert [r.p_adjusted for r in twice] == [2 * rows[0].test.p] * 2
 
@@ -166,7 +174,7 @@ def test_the_page_corrects_all_registered_contrasts_together():
 
 def test_the_registered_pair_is_not_explored_again():
     made = study({"gsspo": 0.30, "grpo": 0.10, "gspo": 0.20})
-    table = MEASURES["contrast"](made, metrics=["eval/em"], every_pair=True).table
+    table = MEASURES["axis_contrasts"](made, metrics=["eval/em"], every_pair=True).table
     assert list(table["contrast"]) == ["gspo − grpo", "gsspo − gspo"]
 
 
@@ -202,27 +210,27 @@ def test_runs_whose_rewards_never_change_are_not_the_same_for_that():
     assert find_identical_runs({"a": made, "b": made}) == []
 
 
-def test_an_operator_that_nobody_calls_is_said_to_be_unused():
+def test_an_operator_without_calls_is_reported_as_unused():
     made = study({"minimal": 0.3, "revise": 0.3})
     arms = {name: Arm(name, {"environment.pool": name}, "h") for name in ("minimal", "revise")}
     made = dataclasses.replace(made, frames=dataclasses.replace(made.frames, arms=arms))
     rows = itertools.product(("minimal", "revise"), ("eval", "eval_sampled"), (0, 20))
     used = pd.DataFrame(rows, columns=["arm", "split", "step"])
     made.tables["operator_use"] = used.assign(operator="Review", episodes=50, called=7 * used["split"].ne("eval"))
-    found = MEASURES["use"](made, operators=["Review", "Revise"])
+    found = MEASURES["operator_calls"](made, operators=["Review", "Revise"])
     assert list(found.table["arm"] + " " + found.table["operator"]) == ["revise Review", "revise Revise"]
     assert "in 0 of 100 cases, sampled ones in 7 of 100" in found.sentences[0]
-    assert "not of their use" in found.sentences[1]
+    assert "not their use" in found.sentences[1]
 
 
 def test_small_mode_gives_no_number():
     text = make_page({"granularity": study({"gsspo": 0.3, "grpo": 0.1}, small=True)}, read_claims()[:1]).text
     assert "not run in full yet: small-mode data only" in first_line(text)
-    assert "small-mode data only.** They show that the study runs" in text
+    assert "small-mode data only.**" in text
     assert "gsspo − grpo" not in text
 
 
-def test_a_study_without_results_says_so():
+def test_a_study_without_results_is_marked():
     text = make_page({}, read_claims()).text
     tested = [c for c in read_claims() if c.study]
     assert text.count("**Not run in full yet.**") == len(tested)
@@ -230,7 +238,7 @@ def test_a_study_without_results_says_so():
     assert "shown |" not in text
 
 
-def test_a_plan_that_changed_after_the_run_is_told():
+def test_a_plan_that_changed_after_the_run_is_reported():
     text = make_page({"granularity": study({"gsspo": 0.3, "grpo": 0.1}, hypothesis="Other.")}, read_claims()[:1]).text
     assert "10 seeds instead of 6, another hypothesis" in text
 

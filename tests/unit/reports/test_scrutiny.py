@@ -11,7 +11,7 @@ from analysis.frames import Frames
 from analysis.stats.permutation import seed_permutation
 from analysis.stats.survival import logrank_permutation
 from reports.findings.descriptive_measures import em_of_answered, metric_rises, threshold_steps, trace_means
-from reports.findings.measure_registry import MEASURES, POOLED
+from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
 from reports.findings.table_measures import report_table
 from tests.unit.reports.test_findings import study
 
@@ -29,8 +29,8 @@ def with_values(made, metric: str, values: dict[tuple[str, int, int], float]):
 def test_a_part_of_the_seeds_is_compared_alone():
     ends = {"gsspo": [0.1, 0.1, 0.1, 0.5, 0.6, 0.7], "grpo": [0.6, 0.7, 0.8, 0.3, 0.2, 0.1]}
     values = {(arm, s, t): v * t for arm, found in ends.items() for s, v in enumerate(found) for t in (0, 1)}
-    found = MEASURES["part"](
-        with_values(study(dict.fromkeys(ends, 0.2)), "eval/em", values), seeds=[3, 4, 5], because="B."
+    found = MEASURES["seed_subset"](
+        with_values(study(dict.fromkeys(ends, 0.2)), "eval/em", values), seeds=[3, 4, 5], reason="B."
     )
     row = found.table.iloc[0]
     assert row["difference"] == "+0.400"
@@ -38,7 +38,7 @@ def test_a_part_of_the_seeds_is_compared_alone():
     assert found.sentences[0].startswith("B. Over seeds 3–5 alone gsspo − grpo is +40.0 points")
 
 
-def test_the_difference_is_told_at_every_evaluation_and_corrected_over_them():
+def test_the_difference_is_given_at_every_evaluation_and_corrected_over_them():
     gap = {5: 0.3, 10: -0.1, 15: 0.0}
     values = {
         (arm, s, t): 0.4 + s / 100 + (gap.get(t, 0.0) if arm == "gsspo" else 0.0)
@@ -46,7 +46,7 @@ def test_the_difference_is_told_at_every_evaluation_and_corrected_over_them():
         for s in range(6)
         for t in (0, *gap)
     }
-    found = MEASURES["by_step"](with_values(study({"gsspo": 0.2, "grpo": 0.2}), "eval/em", values))
+    found = MEASURES["contrast_by_step"](with_values(study({"gsspo": 0.2, "grpo": 0.2}), "eval/em", values))
     assert list(found.table["step"]) == ["5", "10", "15"]
     assert list(found.table["difference"]) == ["+0.300", "-0.100", "+0.000"]
     raw = [float(p) for p in found.table["p"]]
@@ -65,7 +65,7 @@ def test_questions_that_all_runs_answer_alike_are_counted():
         for i, (trial, arm) in enumerate(runs)
     ]
     greedy = dataclasses.replace(made.greedy, episodes=pd.DataFrame(rows))
-    found = MEASURES["questions"](dataclasses.replace(made, greedy=greedy))
+    found = MEASURES["uniform_questions"](dataclasses.replace(made, greedy=greedy))
     assert found.table.to_numpy().tolist() == [["a", 3, 1, 1], ["b", 1, 0, 1]]
     assert (
         "Of the 4 questions 1 are right in all 2 runs and 2 wrong in all of them: those 75% cannot"
@@ -86,17 +86,17 @@ def test_the_published_difference_is_set_beside_the_interval(gap, said):
         for t in (0, 1)
     }
     made = with_values(study({"gsspo": 0.2, "grpo": 0.2}), "eval/em", values)
-    text = MEASURES["published"](made, pair=["gsspo", "grpo"]).sentences[0]
+    text = MEASURES["published_gap"](made, pair=["gsspo", "grpo"]).sentences[0]
     assert "+0.6 points to +1.6 points on the mean of its benchmarks, +0.3 points to +3.6 points on single ones" in text
     assert said in text
 
 
-def test_arms_whose_rewards_never_differ_are_said_to_have_learnt_nothing():
+def test_arms_with_constant_rewards_are_reported_as_not_learning():
     values = {(arm, s, t): float(arm == "gsspo") for arm in ("gsspo", "grpo") for s in range(6) for t in range(1, 4)}
     made = with_values(study({"gsspo": 0.2, "grpo": 0.2}), "train/reward_std", values)
     told = trace_means(made, ["train/reward_std"]).sentences
-    assert told[0] == "train/reward_std runs from 0 (grpo) to 1 (gsspo)."
-    assert told[1].startswith("In every step of every run of grpo all rewards were alike")
+    assert told[0] == "train/reward_std ranges from 0 (grpo) to 1 (gsspo)."
+    assert told[1].startswith("In every step of every run of grpo all rewards were equal")
 
 
 def test_steps_to_a_threshold_count_runs_that_never_hold_it():
@@ -111,12 +111,12 @@ def test_steps_to_a_threshold_count_runs_that_never_hold_it():
     assert f"gsspo − grpo at 0.500 {str(round(min(1.0, 2 * p), 4)).lstrip('0')}" in found.sentences[-1]
 
 
-def test_a_stored_table_tells_its_reach_its_total_and_its_least_p():
+def test_a_stored_table_gives_its_extremes_its_total_and_its_least_p():
     made = study({"gsspo": 0.2, "grpo": 0.2})
     rows = {"arm": ["a", "b"], "hops": [1, 3], "rate": [0.25, 0.5], "events": [2, 3], "p_adjusted": [0.5, 0.04]}
     made.tables["made"] = pd.DataFrame(rows)
     assert report_table(
-        made, "made", columns=["arm", "rate"], reach={"of": "rate", "by": ["arm", "hops"]}, total="events"
+        made, "made", columns=["arm", "rate"], extremes={"of": "rate", "by": ["arm", "hops"]}, total="events"
     ).sentences == [
         "`made`: rate from 0.250 (a, hops 1) to 0.500 (b, hops 3).",
         "`made`: 5 events in all.",
@@ -155,7 +155,7 @@ def half_of(seeds, gap: float):
 
 
 def test_pairs_of_several_studies_are_pooled():
-    found = POOLED["paired_by_seed"](
+    found = POOLED_MEASURES["paired_by_seed"](
         [half_of([0, 1, 2], 0.1), half_of([3, 4, 5], 0.3)], pair=["gsspo", "grpo"], metrics=["eval/em"]
     )
     assert list(found.table["at"]) == ["step 10", "area under the curve"]
@@ -166,19 +166,19 @@ def test_pairs_of_several_studies_are_pooled():
 
 
 def test_a_seed_of_two_studies_is_not_pooled_twice():
-    with pytest.raises(ValueError, match=r"seeds \[2\] stand in two"):
-        POOLED["paired_by_seed"](
+    with pytest.raises(ValueError, match=r"seeds \[2\]"):
+        POOLED_MEASURES["paired_by_seed"](
             [half_of([0, 1, 2], 0.1), half_of([2, 3], 0.1)], pair=["gsspo", "grpo"], metrics=["eval/em"]
         )
 
 
-def test_the_rise_among_answered_episodes_is_told_from_the_rise_in_form():
+def test_the_rise_among_answered_episodes_is_separated_from_the_rise_in_format():
     arms = {"gsspo": 0.2, "grpo": 0.2}
     ends = {"eval/em": (0.06, 0.12), "eval/no_answer": (0.5, 0.0)}
     made = study(arms)
     for metric, values in ends.items():
         given = {(a, s, t): values[t > 0] for a in arms for s in range(6) for t in (0, 10)}
         made = with_values(made, metric, given)
-    assert metric_rises(made).sentences == ["The rise of EM runs from +0.060 (gsspo) to +0.060 (gsspo)."]
+    assert metric_rises(made).sentences == ["The rise of EM ranges from +0.060 (gsspo) to +0.060 (gsspo)."]
     (sentence,) = em_of_answered(made).sentences
     assert "from 0.120 to 0.120 (gsspo), 0.120 to 0.120 (grpo): less than the margin" in sentence

@@ -36,7 +36,7 @@ def test_curves_name_every_benchmark(tmp_path):
         assert words in svg
 
 
-def test_the_page_shows_units_faults_and_the_newest_of_every_trouble(tmp_path):
+def test_the_page_shows_units_faults_and_the_newest_of_every_failure_kind(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     write_trial_views(made(tmp_path), out)
@@ -51,7 +51,7 @@ def test_the_page_shows_units_faults_and_the_newest_of_every_trouble(tmp_path):
     assert "http" not in page.replace("http-equiv", "")  # nothing is fetched
 
 
-def test_a_trial_without_metrics_or_episodes_shows_nothing(tmp_path):
+def test_a_trial_without_metrics_or_episodes_has_no_views(tmp_path):
     made(tmp_path, steps=0)
     out = tmp_path / "out"
     out.mkdir()
@@ -68,7 +68,7 @@ def test_a_broken_episode_file_is_left_out(tmp_path):
     assert "step 1, eval" in (out / "episodes.html").read_text()
 
 
-def test_the_last_evaluation_is_the_newest_even_where_all_of_it_is_in_trouble(tmp_path):
+def test_the_last_evaluation_is_the_newest_even_where_all_its_episodes_failed(tmp_path):
     made(tmp_path)
     with Journal(tmp_path) as journal:
         journal.episodes(9, "eval", [episode([malformed(), answer()], question="slip")])
