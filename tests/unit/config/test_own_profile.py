@@ -8,7 +8,7 @@ import pytest
 
 from harness.config import ConfigError, load_sweep, load_trial
 
-SHIPPED = Path(__file__).parents[2] / "harness" / "config" / "profiles" / "tiny.yaml"
+SHIPPED = Path(__file__).parents[3] / "harness" / "config" / "profiles" / "tiny.yaml"
 
 
 def study(folder: Path, profile: str) -> Path:
