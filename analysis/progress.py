@@ -22,6 +22,7 @@ from analysis.stats.strata import stratified_difference, stratified_mean
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
 from harness.paths import command
+from harness.redact import error_text
 
 PROGRESS_COLUMNS = [
     "trial",
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         table = before_and_after(load_episodes(load_frames(options.sweep), [GREEDY_SPLIT]))
     except (LoadError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(error_text(error), file=sys.stderr)
         return 1
     if options.csv:
         table.to_csv(options.csv, index=False, lineterminator="\n")

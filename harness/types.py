@@ -184,7 +184,7 @@ class Fault:
 class OperatorResult:
     """Result of an operator call (or a warning): the text that the policy reads, and its cost.
 
-    Tokens are the operator LLM's; `cached` marks a cache hit; `asked` is a program's input to the call, else empty.
+    Tokens are the operator LLM's; `cached` marks a cache hit; `asked` is the input of a program's call, else empty.
     """
 
     operator: str

@@ -26,6 +26,7 @@ from analysis.frames import Frames
 from analysis.load import LoadError, load_frames
 from analysis.verdict import primary_sentence
 from harness.paths import command
+from harness.redact import error_text
 from reports import pdf, tables
 from reports.chapters.all_chapters import CHAPTERS
 from reports.chapters.chapter import Chapter
@@ -155,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         paths = write_report(_frames(options.source, options.uri, out / "episodes"), out)
     except ValueError as error:
-        print(f"no report: {error}", file=sys.stderr)
+        print(f"no report: {error_text(error)}", file=sys.stderr)
         return 1
     print(f"{paths[0]} and {len(paths) - 1} more files")
     return 0

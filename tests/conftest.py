@@ -25,25 +25,36 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 SHARED = ("ray_session", "trained")
 """Expensive session fixtures: the files that use one run in one process, so that it is made once."""
-LONGEST_FIRST = ("tests/system/", "tests/integration/sweep/", "tests/integration/", "tests/parity/", "tests/unit/")
+LONGEST_FIRST = (
+    *SHARED,
+    "tests/system/",
+    "tests/integration/sweep/",
+    "tests/integration/",
+    "tests/parity/",
+    "tests/unit/",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests by file or shared fixture for `--dist loadgroup`, and start with the tests that mostly wait."""
+    """Group tests by shared fixture or file for `--dist loadgroup`, and give the longest groups out first."""
     group_of: dict[str, str] = {}
     for item in items:
-        file = item.nodeid.partition("::")[0]
         shared = next((name for name in SHARED if name in getattr(item, "fixturenames", ())), None)
-        if shared or file not in group_of:
-            group_of[file] = shared or file
+        if shared or _file(item) not in group_of:
+            group_of[_file(item)] = shared or _file(item)
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of[item.nodeid.partition("::")[0]]))
-    items.sort(key=lambda item: (_rank(item), item.nodeid.partition("::")[0]))
+        item.add_marker(pytest.mark.xdist_group(group_of[_file(item)]))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: _rank(group_of[_file(item)]))
 
 
-def _rank(item: pytest.Item) -> int:
-    return next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), len(LONGEST_FIRST))
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _rank(group: str) -> int:
+    return next(i for i, start in enumerate((*LONGEST_FIRST, "")) if group.startswith(start))
 
 
 @pytest.fixture

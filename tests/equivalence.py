@@ -3,7 +3,7 @@
 python -m tests.equivalence RUNS_BEFORE RUNS_AFTER [--renames tests/renames.json]
 
 Compared, to the last digit: the trials' names; every line of `metrics.jsonl`, `events.jsonl` and `attempts.jsonl`; the
-status and final metrics of `result.json`; every row of `episodes/*.parquet`. Left out: what measures time, time stamps
+status and final metrics of `result.json`; every row of `episodes/*.parquet`. Left out: wall times, time stamps
 and checksums, and an attempt's process, machine, packages and code version. Nothing of the harness is imported, so a
 change there cannot hide itself. Exits with status 1 on any difference, or if there is nothing to compare.
 """
@@ -105,7 +105,7 @@ def compare_runs(before: Path, after: Path, renames: Renames) -> tuple[dict[str,
             for file in sorted(files.keys() & others.keys()):
                 x, y = read(files[file], renames), read(others[file], nothing)
                 counts[pattern] += len(x)
-                differences += [f"{name}/{file}: {what}" for what in different(x, y)]
+                differences += [f"{name}/{file}: {difference}" for difference in different(x, y)]
     differences += [f"{pattern}: nothing to compare" for pattern in ("metrics.jsonl", "episodes/*.parquet")
                     if not counts[pattern]]  # fmt: skip
     return counts, differences

@@ -22,6 +22,7 @@ from harness.evaluation.targets import Target
 from harness.operators import Caller
 from harness.operators.base import CallContext
 from harness.policy.load import PolicyError
+from harness.redact import error_text
 from harness.tasks.benchmarks import DataError
 from harness.tasks.world import load_world
 from harness.training import factory
@@ -66,7 +67,7 @@ def ask(
             environment = factory.environment(config, chat, data)
             engine = ScriptedEngine(chat, [BASELINES[method].script(question, how)])
     except (PolicyError, DataError) as error:
-        print(f"cannot ask: {error}", file=sys.stderr)
+        print(f"cannot ask: {error_text(error)}", file=sys.stderr)
         return 1
     conditions = factory.evaluation_variants(config, environment, data)
     if under is not None:

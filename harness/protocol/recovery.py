@@ -75,7 +75,7 @@ def _with_unopened(text: str, elements: list[Element], reading: Reading, actions
     opened: dict[Kind, list[int]] = {}  # starts of crossed opening tags not yet used
     added: list[Element] = []
     events: list[Tag] = sorted([*reading.unopened, *reading.crossed], key=lambda tag: tag[2])
-    upcoming, covered = 0, 0  # next element to pass, and how far the text is accounted for
+    upcoming, covered = 0, 0  # index of the next element, and end of the text accounted for
     seen: set[Kind] = set()
     for kind, opening, start, end in events:
         if opening:
@@ -108,7 +108,7 @@ def _with_tail(
     actions: Collection[Kind],
     operators: Collection[str],
 ) -> list[Element]:
-    """Add the element begun by the text after the last one, if any."""
+    """Add the element that the text after the last one opens, if any."""
     begins = _first_visible(text, covered)
     tail = text[begins:].rstrip()
     has_think = any(e.kind is Kind.THINK for e in elements)

@@ -48,7 +48,7 @@ def value_fault(value: Any) -> str | None:
         elif isinstance(item, list):
             pending += [(place, child, depth + 1) for child in item]
         if fault is not None:
-            return f"`{printable(place)[:40]}` holds {fault}" if place else f"a field's name holds {fault}"
+            return f"`{printable_line(place)[:40]}` holds {fault}" if place else f"a field's name holds {fault}"
     return None
 
 
@@ -83,7 +83,7 @@ def is_visible(text: str) -> bool:
     return any(c.isprintable() and not c.isspace() for c in text)
 
 
-def printable(text: str) -> str:
+def printable_line(text: str) -> str:
     """One line that any terminal shows as it is: what is not printable is escaped, what is too long is cut."""
     kept = text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in kept)

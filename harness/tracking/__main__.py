@@ -53,7 +53,7 @@ def _report(root: Path, out: Path) -> list[Path]:
         table.write_text(summarise_sweep(root).csv(), encoding="utf-8")
         return [*write_learning_curves(root, out), table]
     except Exception as error:  # the runs are worth having without it
-        print(f"{root}: no report: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{root}: no report: {type(error).__name__}: {error_text(error)}", file=sys.stderr)
         return []
 
 

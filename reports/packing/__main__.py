@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.paths import checkout, command
+from harness.redact import error_text
 from reports.packing.read_study import RESULTS_FOLDER
 from reports.packing.write_study import write_study
 
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         folder = write_study(options.source, options.out, options.revision)
     except ValueError as error:
-        print(f"no results: {error}", file=sys.stderr)
+        print(f"no results: {error_text(error)}", file=sys.stderr)
         return 1
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     then = f" Then: {command('findings', 'reports.findings')}" if checkout() else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,14 @@ NOT_IN_UNIT_TESTS = {"ray", "mlflow"}
 
 @pytest.fixture(autouse=True)
 def neither_ray_nor_mlflow() -> Iterator[None]:
-    before = NOT_IN_UNIT_TESTS & sys.modules.keys()
+    """Refuse their import, also where another tier's tests have imported them before."""
+    before, ordinary = NOT_IN_UNIT_TESTS & sys.modules.keys(), builtins.__import__
+
+    def watched(name: str, *rest: Any, **named: Any) -> Any:
+        assert name.partition(".")[0] not in NOT_IN_UNIT_TESTS, f"a unit test imports {name}: it belongs elsewhere"
+        return ordinary(name, *rest, **named)
+
+    builtins.__import__ = watched
     yield
-    imported = NOT_IN_UNIT_TESTS & sys.modules.keys()
-    assert imported == before, f"a unit test imports {sorted(imported - before)}; it belongs to tests/integration"
+    builtins.__import__ = ordinary
+    assert NOT_IN_UNIT_TESTS & sys.modules.keys() == before

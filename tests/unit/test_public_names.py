@@ -16,17 +16,11 @@ TO_RENAME: dict[str, tuple[str, ...]] = {
     "Estimate": ("analysis/stats/types.py", "harness/sweep/step_timing.py"),
     "Node": ("harness/config/yaml_source.py", "harness/sweep/cluster.py"),
     "Origin": ("harness/tasks/benchmarks/manifest.py", "harness/tracking/traces.py"),
-    "Phase": ("harness/sweep/memory_plan/memory.py", "harness/training/warm_start/tiny_recipe.py"),
-    "Source": ("harness/config/yaml_source.py", "harness/tasks/benchmarks/prepare.py"),
     "evaluated": ("harness/config/metric_names.py", "harness/sweep/step_timing.py"),
-    "find": ("harness/config/tree.py", "harness/tasks/benchmarks/hub.py"),
     "make": ("harness/tracking/traces.py", "harness/training/warm_start/tiny_recipe.py"),
-    "pick": ("harness/operators/base.py", "harness/tasks/world/names.py"),
     "sample": ("harness/engines/builtin.py", "harness/tracking/traces.py"),
-    "split_of": ("harness/env/prompts/perturbations.py", "harness/tasks/benchmarks/load.py"),
     "trained": ("harness/config/metric_names.py", "harness/sweep/step_timing.py"),
     "untimed": ("harness/runs/episode_store.py", "harness/runs/jsonl.py"),
-    "words": ("harness/env/interfaces/code/expressions.py", "harness/operators/llm/knowledge_base.py"),
     "write_manifest": ("harness/runs/layout.py", "harness/tasks/benchmarks/manifest.py"),
 }
 

@@ -22,6 +22,7 @@ from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.operators.retrieval.corpus_index import file_retriever
 from harness.operators.retrieval.http_retrievers import contents
 from harness.paths import cache_folder, command
+from harness.redact import error_text
 
 MAX_QUERIES = 1024
 MAX_TOP_K = 1000
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             index, _ = file_retriever(Path(options.corpus), options.index)
     except (OSError, ValueError) as error:
-        print(f"cannot serve {options.corpus}: {error}", file=sys.stderr)
+        print(f"cannot serve {options.corpus}: {error_text(error)}", file=sys.stderr)
         return 2
     import uvicorn
 

@@ -1,7 +1,7 @@
 """Held-out malformations: ways in which models write turns that no repair of `recovery.py` was written for.
 
 They measure recovery out of sample. Kinds come from other protocols (ReAct, JSON and XML tool calls, special tokens),
-from other spellings of the same tags, and from escaping. Nobody may write a repair for a kind listed here; one for
+from other spellings of the same tags, and from escaping. No repair may be written for a kind listed here; one for
 which a repair is written counts as in-sample from then on and moves to `malformations.py`.
 """
 

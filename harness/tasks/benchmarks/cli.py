@@ -21,18 +21,18 @@ from harness.tasks.benchmarks.manifest import MANIFEST, is_verified, read_manife
 from harness.tasks.benchmarks.prepare import (
     TRAINING_OUTPUT,
     Advance,
+    FileSource,
     HubSource,
     LocalSource,
-    Source,
     check_leaks,
     prepare,
 )
-from harness.tasks.boundary import printable
+from harness.tasks.boundary import printable_line
 
 
 def print_line(console: Console, text: str, prefix: str = "") -> None:
     """One line as it is: what files and folders are called must not be markup, nor reach the terminal unescaped."""
-    console.print(Text.assemble((prefix, "red"), printable(text)), soft_wrap=True)
+    console.print(Text.assemble((prefix, "red"), printable_line(text)), soft_wrap=True)
 
 
 class ConsoleReporter:
@@ -51,7 +51,7 @@ class ConsoleReporter:
         with Progress(
             *columns, console=self._console, transient=True, disable=not self._console.is_terminal
         ) as progress:
-            bar = progress.add_task(printable(name), total=None)
+            bar = progress.add_task(printable_line(name), total=None)
             yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
@@ -77,7 +77,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _prepare(arguments: argparse.Namespace, console: Console) -> None:
     out: Path = arguments.out
-    source: Source
+    source: FileSource
     if arguments.source == "hub":
         source = HubSource(out / ".downloads", arguments.revision, arguments.endpoint)
     else:

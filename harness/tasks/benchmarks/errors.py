@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.tasks.boundary import printable
+from harness.tasks.boundary import printable_line
 
 
 class DataError(ValueError):
@@ -12,4 +12,4 @@ class DataError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(printable_line(message))

@@ -19,11 +19,12 @@ from harness.tasks.boundary import parse_row, value_fault
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json.gz", ".json", ".parquet")
 MAX_LINE_BYTES = 8 << 20
 MAX_BLANK_LINES = 100_000
-"""In a row: a compressed file of nothing else would be read for hours."""
+"""In a row. A file of nothing else would take hours."""
 BATCH_ROWS, BATCH_BYTES = 1024, 64 << 20
 """Rows of a Parquet batch, fewer where their columns are large."""
 MAX_PACKING, ALWAYS_ALLOWED_BYTES = 200, 64 << 20
-"""A Parquet column may unpack to so many times its stored size, and to so many bytes whatever its stored size."""
+"""A file or Parquet column may unpack to so many times its stored size, and to so many bytes whatever that is."""
+_BOMB = f"unpacks to more than {MAX_PACKING} times its size; not read any further"
 MAX_VALUES, MAX_VALUES_PER_ROW = 1_000_000, 256
 """A Parquet column may hold so many values, and so many more a row on average."""
 
@@ -50,16 +51,20 @@ def iter_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    number = blank = 0
+    number = unpacked = blank = 0
     try:
+        limit = _unpacked_limit(path.stat().st_size)
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             while line := stream.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if len(line) > MAX_LINE_BYTES:
                     raise DataError(f"{path}:{number}: longer than {MAX_LINE_BYTES >> 20} MiB; one object a line")
+                unpacked += len(line)
+                if unpacked > limit:
+                    raise DataError(f"{path}:{number}: {_BOMB}")
                 blank = 0 if line.strip() else blank + 1
                 if blank > MAX_BLANK_LINES:
-                    raise DataError(f"{path}:{number}: more than {MAX_BLANK_LINES} blank lines; remove them")
+                    raise DataError(f"{path}:{number}: {MAX_BLANK_LINES} blank lines; not read any further")
                 yield number, line
     except EOFError:
         raise DataError(f"{path}:{number + 1}: the gzip'd file stops in the middle; fetch it again") from None
@@ -70,6 +75,10 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _unpacked_limit(stored: int) -> int:
+    return max(ALWAYS_ALLOWED_BYTES, MAX_PACKING * stored)
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -99,10 +108,14 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
+    number = unpacked = 0
     try:
+        limit = _unpacked_limit(path.stat().st_size)
         with pq.ParquetFile(path) as table:
             for batch in table.iter_batches(batch_size=_batch_rows(path, table.metadata)):
+                unpacked += batch.nbytes
+                if unpacked > limit:
+                    raise DataError(f"{path}, row {number + 1}: {_BOMB}")
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path}, row {number}", row
@@ -119,8 +132,8 @@ def _batch_rows(path: Path, metadata: Any) -> int:
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
             size = column.total_uncompressed_size
-            if size > max(ALWAYS_ALLOWED_BYTES, MAX_PACKING * min(column.total_compressed_size, path.stat().st_size)):
-                raise DataError(f"{path}: column {column.path_in_schema} unpacks to {size} bytes; not read")
+            if size > _unpacked_limit(min(column.total_compressed_size, path.stat().st_size)):
+                raise DataError(f"{path}: column {column.path_in_schema}: {_BOMB}")
             if column.num_values > MAX_VALUES + MAX_VALUES_PER_ROW * group.num_rows:
                 raise DataError(f"{path}: column {column.path_in_schema} has {column.num_values} values; not read")
             largest = max(largest, size)

@@ -13,7 +13,7 @@ from typing import Any
 from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.boundary import MAX_ANSWERS, MAX_TEXT_CHARS, is_visible
 
-_LIST_TEXT = re.compile(r"""\[.*\]|[({]\s*['"].*[)}]|(?:array|list|tuple|set|frozenset)\(.*\)""", re.DOTALL)
+_LIST_TEXT = re.compile(r"""\[.*\]|\[\s*['"].*|[({]\s*['"].*[)}]|(?:array|list|tuple|set|frozenset)\(.*\)""", re.DOTALL)
 _QUOTED_PHRASE = re.compile(r"""\((['"])[^'"]*\1\)""")
 _LIST_FIX = "write a list of strings"
 

@@ -39,7 +39,7 @@ class _Interrupted(Exception):
     """The connection broke; what has arrived is kept."""
 
 
-def find(repository: str, name: str, revision: str, endpoint: str | None = None) -> RemoteFile:
+def find_on_hub(repository: str, name: str, revision: str, endpoint: str | None = None) -> RemoteFile:
     """Where a data set's file is, on the hub or a mirror. Raises DataError if it is not there or cannot be reached."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError

@@ -31,7 +31,7 @@ def _words(path: Path) -> list[str]:
     return [*path.name.lower().split("."), path.parent.name.lower()]
 
 
-def split_of(path: Path) -> str | None:
+def file_split(path: Path) -> str | None:
     """The split a file's name tells (`nq.test.jsonl.gz`, `nq/dev.jsonl`), or None."""
     return next((SPLIT_WORDS[word] for word in _words(path) if word in SPLIT_WORDS), None)
 
@@ -47,7 +47,7 @@ def is_corpus(path: Path) -> bool:
 
 def question_files(folder: Path) -> list[Path]:
     """The question files of a folder and its subfolders, by name."""
-    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and is_data_file(p) and split_of(p) is not None]
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and is_data_file(p) and file_split(p) is not None]
     hidden = (any(part.startswith(".") for part in p.relative_to(folder).parts) for p in found)
     return [p for p, skip in zip(found, hidden, strict=True) if not skip and not is_corpus(p)]
 
@@ -149,7 +149,7 @@ class DataFolder:
                 before = seen.setdefault(row.question.id, file)
                 if before != file:
                     raise DataError(f"{file}: question {row.question.id!r} is in {before} too; leave one of them out")
-                rows[split_of(file) or "test"].append(row)
+                rows[file_split(file) or "test"].append(row)
         return rows
 
     @cached_property

@@ -23,9 +23,9 @@ from harness.tasks.benchmarks.catalog import (
 )
 from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.benchmarks.files import is_data_file
-from harness.tasks.benchmarks.hub import fetch, find, sha256_of
+from harness.tasks.benchmarks.hub import fetch, find_on_hub, sha256_of
 from harness.tasks.benchmarks.leaks import Leak, find_leaks
-from harness.tasks.benchmarks.load import is_corpus, iter_corpus, iter_question_rows, split_of, suite_of
+from harness.tasks.benchmarks.load import file_split, is_corpus, iter_corpus, iter_question_rows, suite_of
 from harness.tasks.benchmarks.manifest import (
     FileEntry,
     Manifest,
@@ -53,7 +53,7 @@ class Reporter(Protocol):
     def task(self, name: str) -> AbstractContextManager[Advance]: ...
 
 
-class Source(Protocol):
+class FileSource(Protocol):
     """Gives a local copy of a wanted file and says where it comes from."""
 
     def benchmark(self, benchmark: Benchmark, reporter: Reporter) -> tuple[Path, Origin]: ...
@@ -72,7 +72,7 @@ class HubSource:
     endpoint: str | None = None
 
     def _file(self, repository: str, name: str, reporter: Reporter) -> tuple[Path, Origin]:
-        remote = find(repository, name, self.revision, self.endpoint)
+        remote = find_on_hub(repository, name, self.revision, self.endpoint)
         target = self.downloads / repository.replace("/", "--") / remote.commit / name
         if target.exists():
             digest = sha256_of(target)  # complete: it got its name only after its checksum
@@ -109,13 +109,17 @@ class LocalSource:
         return found
 
     def _origin(self, path: Path) -> tuple[Path, Origin]:
-        return path, Origin(file=path.relative_to(self.folder).as_posix(), sha256=sha256_of(path))
+        try:
+            digest = sha256_of(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+        return path, Origin(file=path.relative_to(self.folder).as_posix(), sha256=digest)
 
     def benchmark(self, benchmark: Benchmark, reporter: Reporter) -> tuple[Path, Origin]:
         mine = [p for p in self._files() if suite_of(p) == benchmark.name and not is_corpus(p)]
         for wanted in ("test", "validation"):
             for path in mine:
-                if split_of(path) == wanted:
+                if file_split(path) == wanted:
                     return self._origin(path)
         shown = f"{benchmark.name}.test.jsonl.gz or {benchmark.hub_file}"
         raise DataError(f"{self.folder}: no test or dev file of {benchmark.name}; expected {shown}")
@@ -134,7 +138,7 @@ class LocalSource:
 
 
 def prepare(
-    source: Source, out: Path, names: Sequence[str], *, training: bool, corpus: bool, reporter: Reporter
+    source: FileSource, out: Path, names: Sequence[str], *, training: bool, corpus: bool, reporter: Reporter
 ) -> Manifest:
     """Bring the wanted files into `out`; what is there and verified already is left alone. Returns the manifest.
 
@@ -196,7 +200,7 @@ def _rows(path: Path, origin: Origin, benchmark: str | None, reporter: Reporter)
     return rows
 
 
-def _benchmark(source: Source, out: Path, benchmark: Benchmark, manifest: Manifest, reporter: Reporter) -> Manifest:
+def _benchmark(source: FileSource, out: Path, benchmark: Benchmark, manifest: Manifest, reporter: Reporter) -> Manifest:
     name = f"{benchmark.name}.test.jsonl.gz"
     path, origin = source.benchmark(benchmark, reporter)
     if _done(out, manifest, name, origin, {}):
@@ -211,7 +215,7 @@ def _benchmark(source: Source, out: Path, benchmark: Benchmark, manifest: Manife
     return manifest
 
 
-def _training(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
+def _training(source: FileSource, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
     inputs = {name: entry.sha256 for name, entry in manifest.files.items() if name.endswith(".test.jsonl.gz")}
     path, origin = source.training(reporter)
     if _done(out, manifest, TRAINING_OUTPUT, origin, inputs):
@@ -237,7 +241,7 @@ def check_leaks(out: Path, rows: Sequence[Row], names: Sequence[str], reporter: 
         return find_leaks([row.question for row in rows], test, lambda done: advance(done, len(rows)))
 
 
-def _corpus(source: Source, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
+def _corpus(source: FileSource, out: Path, manifest: Manifest, reporter: Reporter) -> Manifest:
     """The corpus file as it is (wiki-18 unpacks to 14 GB): read through once, then linked where the disk allows it,
     else copied."""
     path, origin = source.corpus(reporter)

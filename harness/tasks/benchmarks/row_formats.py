@@ -137,7 +137,8 @@ def _search_r1(row: Mapping[str, Any], where: str) -> Row:
     if isinstance(row.get("id"), str):
         key = _text(row, "id", where, MAX_ID_CHARS)
     elif isinstance(extra, Mapping) and _is_index(extra.get("index")) and isinstance(extra.get("split", ""), str):
-        key = f"{extra.get('split', 'train')}_{extra['index']}"
+        made = f"{extra.get('split', 'train')}_{extra['index']}"
+        key = _text({"extra_info": made}, "extra_info", where, MAX_ID_CHARS)
     else:
         raise DataError(
             f"{where}: neither `id` nor `extra_info.index` is there as text or a whole number; a row needs one of them"

@@ -9,7 +9,7 @@ from functools import cache
 
 from harness.tasks.world.corrections import LANGUAGE_NAMES, SPOKEN_ELSEWHERE
 from harness.tasks.world.entities import Entity, Fact
-from harness.tasks.world.names import ascii_name, is_plain, name_key, pick, population_text
+from harness.tasks.world.names import ascii_name, is_plain, name_key, pick_by_hash, population_text
 from harness.tasks.world.sources import CityRecord, CountryRecord, cities, countries, currency_names
 
 LISTED_COUNTRIES = 4
@@ -38,7 +38,7 @@ def _city_alias(city: CityRecord, claims: Counter[str]) -> str | None:
         if 5 <= len(name) <= 16 and is_plain(name, 16) and name[0].isupper() and not name.isupper()
         and name.lower()[0] != own[0] and claims[name_key(name)] == 1 and own not in name_key(name)
     )  # fmt: skip
-    return pick(good, "alias", str(city.id)) if good else None
+    return pick_by_hash(good, "alias", str(city.id)) if good else None
 
 
 def _city(city: CityRecord, taken: frozenset[str], claims: Counter[str]) -> Entity:

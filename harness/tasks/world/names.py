@@ -41,7 +41,7 @@ def stable_hash(*parts: str) -> int:
     return int.from_bytes(hashlib.blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "big")
 
 
-def pick(options: tuple[str, ...], *parts: str) -> str:
+def pick_by_hash(options: tuple[str, ...], *parts: str) -> str:
     """One of the options, chosen by the hash of `parts`."""
     return options[stable_hash(*parts) % len(options)]
 

@@ -36,7 +36,7 @@ from harness.types import Question, Trajectory
 
 
 @dataclass(frozen=True)
-class Phase:
+class RecipePhase:
     """`mixture`: share of each strategy; `malformed`: share of turns spoilt; `context_weight`: see `imitate`."""
 
     name: str
@@ -60,9 +60,9 @@ class Recipe:
     heads: int = 4
     tokens_per_update: int = 6_000
     seed: int = 20_260_201
-    phases: tuple[Phase, ...] = (
-        Phase("skill", 24_000, 2.5e-3, 0.03, 0.2, _SKILL),
-        Phase("strategy", 3_000, 3e-4, 0.08, 0.0, STRATEGIES),
+    phases: tuple[RecipePhase, ...] = (
+        RecipePhase("skill", 24_000, 2.5e-3, 0.03, 0.2, _SKILL),
+        RecipePhase("strategy", 3_000, 3e-4, 0.08, 0.0, STRATEGIES),
     )
 
 
@@ -102,7 +102,9 @@ def environments(chat: ChatFormat) -> dict[str, Environment]:
     }
 
 
-def scripted_episodes(phase: Phase, chat: ChatFormat, questions: Sequence[Question], seed: int) -> list[Trajectory]:
+def scripted_episodes(
+    phase: RecipePhase, chat: ChatFormat, questions: Sequence[Question], seed: int
+) -> list[Trajectory]:
     """Play a script for each question, in a pool drawn by `POOL_SHARES`; every other one gets its names replaced."""
     rng = np.random.default_rng(seed)
     scripts = world_scripts()

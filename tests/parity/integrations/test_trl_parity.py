@@ -1,6 +1,6 @@
 """Our objectives against TRL's own loss, run by a real `GRPOTrainer`, in float64, value and gradient.
 
-What cannot match, and why:
+Known differences:
 - advantages: TRL divides by std + 1e-4, verl and this harness by std + 1e-6; so both get the same advantages here;
 - `dr_grpo` divides by B * max_completion_length, which no reduction does: equal up to that constant only;
 - segments beyond a log-ratio of 20, where ours are clamped and TRL's are not;

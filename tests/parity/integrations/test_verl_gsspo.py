@@ -18,7 +18,7 @@ BAND = ClipBand(0.1, 0.15)
 
 @pytest.fixture(autouse=True)
 def loaded_as_verl_does():
-    """What verl does in each worker with `actor_rollout_ref.model.external_lib`."""
+    """Import as in each of verl's workers, by `actor_rollout_ref.model.external_lib`."""
     from verl.utils.import_utils import import_external_libs
 
     import_external_libs("harness.integrations.verl")

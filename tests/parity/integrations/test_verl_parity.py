@@ -1,9 +1,9 @@
 """Our objectives against verl's `core_algos`, imported from its package, in float64, value and gradient.
 
-What cannot match, and why:
+Known differences:
 - `vanilla` clips twice: for A < 0 a ratio above `clip_ratio_c` = 3 has loss 3|A| and no gradient (1912.09729);
 - `gspo` bounds the log-ratio at +10 only, ours at +-20;
-- a row without policy tokens counts in B here (and in TRL), but not in verl unless it is told the global batch size;
+- a row without policy tokens counts in B here (and in TRL), but not in verl unless it is given the global batch size;
 - verl's k3 is cut off at 10 a token, ours where |ref - logp| = 20;
 - equal rewards: verl leaves the rounding of the mean divided by 1e-6 (below 1e-9 here), ours are exactly 0.
 """

@@ -1,4 +1,4 @@
-"""Random ragged batches, and the objectives written as plain loops over Python floats: what the tests compare with."""
+"""Random ragged batches, and the objectives written as plain loops over Python floats: the tests' oracles."""
 
 from __future__ import annotations
 

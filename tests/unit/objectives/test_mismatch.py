@@ -13,7 +13,7 @@ from harness.objectives.segmentation import segment
 
 D = torch.float64
 MU, PI = torch.tensor([0.5, 0.25, 0.25], dtype=D), torch.tensor([0.4, 0.4, 0.2], dtype=D)
-SAMPLE = torch.tensor([0, 0, 1, 2])  # each outcome as often as mu says
+SAMPLE = torch.tensor([0, 0, 1, 2])  # outcomes in the proportions of mu
 KL = float((MU * (MU / PI).log()).sum())
 
 

@@ -1,4 +1,4 @@
-"""Every grammar reads what it renders, names the same failures, and never raises."""
+"""Every grammar parses its own renderings, reports the same failures, and never raises."""
 
 from __future__ import annotations
 

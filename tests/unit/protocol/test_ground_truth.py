@@ -29,7 +29,7 @@ SINGLE = [kind for kind in KINDS if kind not in COMBINATIONS]
 
 
 def by_regex(turn: TrueTurn) -> ParsedTurn:
-    """What is usually done: `<tag>(.*?)</tag>`, an action wherever one is found."""
+    """The usual regular expression, `<tag>(.*?)</tag>`: an action wherever one matches."""
 
     def spans(tag: str) -> list[Span]:
         return [Span(*m.span()) for m in re.finditer(f"<{tag}>(.*?)</{tag}>", turn.text, re.DOTALL)]

@@ -1,4 +1,4 @@
-"""What the environment says cannot be mistaken for what the policy says."""
+"""Observations cannot be mistaken for the policy's own text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which turns may be executed, and what exactly is wrong with the others."""
+"""Execution and failures of well-formed and malformed turns."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from harness.env.interfaces.code.expressions import Expressions, words
+from harness.env.interfaces.code.expressions import Expressions, node_words
 from harness.env.interfaces.code.library import invoke
 from harness.env.interfaces.code.limits import CodeError
 from harness.env.interfaces.code.methods import METHODS
@@ -77,7 +77,7 @@ class Evaluator(Expressions):
             case ast.Continue():
                 return _Flow.CONTINUE
             case _:
-                raise CodeError("SyntaxError", f"{words(node)} is not available here")
+                raise CodeError("SyntaxError", f"{node_words(node)} is not available here")
         return _Flow.NEXT
 
     async def loop(self, node: ast.For) -> _Flow:
@@ -108,7 +108,7 @@ class Evaluator(Expressions):
             new = await self.augmented(node, get_item(container, index, self.meter))
             set_item(container, index, new, self.meter)
         else:
-            raise CodeError("SyntaxError", f"cannot assign to {words(node.target)}")
+            raise CodeError("SyntaxError", f"cannot assign to {node_words(node.target)}")
 
     async def augmented(self, node: ast.AugAssign, old: Value) -> Value:
         """`old op= value`; a list is changed in place, as in Python."""

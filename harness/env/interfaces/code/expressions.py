@@ -71,7 +71,7 @@ class Expressions:
                 container = await self.value(target.value)
                 set_item(container, await self.index(target.slice), value, self.meter)
             case _:
-                raise CodeError("SyntaxError", f"cannot assign to {words(target)}")
+                raise CodeError("SyntaxError", f"cannot assign to {node_words(target)}")
 
     async def value(self, node: ast.expr) -> Value:
         self.meter.spend()
@@ -111,7 +111,7 @@ class Expressions:
                 return get_item(container, await self.index(node.slice), self.meter)
             case ast.ListComp():
                 return await self.collected(node)
-        raise CodeError("SyntaxError", f"{words(node)} is not available here", node.lineno)
+        raise CodeError("SyntaxError", f"{node_words(node)} is not available here", node.lineno)
 
     def lookup(self, node: ast.Name) -> Value:
         if node.id in self.variables:
@@ -296,6 +296,6 @@ def _answer_text(args: Sequence[Value], named: Mapping[str, Value], meter: Meter
     return text_of(args[0], meter)
 
 
-def words(node: ast.AST) -> str:
+def node_words(node: ast.AST) -> str:
     """`FunctionDef` as `function def`."""
     return re.sub(r"(?<!^)(?=[A-Z])", " ", type(node).__name__).lower()
