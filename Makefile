@@ -65,7 +65,7 @@ test-faults: setup
 	$(RUN) -m tests.system.faults.battery $(ARGS)
 
 # What takes too long for every change: the whole fault battery, every study's small form, the long checks by fuzzing
-# and measurement, and the tests marked nightly.
+# and measurement, the installation of environment.yml, and the tests marked nightly.
 nightly: setup
 	$(RUN) -m pytest -m nightly $(ARGS)
 	$(RUN) -m tests.system.faults.battery

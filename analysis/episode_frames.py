@@ -13,7 +13,6 @@ turns     one row a Think-Action unit, in order
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ import pyarrow as pa
 from analysis.frames import Frames
 from harness.config import metric_names
 from harness.runs.episode_store import open_episodes
-from harness.runs.journal import EPISODES
+from harness.runs.run import TrialRun
 from harness.types import ParseFailure
 
 GREEDY_SPLIT, SAMPLED_SPLIT, TRAIN_SPLIT = metric_names.EVAL, metric_names.SAMPLED, "train"
@@ -60,7 +59,6 @@ _FLOATS = ("em", "f1", "lenient", "reward", "reward_outcome", "reward_format")
 _COUNTS = ("index", "faults", "tokens", "tokens_seen")
 _NAMED = ("action", "operator", "result_of", "operator_failure", "fault")
 _TURN = [f"turns.list.element.{c}" for c in ("failures", "tokens", *_NAMED)]
-_NAME = re.compile(r"step-(\d+)-(.+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -122,13 +120,9 @@ def files_of(frames: Frames, splits: Sequence[str] | None = None) -> Iterator[tu
     if frames.path is None:
         return
     for trial in frames.trials.loc[frames.trials["included"], "trial"]:
-        for path in sorted((frames.path / "trials" / trial / EPISODES).glob("step-*.parquet")):
-            match = _NAME.fullmatch(path.name)
-            if match is None:
-                continue
-            split = match[2]
+        for step, split, path in TrialRun(frames.path / "trials" / trial).episode_files():
             if splits is None or any(split == s or (s.endswith("_") and split.startswith(s)) for s in splits):
-                yield trial, int(match[1]), split, path
+                yield trial, step, split, path
 
 
 def load_episodes(
@@ -154,13 +148,15 @@ def load_episodes(
         try:
             table = open_episodes(path).read(columns=[*_SCALARS, "failures", *_TURN]).combine_chunks()
         except (OSError, pa.ArrowException) as error:
-            raise ValueError(f"{trial}/{EPISODES}/{path.name}: not readable ({error})") from error
+            raise ValueError(f"{trial}/{path.parent.name}/{path.name}: not readable ({error})") from error
         if not table.num_rows:
             continue
         n = table.num_rows
         part = _episode_columns(table, books)
         if np.isnan(part["em"]).any():
-            raise ValueError(f"{trial}/{EPISODES}/{path.name}: {int(np.isnan(part['em']).sum())} episodes have no EM")
+            raise ValueError(
+                f"{trial}/{path.parent.name}/{path.name}: {int(np.isnan(part['em']).sum())} episodes have no EM"
+            )
         for name, value in (("trial", trial), ("split", split), ("arm", labels.at[trial, "arm"])):
             part[name] = np.full(n, books[name].code.setdefault(value, len(books[name].code)), dtype=np.int32)
         part["seed"] = np.full(n, labels.at[trial, "seed"], dtype=np.int32)

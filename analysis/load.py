@@ -19,7 +19,7 @@ import yaml
 
 from analysis.frames import Arm, Frames, arms_of, metrics_frame, setting, swept_axes, trials_frame
 from harness.runs.episode_store import open_episodes
-from harness.runs.journal import EPISODES, read_metrics, read_result
+from harness.runs.run import TrialRun
 
 
 class LoadError(ValueError):
@@ -47,7 +47,7 @@ def load_frames(run_dir: str | Path) -> Frames:
                 rows = [
                     {"trial": folder.name, "arm": arm.label, "seed": config["seed"]}
                     | {"step": step, "metric": k, "value": v}
-                    for step, values, _ in read_metrics(folder)
+                    for step, values, _ in TrialRun(folder).metrics()
                     for k, v in values.items()
                 ]
             except ValueError as error:
@@ -116,15 +116,15 @@ def _info(folder: Path) -> dict[str, Any]:
 
 def _status(folder: Path, key: str | None) -> tuple[str, str]:
     """(done | failed | unfinished, why it is left out or "")."""
-    result = read_result(folder)
+    run = TrialRun(folder)
+    result = run.result()
     if result is None:
         return "unfinished", "no result: still running, or killed"
     if key is not None and result["key"] != key:
         return "unfinished", "its result belongs to another configuration or version of the code"
     if result["status"] == "finished":
         return "done", ""
-    lines = [line for line in str(result.get("error", "")).splitlines() if line.strip()]
-    return "failed", lines[-1].strip() if lines else "failed without a message"
+    return "failed", run.error_line() or "failed without a message"
 
 
 def varying_axes(sweep: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -156,9 +156,9 @@ def ordered_arms(arms: Iterable[Arm], sweep: Mapping[str, Any]) -> dict[str, Arm
 def count_questions(root: Path, trials: list[str]) -> dict[str, int]:
     """Distinct questions a suite in the last greedy evaluation of the first included trial."""
     for trial in trials:
-        files = sorted((root / "trials" / trial / EPISODES).glob("step-*-eval.parquet"))
+        files = TrialRun(root / "trials" / trial).episode_files(split="eval")
         if files:
             with contextlib.suppress(OSError, pa.ArrowException):  # whoever reads the episodes reports a broken file
-                table = open_episodes(files[-1]).read(columns=["suite", "question_id"]).to_pandas()
+                table = open_episodes(files[-1].path).read(columns=["suite", "question_id"]).to_pandas()
                 return {str(k): int(v) for k, v in table.groupby("suite")["question_id"].nunique().items()}
     return {}

@@ -6,8 +6,7 @@ Unlike a sweep's report this concludes nothing; it is drawn while other trials r
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,10 +16,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from harness.runs.episode_store import EpisodeFile, open_episodes
-from harness.runs.journal import EPISODES, METRICS, decode
-from harness.runs.jsonl import read_lines
-from harness.runs.layout import TrialInfo, read_info
-from harness.runs.trace_sampling import evenly, kinds_in, rows_at
+from harness.runs.records import MetricsLine
+from harness.runs.run import TrialRun
+from harness.runs.trace_sampling import evenly_spaced, rows_at, trace_failures_in
 from reports.episode_gallery import Specimen, episode_card
 from reports.figure_style import house_style, looks
 
@@ -35,29 +33,27 @@ PANELS: dict[str, dict[str, str]] = {
 }
 ROUND = (1, 2, 5, 10)
 """Steps between ticks. They are few, being among the dearest things to draw."""
-_FILE = re.compile(r"step-(\d+)-(\w+)\.parquet")
 
 
-def write_trial_views(trial: Path, out: Path) -> None:
+def write_trial_views(trial: TrialRun, out: Path) -> None:
     """Write learning_curves.svg and episodes.html of a trial's folder, as far as there is something to show."""
-    lines = [(r["step"], decode(r["values"])) for r in read_lines(trial / METRICS).records]
-    if lines:
+    if lines := trial.readable_metrics():
         canvas = draw_trial_curves(lines)
         with house_style():
             canvas.savefig(out / "learning_curves.svg", metadata={"Date": None})
-    cards = [episode_card(s) for s in notable_episodes(trial, read_info(trial))]
+    cards = [episode_card(s) for s in notable_episodes(trial)]
     if cards:
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).with_name("templates")),
             autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         )  # fmt: skip
-        page = environment.get_template("trial.html.j2").render(title=read_info(trial).name, cards=cards)
+        page = environment.get_template("trial.html.j2").render(title=trial.info().name, cards=cards)
         (out / "episodes.html").write_text(page, encoding="utf-8")
 
 
-def draw_trial_curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canvas:
+def draw_trial_curves(lines: Sequence[MetricsLine]) -> Canvas:
     """Four panels by training step: Exact Match by suite, then `PANELS`."""
-    suites = sorted({n.removeprefix("eval/em/") for _, v in lines for n in v if n.startswith("eval/em/")})
+    suites = sorted({n.removeprefix("eval/em/") for line in lines for n in line.values if n.startswith("eval/em/")})
     with house_style():
         canvas = Canvas(figsize=(13, 3.6))
         canvas.subplots_adjust(left=0.04, right=0.99, bottom=0.27, top=0.92, wspace=0.18)
@@ -77,40 +73,39 @@ def draw_trial_curves(lines: Sequence[tuple[int, Mapping[str, float]]]) -> Canva
     return canvas
 
 
-def notable_episodes(trial: Path, info: TrialInfo) -> list[Specimen]:
+def notable_episodes(trial: TrialRun) -> list[Specimen]:
     """Of every split the first episode of each kind of trouble, from the newest step back; then the last evaluation."""
-    arm = info.name.rpartition("seed")[0].rstrip("_") or "all"
+    info = trial.info()
     found: set[tuple[str, str]] = set()
     troubled: list[Specimen] = []
     last: list[Specimen] = []
     evaluated = False
-    for step, split, kinds, file in _files(trial / EPISODES):
+    for step, split, kinds, file in _files(trial):
         why: dict[int, str] = {}  # an episode with two kinds of trouble is shown once
         for i, trouble in enumerate(kinds):
             for kind in trouble:
                 if (split, kind) not in found:
                     found.add((split, kind))
                     why.setdefault(i, kind.replace("_", " "))
-        ends = evenly(range(len(kinds)), LAST_EVALUATION) if split == "eval" and not evaluated else []
+        ends = evenly_spaced(range(len(kinds)), LAST_EVALUATION) if split == "eval" and not evaluated else []
         evaluated |= split == "eval"
         shown = sorted({*why, *ends})
         for i, row in zip(shown, rows_at(file, shown), strict=True):
-            specimen = Specimen(why.get(i, "last evaluation"), arm, info.seed, step, split, row)
+            specimen = Specimen(why.get(i, "last evaluation"), info.arm, info.seed, step, split, row)
             (troubled if i in why else last).append(specimen)
     return [*troubled, *last]
 
 
-def _files(folder: Path) -> Iterator[tuple[int, str, list[list[str]], EpisodeFile]]:
+def _files(trial: TrialRun) -> Iterator[tuple[int, str, list[list[str]], EpisodeFile]]:
     """(step, split, troubles of each episode, file) of the newest files, the newest step first; without broken ones."""
-    named = [(m, path) for path in folder.glob("*.parquet") if (m := _FILE.fullmatch(path.name))]
-    for match, path in sorted(named, key=lambda pair: (-int(pair[0][1]), pair[0][2]))[:FILES]:
+    for step, split, path in sorted(trial.episode_files(), key=lambda file: (-file.step, file.split))[:FILES]:
         with contextlib.suppress(OSError, pa.ArrowException):
             file = open_episodes(path)
-            yield int(match[1]), match[2], kinds_in(file), file
+            yield step, split, trace_failures_in(file), file
 
 
-def _series(lines: Sequence[tuple[int, Mapping[str, float]]], name: str) -> tuple[list[int], list[float]]:
-    points = [(step, values[name]) for step, values in lines if name in values]
+def _series(lines: Sequence[MetricsLine], name: str) -> tuple[list[int], list[float]]:
+    points = [(line.step, line.values[name]) for line in lines if name in line.values]
     return [step for step, _ in points], [value for _, value in points]
 
 

@@ -1,1 +1,1 @@
-"""Evaluating and asking: what a target is, who answers, what the answers say, where they are kept."""
+"""Evaluation of policies and baselines: targets, answerers, scores, storage; and single questions, live."""

@@ -1,4 +1,4 @@
-"""An episode on a console while it happens: what was thought, called, read and answered, and the verdicts."""
+"""Live display of an episode: thoughts, calls, observations, answer, parse results and reward."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from harness.protocol.observation import FAILURE_TEXTS
 from harness.redact import printable
 from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
 
-LABEL = 20  # the longest operator's name fits
+LABEL_WIDTH = 20  # the longest operator's name fits
 _THINK, _CALL, _READ, _ANSWER = "italic cyan", "yellow", "white", "bold green"
 _GOOD, _BAD, _FAINT = "green", "red", "dim"
 
 
 @dataclass
-class Show:
-    """Prints one episode. `said` comes when the policy has spoken, `ended` when the environment has answered."""
+class EpisodeConsole:
+    """Prints one episode: the question, then `policy_turn` and `environment_turn` in alternation, then the outcome."""
 
     console: Console
     turns: int = 0
 
-    def opening(self, question: str, facts: Sequence[tuple[str, str]]) -> None:
-        self._line("question", question, "bold")
+    def question(self, text: str, facts: Sequence[tuple[str, str]]) -> None:
+        self._line("question", text, "bold")
         for label, fact in facts:
             self._line(label, fact, _FAINT)
 
-    def said(self, parsed: ParsedTurn) -> None:
-        """What the policy wrote, by its parts; as it stands where no part was understood."""
+    def policy_turn(self, parsed: ParsedTurn) -> None:
+        """The policy's output by its parts, or as a whole where none was parsed."""
         self.turns += 1
         self.console.print()
         self.console.print(Text(f"turn {self.turns}", _FAINT))
@@ -47,22 +47,22 @@ class Show:
         else:
             self._line(action.operator or action.kind.value, action.text, _CALL)
 
-    def ended(self, turn: Turn) -> None:
-        """What came back, and how the turn was read."""
+    def environment_turn(self, turn: Turn) -> None:
+        """Calls, observation, faults and the parse result of a turn."""
         for call in turn.program_calls:
             self._line(call.operator, f"{call.asked} → {call.text}", _CALL)
         if turn.result is not None:
             self._observation(turn.result)
         for fault in turn.faults:
-            self._line("fault", f"{fault.kind}; truly: {fault.true_text}", _BAD)
+            self._line("fault", f"{fault.kind}; true result: {fault.true_text}", _BAD)
         if turn.parsed.well_formed:
             self._line("parse", "well formed", _GOOD)
         else:
             reasons = "; ".join(f"{f.value}: {FAILURE_TEXTS[f]}" for f in turn.parsed.failures)
             self._line("parse", reasons, _BAD)
 
-    def closing(self, episode: Trajectory, gold: Sequence[str], seconds: float) -> None:
-        """Answer, reward where the right answer is known, and what the episode took."""
+    def outcome(self, episode: Trajectory, gold: Sequence[str], seconds: float) -> None:
+        """Answer, reward where a gold answer is known, and the cost of the episode."""
         self.console.print()
         reward = episode.reward
         if reward.answer is None:
@@ -77,10 +77,10 @@ class Show:
             self._line("reward", f"{parts}; {scores}", _GOOD if reward.em else _BAD)
             self._line("gold", " | ".join(gold), _FAINT)
         else:
-            self._line("reward", "none: no right answer is known (give one with --gold)", _FAINT)
+            self._line("reward", "none: no gold answer is known (give one with --gold)", _FAINT)
         calls = sum(len(operators_called(t)) for t in episode.turns)
         tokens = f"{episode.n_policy_tokens} sampled tokens"
-        self._line("took", f"{len(episode.turns)} turns, {calls} calls, {tokens}, {seconds:.1f} s", _FAINT)
+        self._line("cost", f"{len(episode.turns)} turns, {calls} calls, {tokens}, {seconds:.1f} s", _FAINT)
 
     def _observation(self, result: OperatorResult) -> None:
         style = _READ if result.failure is None else _BAD
@@ -91,10 +91,10 @@ class Show:
     def _line(self, label: str, text: str, style: str) -> None:
         body = printable(text)
         if not self.console.is_terminal:
-            self.console.print(f"{label:<{LABEL}}{body}", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(f"{label:<{LABEL_WIDTH}}{body}", markup=False, highlight=False, soft_wrap=True)
             return
         grid = Table.grid(padding=(0, 1))
-        grid.add_column(width=LABEL - 1, no_wrap=True)
+        grid.add_column(width=LABEL_WIDTH - 1, no_wrap=True)
         grid.add_column(overflow="fold")
         grid.add_row(Text(label, _FAINT), Text(body, style))
         self.console.print(grid)

@@ -22,7 +22,7 @@ from harness.env.fault_detection import read_faults
 from harness.env.fault_injection import FAULTS, FaultInjector, FaultPlan
 from harness.env.interfaces import INTERFACES
 from harness.env.rollout import Environment, rollout
-from harness.evaluation.episode_console import Show
+from harness.evaluation.episode_console import EpisodeConsole
 from harness.evaluation.play import any_chat
 from harness.operators import Role
 from harness.paths import command
@@ -84,13 +84,13 @@ def _play(environment: Environment, question: Question, kind: str) -> Trajectory
 
 
 def show_episode(console: Console, episode: Trajectory) -> None:
-    """Question, turns, what was injected, reward."""
-    show = Show(console)
-    show.opening(episode.question.text, [])
+    """Print question, turns, injected faults and reward."""
+    show = EpisodeConsole(console)
+    show.question(episode.question.text, [])
     for turn in episode.turns:
-        show.said(turn.parsed)
-        show.ended(turn)
-    show.closing(episode, episode.question.answers, sum(t.generate_s + t.operate_s for t in episode.turns))
+        show.policy_turn(turn.parsed)
+        show.environment_turn(turn)
+    show.outcome(episode, episode.question.answers, sum(t.generate_s + t.operate_s for t in episode.turns))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An evaluation in MLflow: one run an answerer, under the training run that made its policy where that is known."""
+"""An evaluation in MLflow: one run for each answerer, a child of its policy's training run where that is known."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from typing import Any
 from harness.config import flatten
 from harness.evaluation.storage import Answerer, arm_of
 from harness.runs.layout import IDENTITY
-from harness.tracking.client import PARAM_CHARS, PARENT, code_tags, connect, delete_run, log_metrics, search_runs, text
+from harness.tracking.client import (
+    PARAM_CHARS,
+    PARENT,
+    as_text,
+    code_tags,
+    connect,
+    delete_run,
+    log_metrics,
+    search_runs,
+)
 from harness.tracking.run_tags import SWEEP
 
 EXPERIMENT = "evaluations"
-"""Where runs go whose policy no known training made."""
+"""Experiment of runs whose policy has no known training run."""
 
 
 def log_answerer(
@@ -29,11 +38,11 @@ def log_answerer(
 ) -> str:
     """Write a run and return its path in MLflow's pages.
 
-    It takes the place of an earlier one of the same `key` from the same output folder, which `own` is the identity of:
-    somebody else's run of the same evaluation is left alone.
+    It replaces an earlier one of the same `key` from the same output folder, whose identity is `own`: runs of the same
+    evaluation from other folders are left alone.
 
     Tags `training_run` and `evaluated_trial_key` link it to the training; the training run's tag `evaluations` lists
-    what it was evaluated as. Raises what MLflow raises.
+    its evaluations. Raises MLflow's exceptions.
     """
     from mlflow.entities import Param
 
@@ -62,11 +71,11 @@ def log_answerer(
             tags |= {PARENT: training.info.run_id}
     run = str(client.create_run(place, start_time=ts, tags=tags).info.run_id)
     config, resolved = target.config, target.config.model_dump(mode="json")
-    told: dict[str, Any] = {"method": answerer.method, "evaluated": arm_of(target), "seed": config.seed}
-    told |= {"evaluated_step": target.step} if target.step is not None else {}
+    params: dict[str, Any] = {"method": answerer.method, "evaluated": arm_of(target), "seed": config.seed}
+    params |= {"evaluated_step": target.step} if target.step is not None else {}
     for section in ("data", "environment"):
-        told |= flatten(resolved[section], section)
-    client.log_batch(run, params=[Param(name, text(value)[:PARAM_CHARS]) for name, value in told.items()])
+        params |= flatten(resolved[section], section)
+    client.log_batch(run, params=[Param(name, as_text(value)[:PARAM_CHARS]) for name, value in params.items()])
     log_metrics(client, run, [(target.step or 0, dict(metrics), ts)])
     for file in files:
         client.log_artifacts(run, str(file), file.name) if file.is_dir() else client.log_artifact(run, str(file))
@@ -78,8 +87,8 @@ def log_answerer(
 
 
 def _training_run(client: Any, trial_key: str | None, sweep: str) -> Any:
-    """A trial's run, in whatever experiment: that of the folder with the identity `sweep`, or else the newest; None if
-    this store does not know the trial."""
+    """A trial's run in any experiment: that of the sweep folder with identity `sweep`, or else the newest; None if the
+    store does not have one."""
     if not trial_key:
         return None
     for experiment in client.search_experiments():
@@ -90,7 +99,7 @@ def _training_run(client: Any, trial_key: str | None, sweep: str) -> Any:
 
 
 def _identity_above(trial: Path | None) -> str:
-    """Of the sweep's folder that holds a trial's; "" where there is none."""
+    """Identity of the sweep's folder that holds a trial's; "" where there is none."""
     try:
         return "" if trial is None else (trial.resolve().parents[1] / IDENTITY).read_text(encoding="utf-8").strip()
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""Who answers: a target's policy through its engine, or a baseline through the operators. Both give trajectories."""
+"""Episodes of an answerer: a target's policy through its engine, or a baseline through the operators."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from harness.training.warm_start.scripted_agents import Script, ScriptedEngine
 from harness.types import Question, Trajectory
 
 GREEDY, SAMPLED = "greedy", "sampled"
-ROOM = 1_000_000
-"""Tokens and characters of a baseline's turns and observations: no model reads them, so nothing bounds them."""
+UNLIMITED = 1_000_000
+"""Tokens and characters of a baseline's turns and observations: no model reads them, so they need no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One episode a question played greedily, `samples` a question sampled, and greedy ones under other conditions.
+    """One greedy episode for each question, `eval_samples` sampled ones, and greedy ones under other conditions.
 
-    `variants` by split: `eval_fault`, `eval_prompt_<perturbation>`, as the configuration asks for them.
+    `variants` by split, as configured: `eval_fault`, `eval_prompt_<perturbation>`.
     """
 
     greedy: tuple[Trajectory, ...]
@@ -44,7 +44,7 @@ class Answers:
     variants: Mapping[str, tuple[Trajectory, ...]]
 
     def by_mode(self) -> dict[str, tuple[Trajectory, ...]]:
-        """`greedy`, `sampled` and each variant, those without episodes left out."""
+        """`greedy`, `sampled` and each variant that has episodes."""
         modes = {GREEDY: self.greedy, SAMPLED: self.sampled, **self.variants}
         return {mode: episodes for mode, episodes in modes.items() if episodes}
 
@@ -61,7 +61,7 @@ def load_policy_of(target: Target, data: factory.TrialData) -> tuple[Policy, Env
 
 
 def engine_of(config: TrialConfig, policy: Policy) -> Engine:
-    """The engine that runs the policy. Raises PolicyError where there is none for such a model."""
+    """The engine that runs the policy. Raises PolicyError where none supports the model."""
     from harness.engines.vllm import EngineError
 
     try:
@@ -85,7 +85,7 @@ def play_baseline(
 ) -> Answers:
     """Play a baseline on the evaluation questions of `data`, with the operator LLM, faults and seeds of `config`.
 
-    It reads no prompt: of the further evaluations there is only the one with faults.
+    Baselines read no prompt, so the only variant is the one with faults.
     """
     how = settings_of(config, settings)
     baseline = BASELINES[method]
@@ -106,13 +106,13 @@ def play_baseline(
 
 
 def settings_of(config: TrialConfig, settings: EvaluationSettings) -> Settings:
-    """What the baselines take from both configurations: a written plan may call what the policy may call."""
+    """Settings of baselines from both configurations: a written plan may call the operators of the policy's pool."""
     pool = resolve_pool(config.environment.pool)
     return Settings(settings.votes, settings.plan, pool, config.environment.max_calls)
 
 
 def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> TrialConfig:
-    """The configuration with the operators and limits that a baseline takes, everything else as for the policy."""
+    """The configuration with the operators and limits of a baseline, everything else as for the policy."""
     calls = baseline.calls(how)
     changed: dict[str, Any] = {
         "pool": baseline.pool(how),
@@ -121,27 +121,25 @@ def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> Tr
         "style": "compact",
         "max_calls": calls,
         "max_turns": calls + 1,
-        "max_turn_tokens": ROOM,
-        "max_response_tokens": ROOM,
-        "observation_chars": ROOM,
+        "max_turn_tokens": UNLIMITED,
+        "max_response_tokens": UNLIMITED,
+        "observation_chars": UNLIMITED,
     }
     return config.model_copy(update={"environment": replace(config.environment, **changed)})
 
 
 def any_chat(config: TrialConfig) -> ChatFormat:
-    """A tokenizer for the words of a baseline, which no model reads: the smallest there is."""
+    """The smallest tokenizer, for the text of a baseline, which no model reads."""
     none = cache_folder()
     return load_policy("tiny", None, init="start", dtype=torch.float32, seed=config.seed, cache=none).chat
 
 
 def cannot_play(method: Method, config: TrialConfig, settings: EvaluationSettings) -> str | None:
-    """Why a baseline means nothing with these operators, None if it does."""
+    """Why a baseline is meaningless with these operators, None if it is not."""
     if config.environment.backend.kind != "simulated":
         return None
     if config.data.source == "files":
-        return (
-            "the simulated expert knows of real questions nothing but their answers: give environment.backend a model"
-        )
+        return "the simulated expert knows only the answers of real questions: give environment.backend a model"
     if method != "one_shot":
         return None
     if settings.plan == WRITTEN:
@@ -158,7 +156,7 @@ def _play(
     script: Callable[[Question], Script],
     at_once: int,
 ) -> list[Trajectory]:
-    """The seeds that `harness.training.evaluation.evaluate` uses: operators draw alike for every answerer."""
+    """Play scripts with the seeds of policies (`harness.training.evaluation`), so that operators draw alike."""
     played: list[Trajectory] = []
     for i in range(0, len(questions), at_once):
         part = questions[i : i + at_once]

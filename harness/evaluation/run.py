@@ -1,8 +1,7 @@
-"""An evaluation from its checked settings to its tables: play, score, keep, log, print."""
+"""Runs an evaluation from its validated settings: play, score, store, log, print."""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
@@ -24,7 +23,8 @@ from harness.evaluation.tables import print_contrasts, print_scores
 from harness.evaluation.targets import Target
 from harness.policy.load import PolicyError
 from harness.redact import error_text, printable, redact
-from harness.runs.layout import INFO, RunFolder, identity
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.hints import where_mlflow_is
 from harness.tasks.benchmarks import DataError
 from harness.tracking.client import default_uri
@@ -39,12 +39,12 @@ SERVICE_FAILURES = frozenset(OperatorFailure) - {
     OperatorFailure.EMPTY,
     OperatorFailure.PROGRAM_ERROR,
 }
-"""Failures that are not the answerer's own."""
+"""Operator failures that the answerer did not cause."""
 
 
 def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out: Path | None, console: Console) -> int:
     """Evaluate every method on every target. Returns the exit status."""
-    _quiet()
+    _disable_progress_bars()
     answerers = name_answerers(settings, targets)
     for a in answerers:
         refusal = cannot_play(a.method, a.target.config, settings) if a.method != "agent" else None
@@ -71,7 +71,7 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
             places[a.label] = write_answers(folder, a, answers[a.label], own, held_out_in(a.target.config))
         write_tables(folder, settings, answerers, scores, contrasts, answers)
     except OSError as error:
-        print(f"the results cannot be written: {error_text(error)}", file=sys.stderr)
+        print(f"results cannot be written: {error_text(error)}", file=sys.stderr)
         return FAILED
     _say(console, "")
     print_scores(console, scores, settings.level)
@@ -79,7 +79,7 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
         _say(console, "")
         print_contrasts(console, contrasts, settings.level)
     _say(console, "")
-    _say(console, "intervals are over questions: they speak of these policies, not of the algorithms behind them")
+    _say(console, "intervals are over questions: they describe these policies, not the algorithms that trained them")
     for line in (*_unequal_operators(answerers, settings), *_failed_calls(answers)):
         _say(console, line)
     _say(console, f"scores, episodes: {folder}")
@@ -88,7 +88,7 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
 
 
 def name_answerers(settings: EvaluationSettings, targets: Sequence[Target]) -> list[Answerer]:
-    """Every method on every target, under names that differ."""
+    """Every method on every target, under unique names."""
     names: list[str] = []
     for t in targets:
         same = [u for u in targets if u.name == t.name]
@@ -102,14 +102,14 @@ def name_answerers(settings: EvaluationSettings, targets: Sequence[Target]) -> l
 
 
 def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], console: Console) -> dict[str, Answers]:
-    """The answers by label. A baseline does not depend on the policy: it is played once where all else is the same."""
+    """Answers by label. Baselines do not depend on the policy: targets with equal settings share one run of each."""
     data: dict[str, factory.TrialData] = {}
     played: dict[str, Answers] = {}
     answers: dict[str, Answers] = {}
     for a in answerers:
         config = a.target.config
         torch.set_num_threads(config.threads)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         resolved = config.model_dump(mode="json")
         source = canonical_json([resolved["data"], config.policy.warm_start])
         if source not in data:
@@ -124,12 +124,12 @@ def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], conso
                 answers[a.label] = played[same]
         done = answers[a.label]
         n = sum(map(len, done.by_mode().values()))
-        _say(console, f"{a.label}: {n} episodes in {time.perf_counter() - begun:.1f} s")
+        _say(console, f"{a.label}: {n} episodes in {time.perf_counter() - start:.1f} s")
     return answers
 
 
 def _contrasts(answerers: Sequence[Answerer], answers: dict[str, Answers], level: float) -> list[Contrast]:
-    """The first method against the others of the same target; with one method, the first target against the others."""
+    """The first method against the others of the same target; with a single method, the first target against others."""
     pairs = []
     for a in answerers:
         first = next(b for b in answerers if b.target is a.target)
@@ -147,7 +147,7 @@ def _contrasts(answerers: Sequence[Answerer], answers: dict[str, Answers], level
 
 
 def _unequal_operators(answerers: Sequence[Answerer], settings: EvaluationSettings) -> list[str]:
-    """A line for each baseline that calls operators the policy beside it was not given."""
+    """A line for each baseline that calls operators outside the policy's pool."""
     lines: dict[str, None] = {}
     if "agent" not in settings.method:
         return []
@@ -155,12 +155,12 @@ def _unequal_operators(answerers: Sequence[Answerer], settings: EvaluationSettin
         how = settings_of(a.target.config, settings)
         extra = set(BASELINES[a.method].pool(how)) - set(how.operators) if a.method != "agent" else set()
         if extra:
-            lines[f"{a.method} calls {', '.join(sorted(extra))}, which the policy's pool does not have"] = None
+            lines[f"{a.method} calls {', '.join(sorted(extra))}, which are not in the policy's pool"] = None
     return list(lines)
 
 
 def _failed_calls(answers: Mapping[str, Answers]) -> list[str]:
-    """A line for each answerer some of whose operator calls failed for want of the service behind them."""
+    """A line for each answerer with operator calls that failed because of the service behind them."""
     lines = []
     for label, given in answers.items():
         results = [c for played in given.by_mode().values() for e in played for c in e.calls if c.fault is None]
@@ -191,18 +191,18 @@ def _log(
     try:
         for a in answerers:
             place = places[a.label]
-            key = json.loads((place / INFO).read_text(encoding="utf-8"))["key"]
+            key = TrialRun(place).info().key
             own = metrics([s for s in scores if s.answerer == a.label])
             files = [folder / "scores.csv", folder / "contrasts.csv", place / "config.yaml", place / "episodes"]
             artifacts = home / "mlflow-artifacts"
-            ours = identity(RunFolder(home))  # an evaluation's own folder is made anew each time
+            ours = SweepFolder(home).identity()  # an evaluation's own folder is replaced each time
             address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, ours, own, files, started)
             _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
-    except Exception as error:  # whatever the store raises, the results are on disk
+    except Exception as error:  # any error of the store: the results are on disk
         print(f"MLflow could not be written: {' '.join(error_text(error).split())[:200]}", file=sys.stderr)
 
 
-def _quiet() -> None:
+def _disable_progress_bars() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()

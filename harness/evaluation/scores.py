@@ -1,7 +1,7 @@
-"""What the answers say: scores by suite and by hops with intervals, and differences on the same questions.
+"""Scores by suite and by hops with intervals, and differences on the same questions.
 
-Intervals are over questions: they speak of this policy on such questions, not of the algorithm that trained it (for
-that, several seeds are needed: `python -m harness.sweep`, `reports.build`).
+Intervals are over questions: they describe this policy on such questions, not the algorithm that trained it, which
+needs several seeds (`python -m harness.sweep`, `reports.build`).
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """EM of `answerer` minus that of `against` on the same questions, greedy or in a variant (`mode`). A claim about
-    these two."""
+    """EM of `answerer` minus that of `against` on the same questions, greedy or in a variant (`mode`)."""
 
     mode: str
     answerer: str
@@ -53,7 +52,7 @@ class Contrast:
     em: Estimate
     test: Test
     exact: Test
-    """McNemar's, over all questions alike."""
+    """McNemar's test, with equal weight for every question."""
 
 
 def score(answerer: str, mode: str, episodes: Sequence[Trajectory], level: float) -> Iterator[Score]:

@@ -1,4 +1,4 @@
-"""One question asked of one answerer, shown as it happens."""
+"""One question to one answerer, displayed live."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.config.evaluation import EvaluationSettings
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.env.rollout import Environment, rollout
 from harness.evaluation.baselines.methods import BASELINES
-from harness.evaluation.episode_console import Show
+from harness.evaluation.episode_console import EpisodeConsole
 from harness.evaluation.play import any_chat, cannot_play, engine_of, environment_of, load_policy_of, settings_of
 from harness.evaluation.targets import Target
 from harness.operators import Caller
@@ -30,11 +30,11 @@ from harness.training.evaluation import EVALUATION_SEED
 from harness.training.warm_start.scripted_agents import ScriptedEngine
 from harness.types import OperatorResult, Question
 
-NOBODY_KNOWS = Question("asked", "questionthatnobodyasked", ("answerthatnobodyknows",), "asked")
-"""Stands for a question without a known answer where the types want one. Its word occurs in no text."""
+PLACEHOLDER_QUESTION = Question("asked", "questionthatnobodyasked", ("answerthatnobodyknows",), "asked")
+"""For a question without a known answer, where types require one. Its words occur in no text."""
 
 
-def ask(
+def ask_question(
     text: str,
     gold: Sequence[str],
     settings: EvaluationSettings,
@@ -43,8 +43,8 @@ def ask(
     under: str | None,
     console: Console,
 ) -> int:
-    """Play one episode: greedily, or sampled with `seed`; in the ordinary environment, or `under` a condition that the
-    configuration names (`fault`, `prompt_<perturbation>`). Returns the exit status."""
+    """Play one episode: greedily, or sampled with `seed`; in the standard environment, or `under` a condition of the
+    configuration (`fault`, `prompt_<perturbation>`). Returns the exit status."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -57,7 +57,7 @@ def ask(
     try:
         data = factory.data(config, training=False)
         known = find_question(text, config, data)
-        question = asked_question(text, gold, known)
+        question = question_to_play(text, gold, known)
         if method == "agent":
             policy, environment = load_policy_of(target, data)
             engine: Engine = engine_of(config, policy)
@@ -72,48 +72,48 @@ def ask(
     conditions = factory.evaluation_variants(config, environment, data)
     if under is not None:
         if f"eval_{under}" not in conditions:
-            known_ones = ", ".join(name.removeprefix("eval_") for name in conditions)
-            print(f"no condition {under!r}: the configuration has {known_ones or 'none'}", file=sys.stderr)
+            conditions_known = ", ".join(name.removeprefix("eval_") for name in conditions)
+            print(f"no condition {under!r}: the configuration has {conditions_known or 'none'}", file=sys.stderr)
             return 2
         environment = conditions[f"eval_{under}"]
     if known is None:
-        environment = replace(environment, operators=Unaware(environment.operators))
-    show = Show(console)
-    who = target.name if target.step is None else f"{target.name}, step {target.step}"
-    facts = [("answered by", who if method == "agent" else f"{method} (baseline)")]
+        environment = replace(environment, operators=WithoutQuestion(environment.operators))
+    show = EpisodeConsole(console)
+    name = target.name if target.step is None else f"{target.name}, step {target.step}"
+    facts = [("answered by", name if method == "agent" else f"{method} (baseline)")]
     facts += [("operators", f"{', '.join(environment.operators.pool)} ({config.environment.backend.kind})")]
     facts += [("condition", under)] if under else []
-    show.opening(question.text, facts)
-    begun = time.perf_counter()
-    heard = Heard(engine, environment, show)
+    show.question(question.text, facts)
+    start = time.perf_counter()
+    displaying = DisplayingEngine(engine, environment, show)
     temperature = 0.0 if seed is None else config.rollout.temperature
     play = rollout(
-        heard, environment, [question], [EVALUATION_SEED if seed is None else seed], temperature,
-        watch=lambda _, turn: show.ended(turn),
+        displaying, environment, [question], [EVALUATION_SEED if seed is None else seed], temperature,
+        watch=lambda _, turn: show.environment_turn(turn),
     )  # fmt: skip
-    right = tuple(gold) or (known.answers if known is not None else ())
-    show.closing(play[0], right, time.perf_counter() - begun)
+    answers = tuple(gold) or (known.answers if known is not None else ())
+    show.outcome(play[0], answers, time.perf_counter() - start)
     return 0
 
 
 def find_question(text: str, config: TrialConfig, data: factory.TrialData) -> Question | None:
-    """The question of the world or of the data that has these words, None for one that nobody wrote down."""
+    """The question of the world or of the data with this text; None for a new one."""
     if config.data.source == "world":
         return load_world().question_by_text.get(text)
     every = (*data.train, *(q for asked in data.evaluation.values() for q in asked))
     return next((q for q in every if q.text == text), None)
 
 
-def asked_question(text: str, gold: Sequence[str], known: Question | None) -> Question:
-    """What is played: the known question, or a free one (scored by `gold` if that is given, never shown otherwise)."""
+def question_to_play(text: str, gold: Sequence[str], known: Question | None) -> Question:
+    """The known question, or a new one (scored by `gold` if given, otherwise its score is not shown)."""
     if known is not None:
         return replace(known, answers=tuple(gold)) if gold else known
-    return Question("asked", text, tuple(gold) or NOBODY_KNOWS.answers, "asked")
+    return Question("asked", text, tuple(gold) or PLACEHOLDER_QUESTION.answers, "asked")
 
 
 @dataclass(frozen=True)
-class Unaware:
-    """Operators that are not told which question is asked: the simulated expert would read its answer off it."""
+class WithoutQuestion:
+    """Operators that do not get the question: the simulated expert would take the answer from it."""
 
     inner: Caller
 
@@ -122,22 +122,22 @@ class Unaware:
         return self.inner.pool
 
     async def call(self, name: str, text: str, context: CallContext) -> OperatorResult:
-        return await self.inner.call(name, text, replace(context, question=NOBODY_KNOWS))
+        return await self.inner.call(name, text, replace(context, question=PLACEHOLDER_QUESTION))
 
 
 @dataclass(frozen=True)
-class Heard:
-    """An engine that shows what it generates at once, before any operator is called."""
+class DisplayingEngine:
+    """An engine that displays its output at once, before any operator is called."""
 
     inner: Engine
     environment: Environment
-    show: Show
+    show: EpisodeConsole
 
     def generate(self, requests: Sequence[GenerationRequest], params: SamplingParams) -> list[Generation]:
         generations = self.inner.generate(requests, params)
         for g in generations:
             text = self.environment.chat.text(g.tokens)
-            self.show.said(
+            self.show.policy_turn(
                 self.environment.interface.parse(text, self.environment.operators.pool, truncated=not g.stopped)
             )
         return generations

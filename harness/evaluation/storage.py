@@ -1,8 +1,8 @@
-"""An evaluation on disk, in the layout of a sweep: every answerer is a trial without training.
+"""Storage of an evaluation in the layout of a sweep: every answerer is a trial without training.
 
-    <out>/evaluations/<name>-<key8>/sweep.yaml             what was asked for
+    <out>/evaluations/<name>-<key8>/sweep.yaml             its settings
     …/trials/<answerer>-<key8>/                            config.yaml, trial.json and a journal, as a trial has them
-    …/scores.csv, contrasts.csv, episodes.csv              the printed tables in full, and one row an episode
+    …/scores.csv, contrasts.csv, episodes.csv              the printed tables in full, and one row for each episode
 
 So `analysis.load.load_frames` and `python -m reports.build` read it like any sweep; `method` is an axis.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,15 +27,16 @@ from harness.env.diagnostics import operators_called
 from harness.evaluation.play import Answers
 from harness.evaluation.scores import Contrast, Score
 from harness.evaluation.targets import Target
-from harness.runs.journal import Journal, restart
+from harness.runs.journal import Journal
 from harness.runs.jsonl import write_atomically
-from harness.runs.layout import CONFIG, INFO
+from harness.runs.records import TrialInfo
+from harness.runs.run import TrialRun
 from harness.types import Question, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
 class Answerer:
-    """A method applied to a target, under one name in every table."""
+    """A method applied to a target, under one name in all tables."""
 
     label: str
     method: Method
@@ -44,33 +44,25 @@ class Answerer:
 
 
 def evaluation_folder(out: Path, settings: EvaluationSettings, answerers: Sequence[Answerer]) -> Path:
-    """Where an evaluation is kept: the same one again replaces itself."""
-    asked = [settings.model_dump(mode="json"), [_plain(a) for a in answerers]]
+    """Folder of an evaluation; repeating it replaces its content."""
+    identity = [settings.model_dump(mode="json"), [_plain(a) for a in answerers]]
     name = settings.name or "+".join(dict.fromkeys(a.target.name for a in answerers))[:60]
-    return out / "evaluations" / f"{_safe(name)}-{digest(asked)[:8]}"
+    return out / "evaluations" / f"{_safe(name)}-{digest(identity)[:8]}"
 
 
 def write_answers(
     folder: Path, answerer: Answerer, answers: Answers, metrics: Mapping[str, float], held_out: Any
 ) -> Path:
-    """One answerer's journal and episodes. Raises OSError."""
+    """Write one answerer's journal and episodes; its folder. Raises OSError."""
     plain, code = _plain(answerer), code_version()
     key = digest({"evaluation": plain, "code": code})
     place = folder / "trials" / f"{_safe(answerer.label)}-{key[:8]}"
-    place.mkdir(parents=True, exist_ok=True)
-    restart(place)
+    run = TrialRun(place)
+    run.reset_journal()
     axes = {"method": answerer.method, "evaluated": arm_of(answerer.target)}
-    info = {
-        "key": key,
-        "name": answerer.label,
-        "axes": axes,
-        "labels": {name: name for name in axes},
-        "seed": answerer.target.config.seed,
-        "code": code,
-        "config": answerer.target.config.model_dump(mode="json"),
-    }
-    write_atomically(place / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
-    write_atomically(place / INFO, (json.dumps(info, indent=1) + "\n").encode())
+    labels, config = {name: name for name in axes}, answerer.target.config
+    info = TrialInfo(key, answerer.label, axes, labels, config.seed, code, config.model_dump(mode="json"))
+    run.write_info(info, plain)
     with Journal(place, held_out=held_out) as journal:
         step = answerer.target.step or 0
         journal.episodes(step, "eval", answers.greedy)
@@ -93,7 +85,7 @@ def write_tables(
     contrasts: Sequence[Contrast],
     answers: Mapping[str, Answers],
 ) -> None:
-    """`sweep.yaml` and the CSV files. Raises OSError."""
+    """Write `sweep.yaml` and the CSV files. Raises OSError."""
     axes: dict[str, dict[str, list[str]]] = {
         "method": {"values": list(dict.fromkeys(a.method for a in answerers))},
         "evaluated": {"values": list(dict.fromkeys(arm_of(a.target) for a in answerers))},
@@ -124,7 +116,7 @@ def arm_of(target: Target) -> str:
 
 
 def held_out_in(config: TrialConfig) -> Any:
-    """Says of a question of the offline world whether no training question mentions what it is about; else None."""
+    """Predicate of questions of the offline world about held-out entities; None for other data."""
     if config.data.source != "world":
         return None
 

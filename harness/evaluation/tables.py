@@ -1,4 +1,4 @@
-"""The scores as tables on a console: coloured in a terminal, plain text elsewhere."""
+"""Console tables of scores: coloured in a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from analysis.stats.types import Estimate
 from harness.evaluation.play import GREEDY, SAMPLED
 from harness.evaluation.scores import Contrast, Score
 
-ABREAST = 6
-"""Up to this many answerers stand side by side by suite; of more, only the means are printed (the CSV has all)."""
+MOST_COLUMNS = 6
+"""The most answerers whose scores by suite are printed side by side; of more, only means (the CSV has all)."""
 
 
 def print_scores(console: Console, scores: Sequence[Score], level: float) -> None:
-    """Means over suites of every answerer; then suites and hops: of one answerer every score, of several EM."""
+    """Print means over suites of every answerer; then by suite and hops: all scores of one answerer, EM of several."""
     whole = [s for s in scores if s.scope == "all"]
     table = _table("", "questions", f"EM [{level:.0%}]", "F1", "lenient", "reward", "well formed", "calls", "tokens")
     for s in whole:
@@ -29,7 +29,7 @@ def print_scores(console: Console, scores: Sequence[Score], level: float) -> Non
         for mode in dict.fromkeys(s.mode for s in whole):
             own = [s for s in scores if s.mode == mode]
             _by_scope(console, own, {f"{n} [{level:.0%}]": f for n, f in _SCORES.items()}, [_title(own[0])])
-    elif len(whole) <= ABREAST:
+    elif len(whole) <= MOST_COLUMNS:
         _by_scope(console, scores, {}, [_title(s) for s in whole])
 
 

@@ -1,10 +1,10 @@
-"""What can be evaluated or asked: a profile's start policy, a trial, a sweep's trials, an exported policy, any model.
+"""Targets of an evaluation: a profile's start policy, a trial, a sweep's trials, an exported policy, any model.
 
     tiny                                          the start policy of a profile
     runs/granularity/trials/gsspo_seed0-1a2b3c4d  the policy a trial kept last (step=20: the one of that step)
     runs/granularity                              every trial of a sweep that kept one
     …/policies/step-000030, its adapter/          an exported policy, also when moved elsewhere
-    FOLDER, Qwen/Qwen2.5-7B-Instruct              any transformers model or adapter; takes profile=… for all the rest
+    FOLDER, Qwen/Qwen2.5-7B-Instruct              any transformers model or adapter; needs a profile=…
 
 A target's configuration is its trial's (or profile's), under the command line's overrides.
 """
@@ -12,7 +12,6 @@ A target's configuration is its trial's (or profile's), under the command line's
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,8 +28,9 @@ from harness.config.yaml_source import Location, Node, Source, read_file, read_t
 from harness.policy.folder_checks import folder_fault
 from harness.policy.folders import ADAPTER, is_model_folder, read_provenance
 from harness.policy.policy_settings import PolicySettings
-from harness.runs.journal import POLICIES, policy_path
-from harness.runs.layout import CONFIG, INFO
+from harness.runs.layout import INFO
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 
 _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 
@@ -39,8 +39,8 @@ _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 class Target:
     """One policy and the configuration it is evaluated in.
 
-    `folder` holds its weights (None: the start policy that `config.policy` describes). `trial_key` and `step` say
-    which training made it, `home` is that trial's folder where there is one.
+    `folder` holds its weights (None: the start policy that `config.policy` describes). `trial_key` and `step` identify
+    the training that made it, `home` is that trial's folder if it exists.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A target before its configuration is checked: `tree` is the trial's own, None for a model without a trial."""
+    """A target before validation: `tree` is its trial's configuration, None for a model without a trial."""
 
     name: str
     tree: Node | None
@@ -84,13 +84,14 @@ def _find(word: str, settings: EvaluationSettings) -> list[_Found]:
     profiles = shipped_profiles()
     if word in profiles:
         return [_Found(word, None, word)]
-    if (path / INFO).is_file():
-        return [_trial(path, settings.step, word)]
-    if (path / "trials").is_dir():
-        kept = [p.parent for p in sorted((path / "trials").glob(f"*/{INFO}")) if (p.parent / POLICIES).is_dir()]
+    if TrialRun(path).exists():
+        return [_trial(TrialRun(path), settings.step, word)]
+    sweep = SweepFolder(path)
+    if sweep.trials.is_dir():
+        kept = [run for run in sweep.trial_runs() if run.policies()]
         if not kept:
             raise _problem(word, "none of this sweep's trials kept its policy", "train with save.when=final")
-        return [_trial(folder, settings.step, word) for folder in kept]
+        return [_trial(run, settings.step, word) for run in kept]
     if path.is_dir():
         if not is_model_folder(path):
             raise _problem(word, "this folder holds neither a trial nor a model (no trial.json, no config.json)")
@@ -105,26 +106,20 @@ def _find(word: str, settings: EvaluationSettings) -> list[_Found]:
     raise _problem(word, f"there is no {word!r}", hint)
 
 
-def _trial(folder: Path, step: int | None, word: str) -> _Found:
+def _trial(run: TrialRun, step: int | None, word: str) -> _Found:
     try:
-        info = _identity(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise _problem(word, f"{folder / INFO} is not readable: {' '.join(str(error).split())[:200]}") from None
-    kept = sorted(p for p in (folder / POLICIES).glob("step-*") if is_model_folder(p))
+        info = run.info()
+    except (OSError, ValueError) as error:
+        raise _problem(word, f"{run.folder / INFO} is not readable: {' '.join(str(error).split())[:200]}") from None
+    kept = [folder for folder in run.policies() if is_model_folder(folder)]
     if not kept:
         raise _problem(word, "this trial kept no policy", "train with save.when=final (or every)")
-    chosen = kept[-1] if step is None else policy_path(folder, step)
+    chosen = kept[-1] if step is None else run.policy_path(step)
     if chosen not in kept:
         steps = ", ".join(str(int(p.name.removeprefix("step-"))) for p in kept)
-        raise _problem(word, f"this trial kept no policy of step {step}", f"there are those of {steps}")
+        raise _problem(word, f"this trial kept no policy of step {step}", f"it kept those of {steps}")
     number = int(chosen.name.removeprefix("step-"))
-    return _Found(info["name"], read_file(folder / CONFIG), None, chosen, None, info["key"], number, folder)
-
-
-def _identity(folder: Path) -> dict[str, str]:
-    """Name and key of a trial, whatever version of the configuration its file holds."""
-    info = json.loads((folder / INFO).read_text(encoding="utf-8"))
-    return {"name": str(info["name"]), "key": str(info["key"])}
+    return _Found(info.name, read_file(run.config_file), None, chosen, None, info.key, number, run.folder)
 
 
 def _exported(folder: Path, settings: EvaluationSettings, word: str) -> _Found:
@@ -137,10 +132,11 @@ def _exported(folder: Path, settings: EvaluationSettings, word: str) -> _Found:
     text = yaml.safe_dump(noted["config"], sort_keys=False, allow_unicode=True)
     tree = read_text(Source(f"{folder}/provenance.json: config", text))
     export = folder.absolute().parent if folder.name == ADAPTER else folder.absolute()
-    home = export.parent.parent if (export.parent.parent / INFO).is_file() else None
+    run = TrialRun(export.parent.parent)
+    home = run.folder if run.exists() else None
     try:
-        name = _identity(home)["name"] if home else export.name
-    except (OSError, ValueError, KeyError):  # whatever its trial's folder has become, the export is whole
+        name = run.info().name if home else export.name
+    except (OSError, ValueError):  # the export is complete without its trial's folder
         home, name = None, export.name
     return _Found(name, tree, None, folder, None, noted.get("trial_key"), noted.get("step"), home)
 
@@ -151,7 +147,9 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
     if fault is not None:
         raise _problem(word, fault)
     problems = [
-        Problem(node.key_at or node.at, f"{name} cannot be changed: {word} is a policy already", "policy.dtype can")
+        Problem(
+            node.key_at or node.at, f"{name} cannot be changed: {word} is a trained policy", "only policy.dtype can"
+        )
         for name, node in overrides
         if weights and name.partition(".")[0] == "policy" and name != "policy.dtype"
     ]
@@ -160,7 +158,7 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
     profile = found.profile or _named_profile(tree)
     base = read_profile(profile, start)
     base = merge(base, Node({"profile": Node(profile, start), "seed": Node(0, start)}, start))
-    tree = merge(base, tree) if tree is not None else base  # a setting that is newer than the trial has its usual value
+    tree = merge(base, tree) if tree is not None else base  # settings newer than the trial have their defaults
     for name, node in overrides:
         tree = merge(tree, nest(name.split("."), node))
     try:
@@ -173,7 +171,7 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
 
 
 def _with_weights(tree: Node, found: _Found, at: Location) -> Node:
-    """The tree with a policy section that says where the weights are, instead of how they came about."""
+    """The tree with a policy section that names the weights, instead of how they were made."""
     plain = PolicySettings(
         kind="hub", path=str(found.folder or found.hub), init="start", dtype="float32", lora=None, warm_start="none",
         warm_start_episodes=0, warm_start_lr=1e-3, warm_start_tokens=1,
@@ -190,7 +188,7 @@ def _named_profile(tree: Node | None) -> str:
 
 def _profile(word: str, settings: EvaluationSettings) -> str:
     if settings.profile is None:
-        hint = "say which profile's: profile=tiny, smollm2 or qwen7b"
+        hint = "add a profile: profile=tiny, smollm2 or qwen7b"
         raise _problem(word, "no trial made this model: it needs data and an environment", hint)
     return settings.profile
 

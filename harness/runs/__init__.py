@@ -1,1 +1,1 @@
-"""A trial's folder: journal, episodes, checkpoints and results on disk."""
+"""Folders of trials and sweeps on disk: `TrialRun`, `SweepFolder`, journal, episodes, checkpoints."""

@@ -1,4 +1,4 @@
-"""Parquet rows back into trajectories, for code that reads episodes one by one (detection of faults, loops, gallery).
+"""Trajectories from Parquet rows, for code that reads episodes one by one (fault detection, loops, gallery).
 
 Token ids and single log-probs are not stored: tokens are zeros of the right number, each with the turn's mean log-prob.
 """

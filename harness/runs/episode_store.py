@@ -1,21 +1,22 @@
 """Episodes as Parquet (snappy): one row an episode, its turns nested. Written by the journal, read by the analysis.
 
-Everything that a study asks about an episode is here, token ids and log-probs apart (of these, counts and the sum).
-Rows keep the order in which the episodes were given; `split` names what they were made for, such as `train`, `eval`
-(greedy) or `eval_sampled`. The bytes depend only on the episodes, except for the columns of `TIMING`: see `untimed`.
+Rows hold everything that studies need of an episode; of token ids and log-probs only counts and sums. They keep the
+order in which the episodes were given; `split` is their purpose, such as `train`, `eval` (greedy) or `eval_sampled`.
+The bytes depend only on the episodes, except for the columns of `TIMING`: see `untimed`.
 
-A flipped bit in a page may decode to another number, and Parquet's own page checksums say nothing of its footer, where
-the names and places of the columns are. So a file carries the CRC-32 of all its other bytes between the last page and
-the footer, where any reader of Parquet passes over it; `open_episodes` checks it.
+A flipped bit in a page may decode to another number, and Parquet's own page checksums do not cover its footer, which
+holds the names and places of the columns. So a file carries the CRC-32 of all its other bytes between the last page and
+the footer, which readers of Parquet skip; `open_episodes` checks it.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,12 +28,12 @@ from harness.types import Fault, OperatorResult, Question, Span, Trajectory, Tur
 _TEXTS = pa.list_(pa.string())
 
 TIMING = ("generate_s", "operate_s", "latency_s")
-"""Columns of a turn that measure time."""
+"""Columns of a turn that are measured times."""
 CALL = pa.struct(
     [
         ("operator", pa.string()),
         ("asked", pa.string()),  # operator input
-        ("text", pa.string()),  # what it returned to the program
+        ("text", pa.string()),  # its result in the program
         ("operator_failure", pa.string()),
         ("fault", pa.string()),
         ("fault_call", pa.int32()),
@@ -42,7 +43,7 @@ CALL = pa.struct(
 
 TURN = pa.struct(
     [
-        ("text", pa.string()),  # what the policy wrote, as decoded
+        ("text", pa.string()),  # the policy's output, decoded
         ("think", pa.string()),  # the think element, tags included; null: none
         ("failures", _TEXTS),  # ParseFailure values
         ("action", pa.string()),  # ActionKind; null: nothing was executed
@@ -53,8 +54,8 @@ TURN = pa.struct(
         ("action_start", pa.int32()),  # index of the first token of the action half
         ("logprob_sum", pa.float64()),  # nats, under the sampling policy
         ("generate_s", pa.float64()),  # the engine's time for the batch the turn was sampled in
-        ("operate_s", pa.float64()),  # from the call to the observation; latency_s is what the operator LLM took of it
-        ("observation", pa.string()),  # what the policy read next; null after the last turn
+        ("operate_s", pa.float64()),  # from the call to the observation; latency_s is the operator LLM's part of it
+        ("observation", pa.string()),  # the policy's next input; null after the last turn
         ("observation_tokens", pa.int32()),
         ("result_of", pa.string()),  # operator that made the observation, WarningOp included
         ("operator_failure", pa.string()),  # OperatorFailure value
@@ -67,7 +68,7 @@ TURN = pa.struct(
         ("fault", pa.string()),  # kind of an injected fault
         ("fault_call", pa.int32()),
         ("fault_true_text", pa.string()),
-        ("calls", pa.list_(CALL)),  # those a program made (code interface), of which the above is the sum; else empty
+        ("calls", pa.list_(CALL)),  # a program's calls (code interface), of which the above is the sum; else empty
     ]
 )
 
@@ -79,9 +80,9 @@ SCHEMA = pa.schema(
         ("question_id", pa.string()),
         ("question", pa.string()),
         ("suite", pa.string()),
-        ("hops", pa.int32()),  # null where the benchmark does not say
+        ("hops", pa.int32()),  # null where the benchmark does not give it
         ("gold", _TEXTS),
-        ("held_out", pa.bool_()),  # null where the data does not say
+        ("held_out", pa.bool_()),  # null where the data does not define it
         ("sample_seed", pa.int64()),
         ("stop", pa.string()),  # StopReason value
         ("reward", pa.float64()),  # outcome + format
@@ -101,21 +102,32 @@ SCHEMA = pa.schema(
     metadata={"schema": "episodes/1"},
 )
 
+_FILE = re.compile(r"step-(\d+)-(\w+)\.parquet")
 _SEAL = b"crc-32 "
 _DIGITS = 8
 _END = 8
 """Bytes of Parquet's own end: the footer's length, then `PAR1`."""
 
 
-def episode_path(directory: str | Path, step: int, split: str) -> Path:
-    """Where the episodes of a (step, split) are."""
-    return Path(directory) / f"step-{step:06d}-{split}.parquet"
+class EpisodePath(NamedTuple):
+    """A file of episodes: one training step, one split."""
+
+    step: int
+    split: str
+    path: Path
 
 
-def episode_files(directory: str | Path, step: int) -> list[tuple[Path, str]]:
-    """The files of a step with their splits, in order of those."""
-    found = sorted(Path(directory).glob(episode_path(".", step, "*").name))
-    return [(path, path.stem.split("-", 2)[2]) for path in found]
+def episode_path(folder: str | Path, step: int, split: str) -> Path:
+    """The file of a (step, split) in a trial's folder of episodes."""
+    return Path(folder) / f"step-{step:06d}-{split}.parquet"
+
+
+def episode_files(folder: Path, step: int | None = None, split: str | None = None) -> list[EpisodePath]:
+    """The files in a trial's folder of episodes, by step and split (default: all), in this order."""
+    pattern = episode_path(".", step, "*").name if step is not None else "step-*.parquet"
+    named = ((match, path) for path in folder.glob(pattern) if (match := _FILE.fullmatch(path.name)))
+    found = [EpisodePath(int(match[1]), match[2], path) for match, path in named]
+    return sorted(file for file in found if split is None or file.split == split)
 
 
 def write_episodes(
@@ -135,9 +147,8 @@ def write_episodes(
         for i, episode in enumerate(trajectories)
     ]
     made = io.BytesIO()
-    # neither dictionaries nor statistics, which cost so few rows more than they save: with zstd and both, the same
-    # files took two and a half times as long to write and read, and were larger; nor Arrow's own copy of the schema,
-    # 4 KB of every file, of which only the name is kept
+    # no dictionaries or statistics, which do not pay for so few rows: with zstd and both, the same files took two and
+    # a half times as long to write and read, and were larger; nor Arrow's own copy of the schema, 4 KB of every file
     lean: dict[str, Any] = {"use_dictionary": False, "write_statistics": False, "store_schema": False}
     with pq.ParquetWriter(made, SCHEMA, compression="snappy", **lean) as writer:
         writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
@@ -153,17 +164,17 @@ def read_episodes(path: str | Path) -> list[dict[str, Any]]:
 
 
 class EpisodeFile(pq.ParquetFile):  # type: ignore[misc]
-    """Reads without Arrow's threads: with them so few rows take half as long again, some columns twice as long, and one
-    that is still to let go of the file's bytes, which are Python's, may abort the process when Python ends."""
+    """Reads without Arrow's threads: with them so few rows take half as long again, some columns twice as long, and a
+    thread that still holds the file's bytes, which Python owns, may abort the process when Python ends."""
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         return super().read(columns, use_threads=False)
 
 
 def open_episodes(path: str | Path) -> EpisodeFile:
-    """One file, for its rows or some of its columns; a file from before there were checksums is taken as it is.
+    """Open one file after checking its checksum; files from before there were checksums pass.
 
-    Raises OSError, or pyarrow.ArrowInvalid with the file's name when it is not sound.
+    Raises OSError, or pyarrow.ArrowInvalid with the file's name when it is damaged.
     """
     raw = Path(path).read_bytes()
     at = _footer(raw)
@@ -183,12 +194,12 @@ def _sealed(raw: bytes) -> bytes:
 
 
 def _footer(raw: bytes) -> int:
-    """Where a Parquet file's footer begins; nowhere sensible in a broken one."""
+    """Offset of a Parquet file's footer; arbitrary in a broken one."""
     return max(0, len(raw) - _END - int.from_bytes(raw[-_END:-4], "little"))
 
 
 def untimed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows without anything that measures time: equal for equal episodes."""
+    """Rows without the columns of `TIMING`: equal for equal episodes."""
     return [
         {**row, "turns": [{k: v for k, v in turn.items() if k not in TIMING} for turn in row["turns"]]} for row in rows
     ]

@@ -1,4 +1,4 @@
-"""What kind of machine a trial runs on, in words that name no particular one, and with which packages."""
+"""Kind of machine that runs a trial, without names that identify it, and versions of its packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "numpy", "transformers", "peft", "ray", "vllm")
 def machine_kind() -> str:
     """ "Intel Xeon Processor, 2 cores, 24 GB, Linux x86_64": processor, cores this process may use, memory, system.
 
-    GPUs that this process may use stand at the end: "…, NVIDIA H100 80GB HBM3".
+    GPUs that this process may use are at the end: "…, NVIDIA H100 80GB HBM3".
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = round(psutil.virtual_memory().total / 2**30)
@@ -25,7 +25,7 @@ def machine_kind() -> str:
 
 
 def packages() -> dict[str, str]:
-    """Versions of the packages that decide a trial's numbers, as far as they are installed."""
+    """Versions of the installed packages that affect a trial's numbers."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -1,15 +1,16 @@
-"""Files of numbered, stamped, checksummed lines, and writes that are whole or not there.
+"""Append-only files of numbered, time-stamped, checksummed JSON lines, and atomic file writes.
 
     {"n": line, …, "ts": ms, "crc": hex}
 
 `n` counts lines from 0, so a lost line shows; `crc` is the CRC-32 of the line's canonical JSON without `crc`; `ts` is
-wall time in milliseconds since 1970. A torn last line, left by a kill or a full disk, is dropped when a file is opened
-again; any other damage is reported by line.
+wall time in milliseconds since 1970. A number that JSON lacks is written as "nan", "inf" or "-inf". A torn last line,
+left by a kill or a full disk, is dropped when a file is opened for appending; any other damage is reported by line.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -27,7 +28,7 @@ TIMING = "time/"
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A line that cannot be trusted (1-based) and why; `torn` if it is the unfinished last one."""
+    """A damaged line (1-based) and the reason; `torn` if it is the unfinished last one."""
 
     path: Path
     line: int
@@ -40,7 +41,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The sound records of a file in order, what is damaged, and how many bytes the sound head takes."""
+    """The sound records of a file in order, its damaged lines, and the length in bytes before the first of these."""
 
     records: tuple[dict[str, Any], ...]
     damage: tuple[Damage, ...]
@@ -52,11 +53,11 @@ def now_ms() -> int:
 
 
 class LineLog:
-    """Appends sealed, numbered, stamped lines to a file; opening it cuts off a torn tail.
+    """Appends sealed, numbered, time-stamped lines to a file; opening it truncates a torn tail.
 
-    With `first`, the lines from that one on are said again, by a trial that goes on from before them: while it says
-    the same they stay as they are, to the byte, time stamps included, and nothing is written. Where it says something
-    else (apart from what measures time) `differs` is told, and they are cut off from there.
+    With `replay_from`, the lines from that number on are expected again, from a resumed trial. An append that matches
+    the existing line (in all but `time/…` metrics) is skipped, so a committed line never changes; the first mismatch
+    truncates the file before that line and calls `on_divergence` with a description.
 
     Raises OSError when the disk refuses, ValueError when the file is damaged elsewhere than at its end.
     """
@@ -65,16 +66,16 @@ class LineLog:
         self,
         path: Path,
         clock: Callable[[], int] = now_ms,
-        first: int | None = None,
-        differs: Callable[[str], None] | None = None,
+        replay_from: int | None = None,
+        on_divergence: Callable[[str], None] | None = None,
     ) -> None:
-        self.path, self._clock, self._differs = path, clock, differs
+        self.path, self._clock, self._on_divergence = path, clock, on_divergence
         found = read_lines(path)
         serious = [d for d in found.damage if not d.torn]
         if serious:
             raise ValueError(f"damaged journal: {serious[0]}")
-        self._ahead = deque(found.records[first:] if first is not None else ())
-        self._n = len(found.records) - len(self._ahead)
+        self._expected = deque(found.records[replay_from:] if replay_from is not None else ())
+        self._n = len(found.records) - len(self._expected)
         self._file: BinaryIO = path.open("ab")
         self._dirty = False
         if found.damage:
@@ -83,27 +84,27 @@ class LineLog:
 
     @property
     def length(self) -> int:
-        """Lines said so far."""
+        """Lines appended or replayed so far."""
         return self._n
 
     def append(self, body: dict[str, Any]) -> None:
         numbered = {"n": self._n, **body}
-        if self._ahead and untimed(self._ahead[0]) == untimed(numbered):
-            self._ahead.popleft()
+        if self._expected and comparable_line(self._expected[0]) == comparable_line(numbered):
+            self._expected.popleft()
         else:
-            self.cut()
+            self.drop_expected()
             line = seal({**numbered, "ts": self._clock()})
             self._file.write(line.encode() + b"\n")
             self._dirty = True
         self._n += 1
 
-    def cut(self) -> None:
-        """Drop the lines that were there before and have not been said again."""
-        if self._ahead:
-            if self._differs is not None:
-                self._differs(f"{self.path.name}:{self._n + 1}: not what it was before")
-            cut_off(self.path, self._n)
-            self._ahead.clear()
+    def drop_expected(self) -> None:
+        """Truncate the earlier lines that were not replayed, which is a divergence."""
+        if self._expected:
+            if self._on_divergence is not None:
+                self._on_divergence(f"{self.path.name}:{self._n + 1}: replayed line differs")
+            truncate_lines(self.path, self._n)
+            self._expected.clear()
 
     def sync(self, force: bool = False) -> None:
         if self._dirty or force:
@@ -125,7 +126,7 @@ class LineLog:
         self.close()
 
 
-def cut_off(path: Path, n: int) -> None:
+def truncate_lines(path: Path, n: int) -> None:
     """Keep the first `n` lines of a file. Durable on return."""
     with path.open("r+b") as file:
         for _ in range(n):
@@ -135,8 +136,8 @@ def cut_off(path: Path, n: int) -> None:
         os.fsync(file.fileno())
 
 
-def untimed(record: Mapping[str, Any]) -> str:
-    """A line without what measures time: equal text for what equal runs say."""
+def comparable_line(record: Mapping[str, Any]) -> str:
+    """A line without time stamp, checksum and `time/…` metrics: equal text for equal runs."""
     body = {k: v for k, v in record.items() if k not in ("ts", "crc")}
     if "values" in body:
         body["values"] = {k: v for k, v in body["values"].items() if not k.startswith(TIMING)}
@@ -191,7 +192,7 @@ def unseal(line: bytes) -> dict[str, Any] | None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content so that a reader, or a kill, finds the old or the new, whole."""
+    """Replace a file's content atomically and durably: readers, also after a kill, see the old or the new content."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as handle:
@@ -205,9 +206,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def remove_unfinished(folder: Path, name: str = "*") -> None:
-    """Remove what killed processes had begun to write in a folder (as `name`) and never gave its name, also folders.
+    """Remove temporary files and folders (of the file `name`) that killed writers left in a folder.
 
-    For the folder's one writer, before it writes: nobody else can be at work then, whatever process a number names now.
+    For the folder's only writer, which holds its lock: no other process can own them, whatever its id is now.
     """
     for path in folder.glob(f".{name}.*.tmp"):
         if path.is_dir():
@@ -225,5 +226,20 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def encode_numbers(values: Mapping[str, float]) -> dict[str, float | str]:
+    """Numbers by name as JSON has them, sorted by name."""
+    return {name: _json_number(float(value)) for name, value in sorted(values.items())}
+
+
+def decode_numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Inverse of `encode_numbers`."""
+    return {name: float(value) for name, value in values.items()}
+
+
+def _json_number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
 def canonical(body: Mapping[str, Any]) -> str:
+    """JSON without spaces, ASCII only: equal text for equal values."""
     return json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -1,1 +1,1 @@
-"""Running a sweep: what is on disk, what is left to do, running it in Ray, showing it, reporting on it."""
+"""Running a sweep: trials in Ray, their status, progress display, MLflow writer and report."""

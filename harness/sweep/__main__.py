@@ -4,9 +4,9 @@
                             [--small] [--only GLOB] [--limit N] [--rerun] [--prepare] [--address HOST:PORT]
                             [--out runs]
 
-The same command again goes on where the last one stopped; when the code has changed since, it says so and asks what to
-do, for its trials cannot go on with other code. Exit status: 0 all finished, 1 a trial failed, 2 a
-configuration or folder that cannot be used (or a plan that does not fit), 130 stopped by the user.
+The same command again resumes where the last one stopped. Trials cannot be resumed with other code: when the code has
+changed since, the command lists the choices and exits. Exit status: 0 all finished, 1 a trial failed, 2 an unusable
+configuration or folder (or a plan that does not fit), 130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.paths import command, shipped_sweeps, sweep_file
 def main(arguments: list[str] | None = None) -> int:
     try:
         return _sweep(arguments)
-    except KeyboardInterrupt:  # while the file was checked or modules were imported; `run_sweep` catches its own
+    except KeyboardInterrupt:  # while the file is checked or modules are imported; `run_sweep` handles later ones
         print("stopped", file=sys.stderr)
         return 130
 
@@ -39,19 +39,19 @@ def _sweep(arguments: list[str] | None) -> int:
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change a setting, such as steps=5 or seeds=3"
     )
-    parser.add_argument("--small", action="store_true", help="the study's small mode: minutes, to see it work")
-    parser.add_argument("--dry-run", action="store_true", help="show the trials, their cost and what they could show")
-    parser.add_argument("--plan", action="store_true", help="show the memory a trial takes, and whether it fits")
+    parser.add_argument("--small", action="store_true", help="the study's small mode: minutes, to check that it runs")
+    parser.add_argument("--dry-run", action="store_true", help="show the trials, their cost and the design's power")
+    parser.add_argument("--plan", action="store_true", help="show the memory that a trial needs, and whether it fits")
     parser.add_argument("--gpus", metavar="1x80GB", help="with --plan: the GPUs to fit (default: this machine's)")
     parser.add_argument("--only", metavar="GLOB", help="only trials whose name matches, such as 'gsspo*'")
     parser.add_argument("--limit", type=int, metavar="N", help="run at most N trials now")
     parser.add_argument("--rerun", action="store_true",
-                        help="where trials were begun by another version of the code: set them aside and run them"
-                        " anew, instead of refusing to go on")  # fmt: skip
+                        help="set trials of another code version aside and run them again, instead of refusing to"
+                        " start")  # fmt: skip
     parser.add_argument(
         "--prepare",
         action="store_true",
-        help="make the trials' folders and run none: harness.sweep.run_trials runs them, without Ray",
+        help="create the trials' folders and run none: harness.sweep.run_trials runs them, without Ray",
     )
     parser.add_argument("--address", metavar="HOST:PORT", default=os.environ.get("RAY_ADDRESS"),
                         help="run on this Ray cluster, or on the one this machine is part of: auto"
@@ -75,7 +75,7 @@ def _sweep(arguments: list[str] | None) -> int:
     if not (options.dry_run or options.prepare) and (missing := _missing(spec)):
         print(f"{spec.path}: {missing}", file=sys.stderr)
         return 2
-    from harness.sweep.run import Options, run_sweep  # heavy: after the configuration is known to be good
+    from harness.sweep.run import Options, run_sweep  # heavy: after the configuration was validated
 
     return run_sweep(
         spec,
@@ -93,7 +93,7 @@ def _sweep(arguments: list[str] | None) -> int:
 
 
 def _missing(spec: SweepSpec) -> str | None:
-    """What a trial would find missing when its engine is made, minutes from now on a GPU that was waited for."""
+    """How to install an engine that is missing, before trials wait for a GPU and fail."""
     if all(config.engine.kind != "vllm" for _, config in spec.cells) or find_spec("vllm") is not None:
         return None
     from harness.engines.vllm import INSTALL

@@ -1,4 +1,4 @@
-"""A Ray cluster that is already there: joining it, what it has room for, and whether its nodes can do the work.
+"""Joining an existing Ray cluster: its capacity for trials, and checks that its nodes can run them.
 
 All results go through files, so every node must see the sweep's folder under the driver's path, and run the driver's
 code. Both are checked before anything starts.
@@ -19,17 +19,17 @@ from harness.config.sweep_file import Resources
 from harness.operators.operator_settings import EndpointBackend, LocalBackend
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
-ANSWER_S = 180.0
-"""How long a node may take to start a process and answer."""
+NODE_TIMEOUT_S = 180.0
+"""Timeout for a node to start a process and answer."""
 
 
 class ResourceError(Exception):
-    """This machine or cluster cannot run one such trial."""
+    """This machine or cluster cannot run a single trial."""
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """What one machine offers to trials."""
+class ClusterNode:
+    """CPUs and GPUs of one machine."""
 
     cpus: float
     gpus: float
@@ -41,41 +41,42 @@ def cpus_here() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def here() -> Node:
+def this_machine() -> ClusterNode:
     """This machine without its GPUs, which only Ray counts."""
-    return Node(cpus_here(), float("inf"))
+    return ClusterNode(cpus_here(), float("inf"))
 
 
-def concurrency(resources: Resources, nodes: Sequence[Node] | None = None) -> int:
-    """How many trials run at a time on `nodes` (None: here). A process stays on one node. Raises ResourceError."""
-    machines = list(nodes or [here()])
-    what = "cpus_per_trial" if resources.workers == 1 else "cpus_per_worker"
+def concurrency(resources: Resources, nodes: Sequence[ClusterNode] | None = None) -> int:
+    """How many trials run at a time on `nodes` (None: this machine). Each process fits on one node. Raises
+    ResourceError when none fits."""
+    machines = list(nodes or [this_machine()])
+    setting = "cpus_per_trial" if resources.workers == 1 else "cpus_per_worker"
     largest = int(max(n.cpus for n in machines))
     if resources.cpus > largest:
         place = "this machine has" if nodes is None else "the largest node has"
         raise ResourceError(
-            f"resources.{what} is {resources.cpus}, and {place} {largest}: add resources.{what}={largest}"
+            f"resources.{setting} is {resources.cpus}, and {place} {largest}: add resources.{setting}={largest}"
         )
     room = sum(_room(resources, n) for n in machines)
     if room < resources.workers:
         raise ResourceError(
-            f"a trial takes {resources.workers} processes of {resources.cpus} CPUs and {resources.gpus:g} GPUs each,"
+            f"a trial needs {resources.workers} processes of {resources.cpus} CPUs and {resources.gpus:g} GPUs each,"
             f" and there is room for {room}"
         )
     return room // resources.workers
 
 
-def _room(resources: Resources, node: Node) -> int:
+def _room(resources: Resources, node: ClusterNode) -> int:
     by_cpu = int(node.cpus // resources.cpus)
     return by_cpu if resources.gpus == 0 or node.gpus == float("inf") else min(by_cpu, int(node.gpus / resources.gpus))
 
 
 def worker_environment(resources: Resources) -> dict[str, str]:
-    """Environment variables of trial processes: as many threads as CPUs, this code, and a GPU of its own for each.
+    """Environment variables of trial processes: as many threads as CPUs, this code, and one GPU of its own for each.
 
-    Ray Train would show every worker all GPUs of its node's workers, and vLLM takes the first that it sees. What shares
-    them is Ray Train's controller, a process of its own that is given few variables by its caller: so this one has to
-    come with Ray's processes.
+    Ray Train would show every worker all GPUs of its node's workers, and vLLM takes the first that it sees. Ray Train's
+    controller shares them out; it is a process of its own that inherits few variables from its caller, so this one is
+    set for all of Ray's processes.
     """
     threads = str(resources.cpus)
     return {
@@ -89,10 +90,10 @@ def worker_environment(resources: Resources) -> dict[str, str]:
     }
 
 
-def join(address: str, resources: Resources) -> list[Node]:
+def join(address: str, resources: Resources) -> list[ClusterNode]:
     """Connect this process to the cluster at `address` ("auto": the one this machine is part of); its nodes.
 
-    Raises ResourceError when there is none.
+    Raises ResourceError when there is no cluster.
     """
     import logging
 
@@ -106,24 +107,25 @@ def join(address: str, resources: Resources) -> list[Node]:
             logging_level=logging.CRITICAL,
             runtime_env={"env_vars": worker_environment(resources)},
         )
-    except Exception as error:  # Ray raises ConnectionError, RuntimeError or ValueError, by what is wrong
+    except Exception as error:  # ConnectionError, RuntimeError or ValueError
         raise ResourceError(
             f"no Ray cluster at {address!r} ({_short(error)}); `ray start --head --port=6379` starts one"
         ) from error
     return [
-        Node(n["Resources"].get("CPU", 0), n["Resources"].get("GPU", 0), n["NodeManagerHostname"]) for n in _alive()
+        ClusterNode(n["Resources"].get("CPU", 0), n["Resources"].get("GPU", 0), n["NodeManagerHostname"])
+        for n in _alive()
     ]
 
 
 def leave() -> None:
-    """Disconnect; the cluster stays."""
+    """Disconnect; the cluster keeps running."""
     import ray
 
     ray.shutdown()
 
 
 def check_nodes(folder: Path) -> None:
-    """Every node sees `folder` and runs this code. Raises ResourceError that names the node that does not."""
+    """Raise ResourceError, with the node's name, unless every node sees `folder` and runs this code."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -132,16 +134,16 @@ def check_nodes(folder: Path) -> None:
     token.write_text("seen")
     wanted = (True, code_version(), sys.version_info[:2])
     try:
-        asked = {}
+        pending = {}
         for node in _alive():
             place = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-            asked[node["NodeManagerHostname"], node["NodeID"]] = (
+            pending[node["NodeManagerHostname"], node["NodeID"]] = (
                 ray.remote(_look).options(num_cpus=0, scheduling_strategy=place).remote(str(token))
             )
-        for (name, _), answer in asked.items():
+        for (name, _), answer in pending.items():
             try:
-                found = ray.get(answer, timeout=ANSWER_S)
-            except Exception as error:  # an import error on the node, a node that is lost, no answer in time
+                found = ray.get(answer, timeout=NODE_TIMEOUT_S)
+            except Exception as error:  # an import error on the node, a lost node, a timeout
                 raise ResourceError(
                     f"node {name} cannot run trials ({_short(error)}): it needs this repository at {REPOSITORY}"
                     " and the same Python environment"
@@ -153,7 +155,7 @@ def check_nodes(folder: Path) -> None:
 
 
 def paths_are_absolute(configs: Iterable[TrialConfig]) -> None:
-    """Nodes work in folders of their own: a relative path would mean another place there. Raises ResourceError."""
+    """Raise ResourceError for relative paths, which nodes would resolve in their own working directories."""
     for config in configs:
         backend = config.environment.backend
         model = backend.model if isinstance(backend, LocalBackend) else None
@@ -161,9 +163,9 @@ def paths_are_absolute(configs: Iterable[TrialConfig]) -> None:
         cache = backend.cache if isinstance(backend, EndpointBackend) else None
         written = {"environment.backend.cache": cache}
         for name, path in (read | written).items():
-            # a name that is no path here is one of a hub; a cache need not exist yet
+            # a name that is no local path is a hub's; a cache need not exist yet
             if path is not None and not Path(path).is_absolute() and (name in written or Path(path).exists()):
-                raise ResourceError(f"{name} is {path!r}: on a cluster write it in full, {Path(path).resolve()}")
+                raise ResourceError(f"{name} is {path!r}: on a cluster use the absolute path, {Path(path).resolve()}")
 
 
 def _alive() -> list[dict[str, Any]]:
@@ -173,7 +175,7 @@ def _alive() -> list[dict[str, Any]]:
 
 
 def _look(token: str) -> tuple[bool, str, tuple[int, int]]:
-    """Runs on a node: whether it sees the file, which code and which Python it has."""
+    """Runs on a node: whether it sees the file, its code version, its Python version."""
     return Path(token).is_file(), code_version(), sys.version_info[:2]
 
 

@@ -1,4 +1,4 @@
-"""Commands that show an MLflow store, as they can be typed in the present working directory."""
+"""Commands that serve an MLflow store, for the present working directory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from harness.paths import checkout, python
 
 PAGES = "http://127.0.0.1:5000"
-"""Where the commands show it."""
+"""Address at which the commands serve it."""
 _FILE = "sqlite:///"
 _DATABASES = ("sqlite:", "postgresql", "mysql", "mssql")
 
 
 def where_mlflow_is(uri: str, address: str) -> str:
-    """How to see the page `address` of the store `uri`: by the command that serves a database, or at its server."""
+    """How to open the page `address` of the store `uri`: the command that serves a database, or the server's URL."""
     if uri.startswith(_DATABASES):
         return f"{serve(uri)}, then {PAGES}{address}"
     return f"{uri.rstrip('/')}{address}"

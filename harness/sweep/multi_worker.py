@@ -1,7 +1,7 @@
-"""A trial over several processes: Ray Train starts them as one group, torch.distributed connects them.
+"""A trial over several worker processes: Ray Train starts them as one group, torch.distributed connects them.
 
-The first of them keeps the journal, as a trial of one process does. When one dies, Ray Train ends the others, and the
-trial counts as failed once: it is started again like any other.
+Rank 0 writes the journal, as a trial of one process does. When one worker dies, Ray Train ends the others; this counts
+as one failure of the trial, which is then restarted like any other.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.sweep_file import Resources
+from harness.runs.run import TrialRun
 
 
-def run_over_workers(folder: Path, function: str, resources: Resources, environment: Mapping[str, str]) -> None:
-    """Run the trial of a folder on `resources.workers` processes. Raises what the trial raised."""
+def run_over_workers(trial: TrialRun, function: str, resources: Resources, environment: Mapping[str, str]) -> None:
+    """Run a trial on `resources.workers` processes. Raises the trial's error."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
     each: dict[str, float] = {"CPU": resources.cpus}
     if resources.gpus:
         each["GPU"] = resources.gpus
-    scratch = folder / ".train"
+    scratch = trial.folder / ".train"
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"folder": str(folder), "function": function},
+        train_loop_config={"folder": str(trial.folder), "function": function},
         scaling_config=ScalingConfig(
             num_workers=resources.workers, use_gpu=resources.gpus > 0, resources_per_worker=each
         ),
@@ -50,8 +51,8 @@ def _work(config: dict[str, Any]) -> None:
     from harness.sweep.worker import run_one, run_share
 
     if torch.cuda.is_available():
-        torch.cuda.set_device(get_device())  # the one that this process sees, see `worker_environment`
+        torch.cuda.set_device(get_device())  # the only one this process sees, see `worker_environment`
         torch.cuda.init()  # or the device mesh would set LOCAL_RANK's, which this process may not see
     workers = ProcessGroup()
     run = run_one if workers.rank == 0 else run_share
-    run(Path(config["folder"]), config["function"], workers)
+    run(TrialRun(Path(config["folder"])), config["function"], workers)

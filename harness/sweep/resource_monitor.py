@@ -1,6 +1,6 @@
-"""What a trial's process uses, measured by a thread of its own: `system.jsonl` in the trial's folder.
+"""CPU and memory of a trial's process, measured by a background thread into `system.jsonl` in the trial's folder.
 
-The names are MLflow's own where it has one, so that its pages show them as system metrics.
+Names are MLflow's own where it has one, so that its pages show them as system metrics.
 """
 
 from __future__ import annotations
@@ -8,27 +8,25 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 
-from harness.runs.journal import SYSTEM
-from harness.runs.jsonl import LineLog
+from harness.runs.run import TrialRun
 
 PERIOD_S = 10.0
 """As often as MLflow itself measures."""
 
 
 @contextlib.contextmanager
-def measured(folder: Path, period_s: float = PERIOD_S) -> Iterator[None]:
+def measured(trial: TrialRun, period_s: float = PERIOD_S) -> Iterator[None]:
     """Measure this process every `period_s` seconds, and once more at the end, while the block runs."""
     process = psutil.Process()
-    process.cpu_percent()  # the first call only starts the clock, as the next
+    process.cpu_percent()  # the first call only starts the clock, as does the next
     psutil.cpu_percent()
     over = threading.Event()
 
     def run() -> None:
-        with contextlib.suppress(OSError), LineLog(folder / SYSTEM) as log:  # a full disk stops the trial, not this
+        with contextlib.suppress(OSError), trial.system_log() as log:  # a full disk stops the trial, not this thread
             last = False
             while not last:
                 last = over.wait(period_s)

@@ -1,12 +1,12 @@
-"""Door: run a sweep's trials where Ray and MLflow are not, such as in the jobs of a batch system.
+"""Door: run prepared trials without Ray and MLflow, such as in the jobs of a batch system.
 
     python -m harness.sweep ablations/granularity.yaml --prepare
     python -m harness.sweep.run_trials runs/granularity/trials/*  (in any number of processes, jobs and machines)
-    python -m harness.sweep ablations/granularity.yaml          (MLflow, summary and report; runs what is left)
+    python -m harness.sweep ablations/granularity.yaml          (MLflow, summary and report; runs the rest)
 
-Each process takes one folder after the other and leaves those to others that they are at work on, so all may be given
-the same folders. A trial that was interrupted goes on from its checkpoint. Exit status: 0 all finished, 1 one failed or
-is at work elsewhere, 2 a folder that cannot be used, 130 stopped by the user.
+Each process takes one folder after the other and skips those that another process has locked, so all may be given the
+same folders. An interrupted trial resumes from its checkpoint. Exit status: 0 all finished, 1 one failed or is running
+elsewhere, 2 an unusable folder, 130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 
 from harness.config import code_version
 from harness.paths import command
-from harness.runs.journal import read_result, remove_checkpoints
-from harness.runs.layout import BusyError, State, TrialInfo, first_error, locked, read_info, state_of
+from harness.runs.lock import BusyError
+from harness.runs.records import TrialInfo, TrialStatus
+from harness.runs.run import TrialRun
 from harness.sweep.worker import TRIAL, TrialFailed, run_one
 
 
@@ -28,63 +29,63 @@ def main(arguments: list[str] | None = None, function: str = TRIAL) -> int:
         prog=command("run-trials", "harness.sweep.run_trials"), description="Run prepared trials, in turn."
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="such as runs/granularity/trials/*")
-    folders = parser.parse_args(arguments).folders
-    infos, troubles = [], []
-    for folder in folders:
+    runs = [TrialRun(folder) for folder in parser.parse_args(arguments).folders]
+    infos, errors = [], []
+    for run in runs:
         try:
-            infos.append(_usable(folder))
+            infos.append(_runnable(run))
         except (OSError, ValueError) as error:
-            troubles.append(f"{folder}: {error}")
-    if troubles:
-        print("\n".join(troubles), file=sys.stderr)
+            errors.append(f"{run.folder}: {error}")
+    if errors:
+        print("\n".join(errors), file=sys.stderr)
         return 2
     try:
-        ends = [_run(folder, info, function) for folder, info in zip(folders, infos, strict=True)]
+        finished = [_run(run, info, function) for run, info in zip(runs, infos, strict=True)]
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; to resume: the same command", file=sys.stderr)
         return 130
-    return 0 if all(ends) else 1
+    return 0 if all(finished) else 1
 
 
-def _usable(folder: Path) -> TrialInfo:
-    """Raises OSError or ValueError, in words, where this code cannot run what is in the folder."""
+def _runnable(run: TrialRun) -> TrialInfo:
+    """Raises OSError or ValueError where this code cannot run the folder's trial."""
     try:
-        info = read_info(folder)
+        info = run.info()
     except FileNotFoundError:
         raise ValueError(
-            f"no trial's folder: `{command('sweep', 'harness.sweep')} FILE --prepare` makes them"
+            f"not a trial's folder: `{command('sweep', 'harness.sweep')} FILE --prepare` creates them"
         ) from None
     if info.code != code_version():
         raise ValueError("prepared by another version of the code: prepare it again with this one")
     return info
 
 
-def _run(folder: Path, info: TrialInfo, function: str) -> bool:
-    """Whether the trial has finished, now or before; tells what happened."""
-    if state_of(folder, info.key) is State.FINISHED:
-        remove_checkpoints(folder)  # of a process that was killed just after it had finished
-        return _told(f"{info.name}: finished before", True)
+def _run(run: TrialRun, info: TrialInfo, function: str) -> bool:
+    """Run the trial and print its outcome; whether it has finished, now or before."""
+    if run.status(info.key) is TrialStatus.FINISHED:
+        run.remove_checkpoints()  # left by a process that was killed just after the trial had finished
+        return _printed(f"{info.name}: already finished", True)
     try:
-        with locked(folder / ".lock"):
+        with run.lock():
             pass  # `run_one` would wait for it
-        _told(f"{info.name}: started", True)
-        run_one(folder, function)
+        _printed(f"{info.name}: started", True)
+        run_one(run, function)
     except BusyError:
-        return _told(f"{info.name}: another process is at work on it", False)
+        return _printed(f"{info.name}: running in another process", False)
     except TrialFailed as error:
-        told = first_error(folder) if state_of(folder, info.key) is State.FAILED else str(error)
-        return _told(f"{info.name}: failed: {told}", False)
-    except (OSError, ValueError) as error:  # a disk that refuses, or a damaged list of attempts: the others go on
-        return _told(f"{info.name}: cannot be run: {error}", False)
-    em = (read_result(folder) or {}).get("final", {}).get("eval/em")
-    return _told(f"{info.name}: finished" + (f", EM {em:.3f}" if isinstance(em, float) else ""), True)
+        failed = run.status(info.key) is TrialStatus.FAILED
+        return _printed(f"{info.name}: failed: {(run.error_line() or 'no message') if failed else error}", False)
+    except (OSError, ValueError) as error:  # a disk that refuses, or a damaged list of attempts: the others still run
+        return _printed(f"{info.name}: cannot be run: {error}", False)
+    em = (run.result() or {}).get("final", {}).get("eval/em")
+    return _printed(f"{info.name}: finished" + (f", EM {em:.3f}" if isinstance(em, float) else ""), True)
 
 
-def _told(line: str, end: bool) -> bool:
+def _printed(line: str, finished: bool) -> bool:
     print(line, flush=True)
-    return end
+    return finished
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a batch system ends a job
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a batch system ends a job
     sys.exit(main())

@@ -1,23 +1,21 @@
-"""What a sweep's journals say right now: the figures that the screen shows. Reads files, nothing else."""
+"""Read-only sweep status, polled from trial journals for the progress display."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.config import TrialSpec
-from harness.runs.journal import METRICS, decode
-from harness.runs.jsonl import read_lines
-from harness.runs.layout import State, attempts, first_error, stamp, state_of
+from harness.runs.records import TrialStatus
+from harness.runs.run import TrialRun
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """A trial at a moment. Numbers are None until they are known; `evaluated` is the step that `em` is of."""
+class TrialProgress:
+    """Progress of a trial. Numbers are None until known; `evaluated` is the step at which `em` was measured."""
 
     name: str
-    state: State
+    status: TrialStatus
     steps: int
     attempt: int = 0
     step: int | None = None
@@ -36,88 +34,86 @@ class Figures:
 
     @property
     def ended(self) -> bool:
-        return self.state in (State.FINISHED, State.FAILED)
+        return self.status in (TrialStatus.FINISHED, TrialStatus.FAILED)
 
 
-class Watch:
-    """Figures of every trial, read again only where files have changed.
+class SweepStatus:
+    """Progress of every trial, read again only where files have changed.
 
-    What was tried before the watch began is counted and left out: a time would be that of another machine's clock.
+    Attempts from before this object was made are not counted: they may carry the times of another machine's clock.
     """
 
-    def __init__(self, trials: Sequence[tuple[TrialSpec, Path]]) -> None:
+    def __init__(self, trials: Sequence[tuple[TrialSpec, TrialRun]]) -> None:
         self._trials = list(trials)
-        self._before = {folder: len(attempts(folder)) for _, folder in self._trials}
-        self._seen: dict[Path, tuple[int, Figures]] = {}
+        self._earlier_attempts = {run: len(run.attempts()) for _, run in self._trials}
+        self._cache: dict[TrialRun, tuple[int, TrialProgress]] = {}
 
-    def look(self) -> list[Figures]:
-        """In the order of the trials."""
-        return [self._figures(spec, folder) for spec, folder in self._trials]
+    def poll(self) -> list[TrialProgress]:
+        """Progress in the order of the trials."""
+        return [self._progress(spec, run) for spec, run in self._trials]
 
-    def _figures(self, spec: TrialSpec, folder: Path) -> Figures:
-        known = self._seen.get(folder)
-        if known is not None and known[1].state is State.FINISHED:
+    def _progress(self, spec: TrialSpec, run: TrialRun) -> TrialProgress:
+        known = self._cache.get(run)
+        if known is not None and known[1].status is TrialStatus.FINISHED:
             return known[1]
-        mark = stamp(folder)
-        if known is None or known[0] != mark:
-            known = (mark, read_figures(spec, folder, self._before[folder]))
-            self._seen[folder] = known
+        fingerprint = run.fingerprint()
+        if known is None or known[0] != fingerprint:
+            known = (fingerprint, read_progress(spec, run, self._earlier_attempts[run]))
+            self._cache[run] = known
         return known[1]
 
 
-def read_figures(spec: TrialSpec, folder: Path, before: int) -> Figures:
-    """Read a trial's figures from its folder, without its first `before` attempts.
+def read_progress(spec: TrialSpec, run: TrialRun, earlier_attempts: int) -> TrialProgress:
+    """Read a trial's progress, without its first `earlier_attempts` attempts.
 
-    What an earlier driver left unfinished is waiting again.
+    A trial that an earlier driver left unfinished is waiting again.
     """
-    state = state_of(folder, spec.key)
-    recent = attempts(folder)[before:]
-    if state is not State.FINISHED and not recent:
-        return Figures(spec.name, State.NEW, spec.config.steps)
-    records = read_lines(folder / METRICS).records
+    status = run.status(spec.key)
+    recent = run.attempts()[earlier_attempts:]
+    if status is not TrialStatus.FINISHED and not recent:
+        return TrialProgress(spec.name, TrialStatus.WAITING, spec.config.steps)
+    lines = run.readable_metrics()
     latest: dict[str, float] = {}
     evaluated = None
-    told = [decode(record["values"]) for record in records]
-    for record, values in zip(records, told, strict=True):
-        latest |= values
-        if "eval/em" in values:
-            evaluated = record["step"]
-    step = records[-1]["step"] if records else None
-    return Figures(
+    for line in lines:
+        latest |= line.values
+        if "eval/em" in line.values:
+            evaluated = line.step
+    return TrialProgress(
         name=spec.name,
-        state=state,
+        status=status,
         steps=spec.config.steps,
         attempt=len(recent),
-        step=step,
+        step=lines[-1].step if lines else None,
         em=latest.get("eval/em"),
         evaluated=evaluated,
         reward=latest.get("train/reward_mean"),
         parse_ok=latest.get("train/parse_ok_rate"),
-        seconds_per_step=_pace(told),
-        error=first_error(folder) if state is State.FAILED else "",
+        seconds_per_step=_seconds_per_step([line.values for line in lines]),
+        error=run.error_line() or "no message" if status is TrialStatus.FAILED else "",
     )
 
 
-def _pace(steps: Sequence[Mapping[str, float]]) -> float | None:
-    """Seconds a training step with its share of evaluations, as the trial itself took them: between the lines of a
-    journal there may be a pause of days."""
-    trained = [values for values in steps[1:] if "time/step_s" in values]
+def _seconds_per_step(lines: Sequence[Mapping[str, float]]) -> float | None:
+    """Mean seconds of a training step with its share of evaluations, as the trial measured them: a journal's time
+    stamps may have days of pause between them."""
+    trained = [values for values in lines[1:] if "time/step_s" in values]
     spent = sum(values["time/step_s"] + values.get("time/eval_s", 0.0) for values in trained)
     return spent / len(trained) if trained else None
 
 
-def time_left(figures: Sequence[Figures], parallel: int) -> float | None:
-    """Seconds until all trials have ended, from the pace so far and `parallel` trials at a time; None: not known."""
-    paces = [f.seconds_per_step for f in figures if f.seconds_per_step is not None]
-    if not paces:
+def time_left(progress: Sequence[TrialProgress], parallel: int) -> float | None:
+    """Estimated seconds until all trials have ended, `parallel` at a time; None when no step was timed yet."""
+    known = [p.seconds_per_step for p in progress if p.seconds_per_step is not None]
+    if not known:
         return None
-    usual = sum(paces) / len(paces)
-    todo = [(f.seconds_per_step or usual) * (f.steps - (f.step or 0)) for f in figures if not f.ended]
+    mean = sum(known) / len(known)
+    todo = [(p.seconds_per_step or mean) * (p.steps - (p.step or 0)) for p in progress if not p.ended]
     return max([sum(todo) / max(1, parallel), *todo], default=0.0)
 
 
 def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min`, `3 h 05 min`; empty when not known."""
+    """`45 s`, `12 min`, `3 h 05 min`; empty for None."""
     if seconds is None:
         return ""
     if seconds < 90:

@@ -1,4 +1,4 @@
-"""What runs in a worker process: one trial from its folder, its output and its end on disk whatever happens."""
+"""Worker process of a trial: runs it from its folder and always leaves its output and its result on disk."""
 
 from __future__ import annotations
 
@@ -17,24 +17,13 @@ from typing import Any, cast
 from harness.config import code_version
 from harness.distributed.collective import ALONE, Collective
 from harness.redact import RedactedStream, redact, variables_in
-from harness.runs.checkpoint import Checkpoint, Checkpoints, newest_checkpoint
+from harness.runs.checkpoint import Checkpoint
 from harness.runs.host_info import machine_kind, packages
-from harness.runs.journal import EVENTS, METRICS, RESULT, Journal, damaged, mend, read_result, remove_checkpoints
+from harness.runs.journal import Journal
 from harness.runs.jsonl import LineLog, write_atomically
-from harness.runs.layout import (
-    ATTEMPTS,
-    DAMAGED,
-    DIFFERS,
-    ENDED,
-    OUTPUT,
-    START,
-    State,
-    TrialInfo,
-    goes_on,
-    locked,
-    read_info,
-    state_of,
-)
+from harness.runs.layout import EVENTS, METRICS, AttemptEvent
+from harness.runs.records import TrialInfo, TrialStatus
+from harness.runs.run import TrialRun
 from harness.sweep.resource_monitor import measured
 from harness.types import Question, Trajectory
 
@@ -43,57 +32,57 @@ TrialFunction = Callable[..., dict[str, float]]
 
 TRIAL = "harness.training.train:run_trial"
 
-PATIENCE_S = 60.0
-"""How long to wait for a killed driver's worker to let go of the folder."""
+LOCK_WAIT_S = 60.0
+"""Time for a killed driver's worker to end and release the folder's lock."""
 
 
 class TrialFailed(Exception):
-    """What a trial raised, in words without secrets; the traceback is in its folder."""
+    """Type and message of a trial's error, without secrets; the traceback is in its folder."""
 
 
-def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
-    """Run the trial of a folder, unless it has finished, from its last checkpoint if it has one.
+def run_one(trial: TrialRun, function: str, workers: Collective = ALONE) -> None:
+    """Run a trial, from its last checkpoint if it has one, unless it has finished. `function` is `module:name`.
 
-    `function` is `module:name`.
-
-    Raises TrialFailed with what the trial raised, in words, or where this process has another version of the code than
-    the trial is of. The first of several `workers` does this, the others `run_share`.
+    Raises TrialFailed with the trial's error, or where this process runs another version of the code than the trial.
+    Rank 0 of several `workers` calls this, the others `run_share`.
     """
-    info = read_info(folder)
+    info = trial.info()
     _check_code(info)
     clean = partial(redact, variables=variables_in(info.settings))
-    with locked(folder / ".lock", PATIENCE_S), _output_to(folder / OUTPUT, clean), LineLog(folder / ATTEMPTS) as log:
-        if state_of(folder, info.key) is State.FINISHED:  # by a killed driver's worker, after this driver had looked
-            remove_checkpoints(folder)  # it may have been killed amid that
+    with trial.lock(LOCK_WAIT_S), _output_to(trial.output_file, clean), trial.attempt_log() as log:
+        if trial.status(info.key) is TrialStatus.FINISHED:  # by a killed driver's worker, after this driver had looked
+            trial.remove_checkpoints()  # that worker may have been killed before it did
             return
-        checkpoint, begun = _go_back(folder, info.key, log)
+        checkpoint, start = _prepare_start(trial, info.key, log)
         place = {"machine": machine_kind(), "packages": packages()}
-        log.append({"event": START, "pid": os.getpid(), "code": code_version(), **place, **begun})
+        log.append({"event": AttemptEvent.START, "pid": os.getpid(), "code": code_version(), **place, **start})
         log.sync()
 
-        def differs(why: str) -> None:
-            log.append({"event": DIFFERS, "why": why})
+        def record_divergence(why: str) -> None:
+            log.append({"event": AttemptEvent.DIVERGED, "why": why})
             log.sync()
 
+        checkpoints = trial.checkpoints(info.key, checkpoint)
+        checkpoints.remove_unfinished()
         journal = Journal(
-            folder,
+            trial.folder,
             held_out=_held_out(info),
-            checkpoints=Checkpoints(folder, info.key, checkpoint),
+            checkpoints=checkpoints,
             resume_at=checkpoint.lines if checkpoint else {METRICS: 0, EVENTS: 0},
-            differs=differs,
+            on_divergence=record_divergence,
         )
         try:
-            with measured(folder):
+            with measured(trial):
                 final = load_function(function)(info.config, journal, *_several(workers))
             journal.finish(info.key, final)
-            remove_checkpoints(folder)
-        except KeyboardInterrupt:  # stopped by the user: not finished, and not failed
+            trial.remove_checkpoints()
+        except KeyboardInterrupt:  # stopped by the user: neither finished nor failed
             raise
         except BaseException as error:
-            with contextlib.suppress(OSError):  # a full disk: the missing result says unfinished
+            with contextlib.suppress(OSError):  # a full disk: the missing result marks the trial unfinished
                 traceback.print_exc()
             with contextlib.suppress(OSError):
-                journal.fail(info.key, clean(account(error)))
+                journal.fail(info.key, clean(error_report(error)))
             if isinstance(error, Exception):  # what is raised reaches Ray's own files and logs
                 raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
             raise
@@ -103,43 +92,44 @@ def run_one(folder: Path, function: str, workers: Collective = ALONE) -> None:
 
 
 def _check_code(info: TrialInfo) -> None:
-    """A worker that is started amid a sweep imports the sources as they are by then."""
+    """Raise TrialFailed if the sources changed since the sweep was prepared: workers import them when they start."""
     if info.code != code_version():
         raise TrialFailed(
-            f"the code was changed after the sweep began ({info.code[:12]} → {code_version()[:12]}): undo that and "
-            "give the same command again"
+            f"the code has changed since the sweep started ({info.code[:12]} → {code_version()[:12]}): restore it and"
+            " run the same command again"
         )
 
 
-def account(error: BaseException) -> str:
-    """The traceback, ending with the line that says what went wrong: the error's type and its message's first line.
+def error_report(error: BaseException) -> str:
+    """The traceback, ending with the error's type and the first line of its message.
 
-    That line is what the driver, the analysis and MLflow's reader take from it. A traceback itself may end otherwise:
-    a message of many lines ends with advice, as CUDA's do, or with notes.
+    That last line is what the driver, the analysis and MLflow show. A traceback itself may end otherwise: messages of
+    several lines end with advice, as CUDA's do, or with notes.
     """
     text = "".join(traceback.format_exception(error))
-    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    headline = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return text if text.rstrip().endswith(headline) else f"{text.rstrip()}\n\n{headline}\n"
+    message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    summary = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return text if text.rstrip().endswith(summary) else f"{text.rstrip()}\n\n{summary}\n"
 
 
 def release_memory() -> None:
-    """Give a trial's memory back to the system, for the next one in this process.
+    """Return a trial's memory to the system, for the next trial in this process.
 
-    A model and its optimizer hold reference cycles, and what glibc has freed it keeps: three trials of SmolLM2 in one
-    process came to 12 GB, where one takes 8.
+    A model and its optimizer hold reference cycles, and glibc keeps freed memory: three trials of SmolLM2 in one
+    process reached 12 GB, where one takes 8.
     """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # no glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def run_share(folder: Path, function: str, workers: Collective) -> None:
-    """What the other workers of a trial do: the same work, but nothing goes to disk except what they print."""
-    info = read_info(folder)
+def run_share(trial: TrialRun, function: str, workers: Collective) -> None:
+    """Run the same trial as a worker of a rank above 0: only its output goes to disk."""
+    info = trial.info()
     _check_code(info)
     clean = partial(redact, variables=variables_in(info.settings))
-    with _output_to(folder / f"{Path(OUTPUT).stem}-{workers.rank}.log", clean):
+    output = trial.output_file
+    with _output_to(output.with_name(f"{output.stem}-{workers.rank}.log"), clean):
         try:
             load_function(function)(info.config, Discard(), workers)
         except Exception as error:
@@ -149,29 +139,29 @@ def run_share(folder: Path, function: str, workers: Collective) -> None:
             release_memory()
 
 
-def _go_back(folder: Path, key: str, log: LineLog) -> tuple[Checkpoint | None, dict[str, Any]]:
-    """The newest sound checkpoint, if any, and what to say of the start. What is damaged is told in the log.
+def _prepare_start(trial: TrialRun, key: str, log: LineLog) -> tuple[Checkpoint | None, dict[str, Any]]:
+    """The newest sound checkpoint, if any, and fields of the attempt's start record; damage is logged and truncated.
 
-    After a kill the trial continues its journal; one that had ended writes it anew.
+    After a kill the trial continues its journal; one that had ended starts a new one.
     """
-    begun: dict[str, Any] = {}
-    if (result := read_result(folder)) is not None:
-        log.append({"event": ENDED, "why": result["status"]})
-    for trouble in damaged(folder):
-        log.append({"event": DAMAGED, "why": trouble})
-    log.sync()  # before the journal is touched: whoever is killed in between leaves this to the next attempt
-    mend(folder)
-    checkpoint, troubles = newest_checkpoint(folder, key)
-    for trouble in troubles:
-        log.append({"event": "checkpoint not used", "why": trouble})
+    start: dict[str, Any] = {}
+    if (result := trial.result()) is not None:
+        log.append({"event": AttemptEvent.RESTARTED, "why": result["status"]})
+    for reason in trial.damage():
+        log.append({"event": AttemptEvent.JOURNAL_DAMAGED, "why": reason})
+    log.sync()  # before the journal is changed, so that a kill in between leaves this decision to the next attempt
+    trial.truncate_damage()
+    checkpoint, rejected = trial.newest_checkpoint(key)
+    for reason in rejected:
+        log.append({"event": AttemptEvent.CHECKPOINT_REJECTED, "why": reason})
     if checkpoint is None:
-        remove_checkpoints(folder)
+        trial.remove_checkpoints()
     else:
-        begun["resumed_from"] = checkpoint.step
-    if goes_on(folder):
-        begun["continues"] = True
-    (folder / RESULT).unlink(missing_ok=True)
-    return checkpoint, begun
+        start["resumed_from"] = checkpoint.step
+    if trial.continues_journal():
+        start["continues"] = True
+    trial.remove_result()
+    return checkpoint, start
 
 
 def _several(workers: Collective) -> tuple[Collective, ...]:
@@ -198,9 +188,9 @@ def _held_out(info: TrialInfo) -> Callable[[Question], bool] | None:
 
 @contextlib.contextmanager
 def _output_to(path: Path, clean: Callable[[str], str]) -> Iterator[None]:
-    """Send what this process prints, also from native code, to a file; `clean` strikes secrets out of it.
+    """Redirect stdout and stderr of this process, native code included, to a file; `clean` redacts secrets.
 
-    What does not pass through Python is cleaned when the block ends.
+    Output that does not pass through Python is redacted when the block ends.
     """
     streams: tuple[tuple[Any, int], ...] = ((sys.stdout, 1), (sys.stderr, 2))
     saved = [os.dup(number) for _, number in streams]
@@ -233,7 +223,7 @@ def _output_to(path: Path, clean: Callable[[str], str]) -> Iterator[None]:
 
 
 class Discard:
-    """The sink of all workers but the first."""
+    """Sink of workers of a rank above 0: discards everything."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
 

@@ -1,8 +1,7 @@
-"""MLflow as a view of the journals: one process writes it, any time again, and nothing depends on it.
+"""MLflow as a view of the journals, which can be written again at any time and on which no result depends.
 
-`tracker.py` runs and metrics, `store.py` the connection, `traces.py` episodes as traces, `sampling.py` which of them,
-`summary.py` what is said of a trial that has ended, `rebuild.py` all of it from a sweep's folder, `__main__.py` the
-door.
+`tracker.py` writes runs and metrics, `client.py` connects, `traces.py` turns episodes into traces, `trial_summary.py`
+summarises a trial that has ended, `replay.py` rebuilds everything from a sweep's folder, `__main__.py` is its door.
 """
 
 from harness.tracking.client import default_uri

@@ -1,4 +1,4 @@
-"""Door: MLflow from journals.
+"""Door: rebuild MLflow runs from journals.
 
 python -m harness.tracking replay runs/granularity [--uri sqlite:///…]
 """
@@ -11,40 +11,42 @@ from pathlib import Path
 
 from harness.paths import command
 from harness.redact import error_text, redact
-from harness.runs.layout import BusyError
-from harness.tracking.replay import NoSweepError, replay
+from harness.runs.lock import BusyError
+from harness.tracking.replay import NotASweepError, replay
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog=command("", "harness.tracking"), description="MLflow from journals.")
+    parser = argparse.ArgumentParser(
+        prog=command("", "harness.tracking"), description="Rebuild MLflow runs from journals."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    again = commands.add_parser("replay", help="rebuild a sweep's MLflow runs from its journals")
-    again.add_argument("run_dir", type=Path, help="a sweep's folder, such as runs/granularity")
-    again.add_argument("--uri", help="MLflow store (default: as for the sweep itself)")
+    rebuild = commands.add_parser("replay", help="rebuild a sweep's MLflow runs from its journals")
+    rebuild.add_argument("run_dir", type=Path, help="a sweep's folder, such as runs/granularity")
+    rebuild.add_argument("--uri", help="MLflow store (default: the sweep's own)")
     options = parser.parse_args(arguments)
     from reports.trial_view import write_trial_views  # heavy
 
     try:
-        tracker = replay(options.run_dir, options.uri, write_trial_views, _report)
+        tracker = replay(options.run_dir, options.uri, write_trial_views, _write_report)
     except BusyError as error:
         print(f"not replayed: {error_text(error)}", file=sys.stderr)
         return 2
-    except NoSweepError as error:
+    except NotASweepError as error:
         print(f"{options.run_dir} is not a sweep's folder: {error_text(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; to resume: the same command", file=sys.stderr)
         return 130
-    except Exception as error:  # whatever the store raises
-        told = " ".join(error_text(error).split())[:300] or type(error).__name__
-        print(f"MLflow cannot be written ({told}); nothing is lost: give the same command again", file=sys.stderr)
+    except Exception as error:  # any error of the store
+        reason = " ".join(error_text(error).split())[:300] or type(error).__name__
+        print(f"MLflow cannot be written ({reason}); to retry: the same command", file=sys.stderr)
         return 1
     print(f"{options.run_dir}: rebuilt in {redact(tracker.uri)}, run {tracker.address}")
     return 0
 
 
-def _report(root: Path, out: Path) -> list[Path]:
-    """What the driver draws of a sweep at its end, as far as it can be drawn."""
+def _write_report(root: Path, out: Path) -> list[Path]:
+    """The report that the driver writes at a sweep's end; no files if it cannot be drawn."""
     from analysis.summary import summarise_sweep  # heavy
     from reports.build import write_learning_curves
 
@@ -52,7 +54,7 @@ def _report(root: Path, out: Path) -> list[Path]:
         table = out / "summary.csv"
         table.write_text(summarise_sweep(root).csv(), encoding="utf-8")
         return [*write_learning_curves(root, out), table]
-    except Exception as error:  # the runs are worth having without it
+    except Exception as error:  # the runs are useful without it
         print(f"{root}: no report: {type(error).__name__}: {error_text(error)}", file=sys.stderr)
         return []
 

@@ -1,4 +1,4 @@
-"""The connection to MLflow, and the few things that are asked of it in several places."""
+"""MLflow client: connection, batched metrics, paged searches, complete deletion of runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.config import canonical_json
 from harness.paths import checkout
-from harness.tracking.registry import forget
+from harness.tracking.registry import unregister_policies
 
 PARENT = "mlflow.parentRunId"
 BATCH = 1000  # metrics a request, MLflow's limit
@@ -21,33 +21,33 @@ TAGS_A_BATCH = 100
 TAG_CHARS, PARAM_CHARS = 8000, 6000
 TRACES_A_DELETION = 100
 _GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
-"""What MLflow answers for a run that was deleted, among other things."""
+"""MLflow's error codes for a run that was deleted, among other causes."""
 
 
 def default_uri(out: Path) -> str:
-    """Where nothing else is said: the store that MLflow's own variable names, else one beside the sweeps' folders."""
+    """The store that MLflow's own environment variable names, else a database beside the sweeps' folders."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
 
 
 def connect(uri: str) -> Any:
-    """A client that gives up on a dead server in seconds and tells nobody about itself."""
+    """A client with short timeouts and without telemetry; creates a local database that does not exist yet."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # whoever asks comes again, and looks first what there is: MLflow would ask a slow server for a second run
+    # callers retry themselves and search before they create: MLflow's own retries would create a second run
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow.tracking import MlflowClient
 
-    for name in ("alembic", "mlflow"):  # what fails raises too, and is told in one line, not in tracebacks
+    for name in ("alembic", "mlflow"):  # errors are raised too, and reported in one line
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if uri.startswith("sqlite:///"):
-        _make_whole(Path(uri.removeprefix("sqlite:///")))
+        _create_database(Path(uri.removeprefix("sqlite:///")))
     return MlflowClient(uri)
 
 
-def _make_whole(path: Path) -> None:
-    """Make a database with its tables, if there is none, under a name of its own and then give it its name.
+def _create_database(path: Path) -> None:
+    """Create a database with its tables under a temporary name and rename it; nothing if it exists.
 
-    MLflow's migrations are dozens of transactions: a kill between two of them leaves what no later start can open.
+    MLflow's migrations are dozens of transactions: a kill between two of them would leave an unusable database.
     """
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
@@ -67,7 +67,7 @@ def _make_whole(path: Path) -> None:
 
 
 def search_runs(client: Any, experiment: str, query: str) -> list[Any]:
-    """Every run that fits, however many pages they take."""
+    """All runs that match, over all pages of results."""
     found, token = [], None
     while True:
         page = client.search_runs([experiment], query, max_results=500, page_token=token)
@@ -78,13 +78,13 @@ def search_runs(client: Any, experiment: str, query: str) -> list[Any]:
 
 
 def may_be_gone(error: Exception) -> bool:
-    """Whether MLflow refused something because the run it was for is no longer there, or for a reason like that."""
+    """Whether an error of MLflow may mean that the run no longer exists."""
     return getattr(error, "error_code", None) in _GONE
 
 
 def delete_run(client: Any, experiment: str, run: str) -> None:
-    """Delete a run (recoverably), and what would be left without it: its traces, the models it registered."""
-    forget(client, run)
+    """Delete a run (recoverably), its traces and the models it registered."""
+    unregister_policies(client, run)
     while True:
         page = client.search_traces(
             locations=[experiment],
@@ -101,7 +101,7 @@ def delete_run(client: Any, experiment: str, run: str) -> None:
 def log_metrics(
     client: Any, run: str, lines: Sequence[tuple[int, dict[str, float], int]], tags: Mapping[str, str] | None = None
 ) -> None:
-    """Write (step, values, time in ms) lines, and tags beside them. Sending the same again changes nothing."""
+    """Write (step, values, time in ms) lines, and tags with them. Idempotent."""
     from mlflow.entities import Metric, RunTag
 
     metrics = [Metric(name, value, ts, step) for step, values, ts in lines for name, value in values.items()]
@@ -112,7 +112,7 @@ def log_metrics(
 
 @functools.cache
 def code_tags() -> dict[str, str]:
-    """Where the sources stand; empty outside a git checkout."""
+    """Git commit of the sources and whether they differ from it; empty outside a checkout."""
     root = checkout()
     if root is None:  # the repository around an installed copy, if any, is another one
         return {}
@@ -124,5 +124,6 @@ def code_tags() -> dict[str, str]:
     return {"mlflow.source.git.commit": head.stdout.strip(), "git_dirty": str(bool(dirty.stdout.strip())).lower()}
 
 
-def text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A string unchanged, any other value as canonical JSON."""
     return value if isinstance(value, str) else canonical_json(value)

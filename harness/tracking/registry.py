@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,23 @@ POLICY = "policy"
 """Artifact folder of the run that holds the policy (see `harness.policy.export`)."""
 
 
-def register(client: Any, run: str, policies: Path, name: str, seed: int, em: float | None) -> None:
-    """Keep the newest of a trial's `policies` with its run, as a version of the model `name`; once, whenever repeated.
+def register_policy(client: Any, run: str, policies: Sequence[Path], name: str, seed: int, em: float | None) -> None:
+    """Keep the newest of a trial's `policies` with its run, as a version of the model `name`. Idempotent.
 
     Does nothing for a trial that kept none (`save.when: none`).
     """
-    kept = sorted(policies.glob("step-*"))
-    if not kept or client.search_model_versions(f"run_id = '{run}'"):
+    if not policies or client.search_model_versions(f"run_id = '{run}'"):
         return
-    client.log_artifacts(run, str(kept[-1]), POLICY)
+    client.log_artifacts(run, str(policies[-1]), POLICY)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description="Trained policies: one version a trial, see its run.")
     source = f"{client.get_run(run).info.artifact_uri}/{POLICY}"
-    tags = {"seed": str(seed), "step": kept[-1].name.removeprefix("step-").lstrip("0") or "0"}
+    tags = {"seed": str(seed), "step": policies[-1].name.removeprefix("step-").lstrip("0") or "0"}
     tags |= {"final_em": f"{em:.4f}"} if em is not None else {}
     client.create_model_version(name, source, run, tags=tags)
 
 
-def forget(client: Any, run: str) -> None:
-    """Delete the versions that a run registered."""
+def unregister_policies(client: Any, run: str) -> None:
+    """Delete the model versions that a run registered."""
     for version in client.search_model_versions(f"run_id = '{run}'"):
         client.delete_model_version(version.name, version.version)

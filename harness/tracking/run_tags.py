@@ -1,4 +1,4 @@
-"""What runs say about themselves that is no result: tags, description, datasets."""
+"""Tags, description and datasets of runs: everything about a run that is no result."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import getpass
 from typing import Any
 
 from harness.config import canonical_json, digest, flatten
-from harness.runs.layout import TrialInfo
-from harness.tracking.client import code_tags, text
+from harness.runs.records import TrialInfo
+from harness.tracking.client import as_text, code_tags
 
 SWEEP = "sweep_id"
 """Tag of every run of a sweep: the identity of its folder."""
@@ -15,14 +15,14 @@ _COMMON = {"mlflow.source.name": "harness.sweep", "mlflow.source.type": "LOCAL"}
 
 
 def sweep_tags(manifest: dict[str, Any], key: str, identity: str) -> dict[str, Any]:
-    """Of a sweep's run; settings that no trial varies are `c.…`."""
-    # a swept section, or a preset, settles more than its own name
+    """Tags of a sweep's run; settings that no trial varies are `c.…`."""
+    # a swept section, or a preset, sets more than its own name
     varied = {"seed", *manifest["parameters"], *manifest.get("varied", ())}
     return {
         **_COMMON,
         **_user(),
         "mlflow.runName": manifest["name"],
-        "mlflow.note.content": note(manifest),
+        "mlflow.note.content": sweep_description(manifest),
         "sweep_key": key,
         SWEEP: identity,
         "hypothesis": manifest["hypothesis"],
@@ -34,14 +34,14 @@ def sweep_tags(manifest: dict[str, Any], key: str, identity: str) -> dict[str, A
 
 
 def trial_tags(info: TrialInfo, manifest: dict[str, Any], identity: str) -> dict[str, Any]:
-    """Of a trial's run."""
+    """Tags of a trial's run."""
     return {
         **_COMMON,
         **_user(),
         "mlflow.runName": info.name,
         "trial_key": info.key,
         SWEEP: identity,
-        "arm": arm(info),
+        "arm": info.arm,
         "seed": info.seed,
         "code_version": info.code,
         "config_hash": digest({k: v for k, v in info.settings.items() if k != "seed"}),
@@ -52,24 +52,20 @@ def trial_tags(info: TrialInfo, manifest: dict[str, Any], identity: str) -> dict
 
 
 def _user() -> dict[str, str]:
-    """Who writes; empty where the system knows no name, as in some containers."""
+    """The user's name; empty where the system has none, as in some containers."""
     try:
         return {"mlflow.user": getpass.getuser()}
     except (KeyError, OSError):
         return {}
 
 
-def arm(info: TrialInfo) -> str:
-    return info.name.rpartition("seed")[0].rstrip("_") or "all"
-
-
-def note(manifest: dict[str, Any]) -> str:
-    """What the sweep is about, shown on its page (Markdown)."""
+def sweep_description(manifest: dict[str, Any]) -> str:
+    """Hypothesis, registered analysis and seeds, shown on the sweep's page (Markdown)."""
     lines = [f"**Hypothesis.** {manifest['hypothesis']}", ""]
     analysis = manifest["analysis"]
     if analysis:
         p = analysis["primary"]
-        against = f"{text(p['contrast'][0])} against {text(p['contrast'][1])}"
+        against = f"{as_text(p['contrast'][0])} against {as_text(p['contrast'][1])}"
         limits = f"margin {analysis['margin']:g}, α = {analysis['alpha']:g}, correction {analysis['correction']}"
         lines += [f"**Registered analysis.** `{p['metric']}` of {against} (`{p['axis']}`), {limits}.", ""]
     seeds = ", ".join(str(seed) for seed in manifest["seeds"])
@@ -77,7 +73,7 @@ def note(manifest: dict[str, Any]) -> str:
 
 
 def datasets(info: TrialInfo) -> list[Any]:
-    """What the trial trains and is evaluated on. The offline world is part of the code: its version is the code's."""
+    """Training and evaluation data of a trial. The offline world is part of the code: its version is the code's."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     data = info.settings["data"]

@@ -1,8 +1,8 @@
 """Episodes as MLflow traces: agent → generate, parse, operator, turn after turn.
 
-A trace is made from an episode's row in Parquet and what is known of its trial, and from nothing else; its ids are
-hashes of where it comes from. So writing it again overwrites it with itself. Spans lie one after the other, each as
-long as was measured (parsing was not), and end when the step's metrics were recorded.
+A trace depends only on an episode's row in Parquet and its trial, and its ids are hashes of its origin, so writing it
+again is idempotent. Spans follow each other, each as long as was measured (parsing was not), and end when the step's
+metrics were recorded.
 """
 
 from __future__ import annotations
@@ -12,25 +12,24 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from harness.config import digest
 from harness.operators import Role, with_role
-from harness.runs.episode_store import open_episodes
-from harness.runs.trace_sampling import Sampler, kinds_in, rows_at, troubles
+from harness.runs.episode_store import EpisodePath, open_episodes
+from harness.runs.trace_sampling import TraceSampler, rows_at, trace_failures, trace_failures_in
 
 PREVIEW_CHARS = 1000
-AT_ONCE = 40
-"""Traces whose spans are sent together: a call costs as much as several traces do."""
+BATCH_TRACES = 40
+"""Traces whose spans are sent together: a call costs as much as several traces."""
 SCORER = "harness.protocol.scoring"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where episodes come from: MLflow's experiment and run, and the trial in words."""
+class TraceOrigin:
+    """Origin of episodes: MLflow's experiment and run, and the trial."""
 
     experiment: str
     run: str
@@ -41,17 +40,17 @@ class Origin:
     seed: int
 
 
-def sample(files: Sequence[tuple[Path, str]], step: int, sampler: Sampler) -> list[dict[str, Any]]:
-    """The rows of a step's episode files, given with their splits, that are to be traces. Raises OSError.
+def sample_rows(files: Sequence[EpisodePath], step: int, sampler: TraceSampler) -> list[dict[str, Any]]:
+    """Rows of a step's episode files that become traces. Raises OSError.
 
-    A file that is gone or broken is left out: whoever analyses it reports that.
+    Missing and broken files are skipped: they are reported where episodes are analysed.
     """
     opened, kinds = {}, {}
     rows: list[dict[str, Any]] = []
-    for path, split in files:
+    for _, split, path in files:
         with contextlib.suppress(FileNotFoundError, pa.ArrowException):
             file = open_episodes(path)
-            kinds[split] = kinds_in(file)
+            kinds[split] = trace_failures_in(file)
             opened[split] = file
     for split, chosen in sampler.choose(step, kinds).items():
         with contextlib.suppress(pa.ArrowException):
@@ -59,25 +58,20 @@ def sample(files: Sequence[tuple[Path, str]], step: int, sampler: Sampler) -> li
     return rows
 
 
-def write(uri: str, origin: Origin, rows: Sequence[Mapping[str, Any]], ts: int) -> None:
-    """Write rows as traces; `ts`: when their step was recorded (ms). Raises what MLflow raises."""
-    send(uri, origin.experiment, [make(origin, row, ts) for row in rows])
-
-
-def send(uri: str, experiment: str, made: Sequence[tuple[Any, list[Any]]]) -> None:
-    """Write what `make` made, of any number of steps. Raises what MLflow raises."""
+def send_traces(uri: str, experiment: str, traces: Sequence[tuple[Any, list[Any]]]) -> None:
+    """Write traces of any number of steps. Raises MLflow's exceptions."""
     from mlflow.tracing.client import TracingClient
 
     client = TracingClient(uri)
-    for first in range(0, len(made), AT_ONCE):
-        part = made[first : first + AT_ONCE]
+    for first in range(0, len(traces), BATCH_TRACES):
+        part = traces[first : first + BATCH_TRACES]
         for info, _ in part:
             client.start_trace(info)
         client.log_spans(experiment, [span for _, spans in part for span in spans])
 
 
-def make(origin: Origin, row: Mapping[str, Any], ts: int) -> tuple[Any, list[Any]]:
-    """MLflow's TraceInfo and Spans of an episode."""
+def build_trace(origin: TraceOrigin, row: Mapping[str, Any], ts: int) -> tuple[Any, list[Any]]:
+    """MLflow's TraceInfo and Spans of an episode; `ts`: when its step was recorded (ms)."""
     from mlflow.entities import Span, TraceInfo, TraceLocation, TraceState
 
     place = [origin.experiment, origin.trial_key, origin.attempt, row["step"], row["split"], row["index"]]
@@ -85,7 +79,7 @@ def make(origin: Origin, row: Mapping[str, Any], ts: int) -> tuple[Any, list[Any
     duration = sum(part.ns for part in _parts(row))
     start = ts * 1_000_000 - duration
     spans = [Span.from_dict(span) for span in _spans(trace_id, row, start)]
-    kinds = troubles(row)
+    kinds = trace_failures(row)
     info = TraceInfo(
         trace_id=f"tr-{trace_id}",
         trace_location=TraceLocation.from_experiment_id(origin.experiment),
@@ -112,14 +106,14 @@ def make(origin: Origin, row: Mapping[str, Any], ts: int) -> tuple[Any, list[Any
             "stop": row["stop"],
             "failures": " ".join(kinds) or "none",
         },
-        assessments=list(_verdicts(trace_id, row, ts)),
+        assessments=list(_assessments(trace_id, row, ts)),
     )
     return info, spans
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One thing that happened in an episode. `event`: something special about it, as (name, attributes)."""
+    """One span of an episode. `event`: a span event as (name, attributes)."""
 
     name: str
     kind: str
@@ -132,9 +126,9 @@ class _Part:
 
 
 def _spans(trace_id: str, row: Mapping[str, Any], start: int) -> Iterator[dict[str, Any]]:
-    """The root and its parts one after the other, as MLflow's `Span.to_dict` writes them (ids in base64)."""
+    """The root span and its parts in order, as MLflow's `Span.to_dict` writes them (ids in base64)."""
     parts = list(_parts(row))
-    said = {"question": row["question"]}
+    inputs = {"question": row["question"]}
     outcome = {name: row[name] for name in ("answer", "stop", "reward", "reward_outcome", "reward_format", "em", "f1")}
     shown = {
         "turns": len(row["turns"]),
@@ -142,7 +136,7 @@ def _spans(trace_id: str, row: Mapping[str, Any], start: int) -> Iterator[dict[s
         "tokens_seen": row["tokens_seen"],
         "hops": row["hops"],
     }
-    agent = _Part("agent", "AGENT", sum(part.ns for part in parts), said, outcome, shown)
+    agent = _Part("agent", "AGENT", sum(part.ns for part in parts), inputs, outcome, shown)
     at = start
     for n, part in enumerate([agent, *parts]):
         attributes = {
@@ -169,8 +163,8 @@ def _spans(trace_id: str, row: Mapping[str, Any], start: int) -> Iterator[dict[s
 
 
 def _parts(row: Mapping[str, Any]) -> Iterator[_Part]:
-    """generate, parse and, where something was called, the operator: turn after turn."""
-    turns, heard = row["turns"], row["question"]
+    """Spans of each turn: generate, parse and, where one was called, the operator."""
+    turns, new_input = row["turns"], row["question"]
     read = row["tokens_seen"] - row["tokens"] - sum(t["observation_tokens"] or 0 for t in turns)  # the prompt
     for number, turn in enumerate(turns, 1):
         usage = {"input_tokens": read, "output_tokens": turn["tokens"], "total_tokens": read + turn["tokens"]}
@@ -178,7 +172,7 @@ def _parts(row: Mapping[str, Any]) -> Iterator[_Part]:
             "generate",
             "CHAT_MODEL",
             _nanoseconds(turn, "generate_s"),
-            {"messages": [{"role": "user", "content": heard}]},  # what is new to it: the rest stands above
+            {"messages": [{"role": "user", "content": new_input}]},  # earlier messages are in the spans before
             {"messages": [{"role": "assistant", "content": turn["text"]}]},
             {"turn": number, "mlflow.chat.tokenUsage": usage, "logprob_sum": turn["logprob_sum"]},
         )
@@ -187,11 +181,11 @@ def _parts(row: Mapping[str, Any]) -> Iterator[_Part]:
         if turn["result_of"] is not None:
             yield _operator(turn, number)
         read += turn["tokens"] + (turn["observation_tokens"] or 0)
-        heard = turn["observation"]
+        new_input = turn["observation"]
 
 
 def _operator(turn: Mapping[str, Any], number: int) -> _Part:
-    """The call of an operator, or the warning in its place; a fault injected into its result is an event."""
+    """Span of an operator call, or of the warning in its place; an injected fault is a span event."""
     shown: dict[str, Any] = {"turn": number, **{name: turn[name] for name in ("cached", "retries", "latency_s")}}
     used, written = turn["prompt_tokens"] or 0, turn["completion_tokens"] or 0
     if used or written:
@@ -221,27 +215,27 @@ def _operator(turn: Mapping[str, Any], number: int) -> _Part:
 
 
 def _nanoseconds(turn: Mapping[str, Any], name: str) -> int:
-    """A measured time of a turn; 0 in files from before it was measured."""
+    """A measured time of a turn in ns; 0 in files from before it was measured."""
     return round((turn.get(name) or 0.0) * 1e9)
 
 
 def recovery(row: Mapping[str, Any]) -> tuple[bool, str] | None:
-    """(whether the answer was right in spite of it, what had to be recovered from); None: nothing had to.
+    """(whether the answer was right, the failures before it); None without failures.
 
-    A fault, a failed call or a malformed turn counts when a further turn followed, one that could make it good.
+    A fault, a failed call or a malformed turn counts when a further turn followed, in which to recover.
     """
-    trouble = []
+    failures = []
     for number, turn in enumerate(row["turns"][:-1], 1):
         if turn["fault"]:
-            trouble.append(f"injected {turn['fault']} in turn {number}")
+            failures.append(f"injected {turn['fault']} in turn {number}")
         elif turn["operator_failure"]:
-            trouble.append(f"{turn['result_of']} failed ({turn['operator_failure']}) in turn {number}")
+            failures.append(f"{turn['result_of']} failed ({turn['operator_failure']}) in turn {number}")
         if turn["failures"]:
-            trouble.append(f"malformed turn {number} ({', '.join(turn['failures'])})")
-    return (row["em"] == 1, "; ".join(trouble)) if trouble else None
+            failures.append(f"malformed turn {number} ({', '.join(turn['failures'])})")
+    return (row["em"] == 1, "; ".join(failures)) if failures else None
 
 
-def _verdicts(trace_id: str, row: Mapping[str, Any], ts: int) -> Iterator[Any]:
+def _assessments(trace_id: str, row: Mapping[str, Any], ts: int) -> Iterator[Any]:
     from mlflow.entities import AssessmentSource, Expectation
 
     source = AssessmentSource("CODE", SCORER)
@@ -250,9 +244,9 @@ def _verdicts(trace_id: str, row: Mapping[str, Any], ts: int) -> Iterator[Any]:
         _feedback("em", row["em"] == 1, f"answered {row['answer']!r}", source, ts),
         _feedback("format", not row["failures"], ", ".join(row["failures"]) or "every turn is well formed", source, ts),
     ]
-    again = recovery(row)
-    if again is not None:
-        found.append(_feedback("recovered", again[0], again[1], source, ts))
+    recovered = recovery(row)
+    if recovered is not None:
+        found.append(_feedback("recovered", *recovered, source, ts))
     for assessment in found:
         assessment.assessment_id = f"a-{digest([trace_id, assessment.name])[:32]}"
         assessment.trace_id = f"tr-{trace_id}"

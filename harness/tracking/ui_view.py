@@ -1,7 +1,7 @@
-"""A view of a sweep's trials for MLflow's pages: axes and results as columns, learning curves as charts.
+"""Shared view of a sweep's trials in MLflow's pages: axes and results as columns, learning curves as charts.
 
-MLflow keeps shared views as tags of the experiment, in the form its pages use themselves (zlib, base64); the address
-`…/runs?viewStateShareKey=KEY` opens one. Without it a reader sees the parent run alone, and no column of interest.
+MLflow keeps shared views as tags of the experiment, in its pages' own encoding (zlib, base64); the address
+`…/runs?viewStateShareKey=KEY` opens one. The default view shows the parent run alone and no column of interest.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SHOWN = 20
 """Runs drawn in a chart; MLflow's own choice is 10."""
 
 
-def view(parent: str, axes: Sequence[str], suites: Sequence[str]) -> dict[str, Any]:
-    """The pages' state: trials of the run `parent`, best first."""
+def trials_view(parent: str, axes: Sequence[str], suites: Sequence[str]) -> dict[str, Any]:
+    """State of the pages: trials of the run `parent`, best first."""
     charts = [
         _chart("eval/em", "LINE", "learning"),
         _chart("final/em", "BAR", "learning"),
@@ -58,8 +58,8 @@ def view(parent: str, axes: Sequence[str], suites: Sequence[str]) -> dict[str, A
     }
 
 
-def encode(state: dict[str, Any]) -> str:
-    """A view as the value of its tag."""
+def encode_view(state: dict[str, Any]) -> str:
+    """Tag value of a view."""
     return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
 
 

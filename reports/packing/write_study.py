@@ -18,7 +18,7 @@ from analysis.frames import Frames
 from analysis.load import load_frames
 from harness.config.code_version import code_version
 from harness.runs.host_info import machine_kind, packages
-from harness.runs.layout import attempts
+from harness.runs.run import TrialRun
 from reports.build import render_report
 from reports.chapters.all_chapters import CHAPTERS
 from reports.chapters.chapter import Chapter
@@ -153,7 +153,7 @@ def machines_and_packages(frames: Frames) -> tuple[str, dict[str, str]]:
     """
     assert frames.path is not None
     used = frames.trials.loc[frames.trials["included"], "trial"]
-    last = [started[-1] for name in used if (started := attempts(frames.path / "trials" / name))]
+    last = [started[-1] for name in used if (started := TrialRun(frames.path / "trials" / name).attempts())]
     kinds = sorted({s["machine"] for s in last if "machine" in s}) or [machine_kind()]
     noted = [s["packages"] for s in last if "packages" in s] or [packages()]
     names = dict.fromkeys(name for found in noted for name in found)

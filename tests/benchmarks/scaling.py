@@ -123,16 +123,15 @@ def on_nodes(nodes: int, steps: int, total: int, home: Path) -> Run:
 
 def observed(trials: Path, cluster: float, up: float, nodes: int) -> Run:
     """By the journals' own clocks."""
-    from harness.runs.journal import read_result
-    from harness.runs.layout import attempts
+    from harness.runs.run import TrialRun
 
     ended = time.time()
     by_node: dict[str, list[tuple[float, float]]] = {}
     cores: dict[str, list[int]] = {}
     for folder in trials.iterdir():
-        result, where = read_result(folder), json.loads((folder / NODE).read_text())
+        result, where = TrialRun(folder).result(), json.loads((folder / NODE).read_text())
         assert result is not None
-        by_node.setdefault(where["node"], []).append((attempts(folder)[0]["ts"] / 1000, result["ts"] / 1000))
+        by_node.setdefault(where["node"], []).append((TrialRun(folder).attempts()[0]["ts"] / 1000, result["ts"] / 1000))
         cores[where["node"]] = where["cores"]
     if len(by_node) != nodes or len({tuple(c) for c in cores.values()}) != nodes:
         raise SystemExit(f"trials ran on {len(by_node)} nodes with cores {list(cores.values())}, not on {nodes}")
@@ -147,12 +146,12 @@ def observed(trials: Path, cluster: float, up: float, nodes: int) -> Run:
 
 def step_seconds(home: Path, steps: int, workers: int) -> float:
     """Mean seconds of a training step of one trial, by its journal."""
-    from harness.runs.journal import read_metrics
+    from harness.runs.run import TrialRun
     from harness.sweep.run import TRIAL as real
 
     several = [f"resources.workers={workers}"] if workers > 1 else []
     (folder,) = run_sweep_of(home, [0], steps, *several, trial=real, address=None).iterdir()
-    times = [values["time/step_s"] for step, values, _ in read_metrics(folder) if step > 0]
+    times = [values["time/step_s"] for step, values, _ in TrialRun(folder).metrics() if step > 0]
     return sum(times) / len(times)
 
 

@@ -29,8 +29,9 @@ from typing import Any
 
 from harness.config import code_version, expand, load_sweep
 from harness.runs.journal import Journal
-from harness.runs.layout import RunFolder, prepare_trial, write_manifest
-from harness.sweep.mlflow_writer import Feeder
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
+from harness.sweep.mlflow_writer import MlflowWriter
 from harness.tracking import Tracker, default_uri
 from reports.trial_view import write_trial_views
 
@@ -100,11 +101,11 @@ def ended(child: Any) -> None:
         sys.exit(f"the trial {child.name} failed")
 
 
-def written(feeder: Feeder, trials: int) -> None:
+def written(writer: MlflowWriter, trials: int) -> None:
     """Wait until MLflow has so many trials whole."""
-    while len(feeder._complete) < trials:
-        if feeder.trouble:
-            sys.exit(f"the feed failed: {feeder.trouble}")
+    while len(writer._complete) < trials:
+        if writer.error:
+            sys.exit(f"MLflow could not be written: {writer.error}")
         time.sleep(0.2)
 
 
@@ -118,31 +119,31 @@ def main() -> None:
     trials, first = expand(spec, code), expand(short, code)[1]
     print(f"load before: {os.getloadavg()[0]:.2f}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = RunFolder(Path(temporary) / "runs" / spec.name)
-        write_manifest(folder, spec)
-        prepare_trial(folder.trial(first), first, code, short.labels, short.preregistration)
+        folder = SweepFolder(Path(temporary) / "runs" / spec.name)
+        folder.write_manifest(spec)
+        folder.trial(first).prepare(first, code, short.labels, short.preregistration)
         uri = default_uri(folder.root.parent)
         writer = Accounts()
         for name in WRITER:
             writer.watch(Tracker, name)
         begun = time.process_time()
-        feeder = Feeder(folder, uri, EXPERIMENT, write_trial_views)
-        feeder.start()
-        ended(started(folder.trial(first)))
-        written(feeder, 1)
+        writer = MlflowWriter(folder, uri, EXPERIMENT, write_trial_views)
+        writer.start()
+        ended(started(folder.trial(first).folder))
+        written(writer, 1)
         once, shown = time.process_time() - begun, count_traces(uri)
-        trial = folder.trial(trials[0])
-        prepare_trial(trial, trials[0], code, spec.labels, spec.preregistration)
+        trial = folder.trial(trials[0]).folder
+        TrialRun(trial).prepare(trials[0], code, spec.labels, spec.preregistration)
         child = started(trial)
         writer.spent.clear()
         begun = time.process_time()
         ended(child)
         live = time.process_time() - begun
-        written(feeder, 2)
+        written(writer, 2)
         fed = time.process_time() - begun
         written_by_then = time.process_time()
-        if trouble := feeder.close("KILLED", []):
-            sys.exit(f"the feed failed: {trouble}")
+        if error := writer.close("KILLED", []):
+            sys.exit(f"MLflow could not be written: {error}")
         once += time.process_time() - written_by_then
         spent = json.loads((trial / SPENT).read_text())
         traces = count_traces(uri) - shown

@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.config import SweepSpec, TrialSpec, code_version, expand, load_sweep
-from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.run import Options, run_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -40,8 +41,8 @@ class Runner:
     printed: str = ""
 
     @property
-    def folder(self) -> RunFolder:
-        return RunFolder(self.home / "runs" / "demo")
+    def folder(self) -> SweepFolder:
+        return SweepFolder(self.home / "runs" / "demo")
 
     @property
     def store(self) -> str:
@@ -56,9 +57,9 @@ class Runner:
         """A sweep of one trial, which has not begun; `code`: the version it is of, if not the present one."""
         spec = self.spec("objective.preset=grpo", "seeds=[0]")
         [trial] = expand(spec)
-        folder = self.folder.trial(trial)
-        write_manifest(self.folder, spec)
-        prepare_trial(folder, trial, code or code_version(), spec.labels)
+        folder = self.folder.trial(trial).folder
+        self.folder.write_manifest(spec)
+        TrialRun(folder).prepare(trial, code or code_version(), spec.labels)
         return trial, folder
 
     def __call__(self, trial: str, *overrides: str, small: bool = False, **options: object) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import code_version, expand, load_sweep
-from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.worker import run_one
 from harness.tracking import Tracker, default_uri
 
@@ -40,11 +41,11 @@ def train(home: Path) -> Trained:
     path = home / "demo.yaml"
     path.write_text(SWEEP)
     spec = load_sweep(path)
-    folder = RunFolder(home / "runs" / "demo")
-    write_manifest(folder, spec)
+    folder = SweepFolder(home / "runs" / "demo")
+    folder.write_manifest(spec)
     (trial,) = expand(spec)
-    prepare_trial(folder.trial(trial), trial, code_version(), spec.labels)
+    folder.trial(trial).prepare(trial, code_version(), spec.labels)
     run_one(folder.trial(trial), "harness.training.train:run_trial")
-    made = Trained(home / "runs", folder.trial(trial))
-    Tracker(folder, made.uri, "demo").sync(made.trial)
+    made = Trained(home / "runs", folder.trial(trial).folder)
+    Tracker(folder, made.uri, "demo").sync(TrialRun(made.trial))
     return made

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.config import code_version, expand, load_sweep
-from harness.runs.journal import policy_path
-from harness.runs.layout import prepare_trial
+from harness.runs.run import TrialRun
 from harness.sweep.run import TRIAL
 from harness.sweep.worker import run_one
 
@@ -28,6 +27,6 @@ def lora_trial(home: Path) -> Path:
     file = home / "sweep.yaml"
     file.write_text(SWEEP)
     (trial,) = expand(load_sweep(file))
-    prepare_trial(home / "trial", trial, code_version(), {})
-    run_one(home / "trial", TRIAL)
-    return policy_path(home / "trial", 1)
+    TrialRun(home / "trial").prepare(trial, code_version(), {})
+    run_one(TrialRun(home / "trial"), TRIAL)
+    return TrialRun(home / "trial").policy_path(1)

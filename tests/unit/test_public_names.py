@@ -12,17 +12,7 @@ ROOMS = ("harness", "analysis", "reports")
 SAME_WORD = {"main"}
 """Names that mean the same in every file that defines them."""
 
-TO_RENAME: dict[str, tuple[str, ...]] = {
-    "Estimate": ("analysis/stats/types.py", "harness/sweep/step_timing.py"),
-    "Node": ("harness/config/yaml_source.py", "harness/sweep/cluster.py"),
-    "Origin": ("harness/tasks/benchmarks/manifest.py", "harness/tracking/traces.py"),
-    "evaluated": ("harness/config/metric_names.py", "harness/sweep/step_timing.py"),
-    "make": ("harness/tracking/traces.py", "harness/training/warm_start/tiny_recipe.py"),
-    "sample": ("harness/engines/builtin.py", "harness/tracking/traces.py"),
-    "trained": ("harness/config/metric_names.py", "harness/sweep/step_timing.py"),
-    "untimed": ("harness/runs/episode_store.py", "harness/runs/jsonl.py"),
-    "write_manifest": ("harness/runs/layout.py", "harness/tasks/benchmarks/manifest.py"),
-}
+TO_RENAME: dict[str, tuple[str, ...]] = {}
 
 
 def public_names() -> dict[str, tuple[str, ...]]:

@@ -89,7 +89,7 @@ def candidates(result: str) -> list[str]:
     return [part.strip() for part in _CANDIDATE.split(result)[1:] if part.strip()]
 
 
-def answer_of(result: str) -> str:
+def result_answer(result: str) -> str:
     """The answer a result gives; `unknown` when the operator failed."""
     label, found, answer = result.strip().partition("Answer: ")
     return answer.strip() if found and not label and answer.strip() else UNKNOWN

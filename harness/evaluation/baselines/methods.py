@@ -24,10 +24,10 @@ from harness.evaluation.baselines.fixed_workflows import (
     UNKNOWN,
     WRITTEN,
     Call,
-    answer_of,
     body,
     candidates,
     read_plan,
+    result_answer,
 )
 from harness.operators import OPERATORS
 from harness.operators.specs import answer_generate, custom, multi_answer_generate
@@ -67,12 +67,12 @@ class Baseline:
 def direct(question: Question, settings: Settings) -> Script:
     call = custom.SPEC.call(task=_text(question), instruction=DIRECT)
     seen = yield turn("Ask for the answer.", tool=call)
-    yield _answer(answer_of(_read(seen)))
+    yield _answer(result_answer(_read(seen)))
 
 
 def chain_of_thought(question: Question, settings: Settings) -> Script:
     seen = yield turn("Ask for reasoning and answer.", tool=answer_generate.SPEC.call(_text(question)))
-    yield _answer(answer_of(_read(seen)))
+    yield _answer(result_answer(_read(seen)))
 
 
 def self_consistency(question: Question, settings: Settings) -> Script:
@@ -95,7 +95,7 @@ def one_shot(question: Question, settings: Settings) -> Script:
     for n, call in enumerate(plan, 1):
         seen = yield turn(f"Step {n} of {len(plan)}.", tool=f"{call.operator}: {call.fill(_text(question), results)}")
         results.append(_read(seen))
-    yield _answer(answer_of(results[-1]) if results else UNKNOWN)
+    yield _answer(result_answer(results[-1]) if results else UNKNOWN)
 
 
 def majority(answers: Sequence[str]) -> str:

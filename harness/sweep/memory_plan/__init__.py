@@ -1,2 +1,4 @@
-"""What a trial asks of memory, known before it starts: `shapes`, `memory` (the arithmetic), `engine` (vLLM's share of a
-GPU), `gpus`, `show`."""
+"""Static GPU and host memory estimate of a trial, by component.
+
+`shapes` of models, `memory` (the arithmetic), `vllm` (its share of a GPU), `gpus`, `show` (the printed plan).
+"""

@@ -1,4 +1,4 @@
-"""GPUs that are there, or that `--gpus` describes."""
+"""GPUs of this machine, or those described by `--gpus`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Gpus:
 
 
 ASSUMED = Gpus(1, 80 * 10**9)
-"""What the profile for GPUs is made for: where none is given, vLLM's share is shown of such a one."""
+"""GPU for which vLLM's share is shown when none is given: the one that the GPU profile is made for."""
 
 
 def parse_gpus(text: str) -> Gpus:

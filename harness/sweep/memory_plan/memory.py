@@ -1,8 +1,8 @@
-"""Bytes on one worker, by component: the arithmetic of memory, pure.
+"""Bytes on one worker by component, as a pure function of the workload.
 
 Activations are what autograd keeps for the backward pass, counted tensor by tensor in the forward of transformers'
-Qwen2 and Llama layers with a fused attention kernel; tests compare them with the tensors that really are kept, and
-the sum with the peak that the allocator really reached. Numbers are for full micro-batches and, in the rollout, for
+Qwen2 and Llama layers with a fused attention kernel; tests compare them with the tensors that are kept, and
+the sum with the allocator's measured peak. Numbers are for full micro-batches and, in the rollout, for
 episodes that all run to their limit: a bound that short episodes stay below.
 """
 
@@ -19,7 +19,7 @@ F32, BF16, F64 = 4, 2, 8
 
 
 class Phase(StrEnum):
-    """Moments of a trial at which the most can be held."""
+    """Phases of a trial in which memory can peak."""
 
     START = "start-up"  # weights on their way to where they stay
     ROLLOUT = "rollout"
@@ -37,7 +37,7 @@ UPDATE = frozenset({Phase.LOSS, Phase.BACKWARD, Phase.EMBEDDING})
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What decides a trial's memory.
+    """Settings that determine a trial's memory.
 
     `dtype_bytes`: of a weight, 2 or 4; `tokens`: padded tokens of a micro-batch; `episodes`: played at once by a
     worker; `positions`: longest sequence in tokens; `workers`: over which weights are sharded. `engine_share`: share
@@ -64,7 +64,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """`size` bytes held in `phases`, and in words what they are."""
+    """`size` bytes held in `phases`; `what` describes them."""
 
     name: str
     size: int
@@ -73,7 +73,7 @@ class Component:
 
 
 def components(w: Workload) -> list[Component]:
-    """Everything a worker holds, but for vLLM's share of a GPU and what a process needs before it loads a model."""
+    """Everything a worker holds, except vLLM's share of a GPU and the process before it loads a model."""
     s, n = w.shape, w.workers
     trained, moment_bytes = trained_parameters(w)
     adapters = trained if w.lora_rank is not None else 0
@@ -127,7 +127,7 @@ def components(w: Workload) -> list[Component]:
 
 
 def peak(found: Sequence[Component]) -> tuple[int, Phase]:
-    """The largest sum of bytes held at one time, and when that is."""
+    """The largest sum of bytes held in one phase, and that phase."""
     sums = {phase: sum(c.size for c in found if phase in c.phases) for phase in Phase}
     phase = max(sums, key=lambda p: sums[p])
     return sums[phase], phase

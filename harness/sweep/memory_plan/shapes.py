@@ -11,7 +11,7 @@ SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 class PlanError(Exception):
-    """Memory cannot be planned; the message says why."""
+    """Memory cannot be estimated; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ PUBLISHED = {
 
 
 def shape_of_config(config: object) -> ModelShape:
-    """From a transformers configuration object. Raises PlanError for an architecture this arithmetic is not of."""
+    """From a transformers configuration object. Raises PlanError for other architectures."""
     kind = getattr(config, "model_type", None)
     if kind not in ("qwen2", "llama"):
         raise PlanError(f"memory is planned for qwen2 and llama models, not for {kind!r}")

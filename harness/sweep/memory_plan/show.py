@@ -1,4 +1,4 @@
-"""A sweep's memory plan in words: `python -m harness.sweep FILE --plan [--gpus 1x80GB]`."""
+"""Printed memory plan of a sweep: `python -m harness.sweep FILE --plan [--gpus 1x80GB]`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from harness.sweep.memory_plan.shapes import shape_of
 from harness.sweep.memory_plan.vllm import engine_components, share_of
 
 PROCESS = 10**9
-"""Python, torch and Ray before any model: about this much of a machine's memory a process (not of a GPU's)."""
+"""Main memory of a process with Python, torch and Ray before any model (approximate)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a trial fits, and the sentences that say so."""
+    """Whether a trial fits, and sentences that explain it."""
 
     fits: bool
     sentences: tuple[str, ...]
 
 
 def workload(config: TrialConfig, resources: Resources, *, on_gpu: bool) -> Workload:
-    """What a trial asks of one of its workers. Raises PlanError for a model of unknown shape."""
+    """Memory-relevant settings of a trial, for one of its workers. Raises PlanError for a model of unknown shape."""
     from harness.training.factory import PROMPT_TOKENS
 
     c, engine = config, config.engine
@@ -60,7 +60,7 @@ def workload(config: TrialConfig, resources: Resources, *, on_gpu: bool) -> Work
 
 
 def judge(w: Workload, gpus: Gpus, gpus_per_worker: float) -> Verdict:
-    """Whether a worker fits on its GPU (or its part of one)."""
+    """Whether a worker fits on its GPU (or its fraction of one)."""
     room = int(USABLE * gpus.size * min(1.0, gpus_per_worker or 1.0))
     found = on_gpus(w, gpus)
     need, phase = peak(found)
@@ -87,9 +87,9 @@ def judge(w: Workload, gpus: Gpus, gpus_per_worker: float) -> Verdict:
 
 
 def on_gpus(w: Workload, gpus: Gpus) -> list[Component]:
-    """Everything a worker holds on a GPU: vLLM's share too, and what torch reserves and does not use.
+    """Everything a worker holds on a GPU, including vLLM's share and memory that torch reserves without using it.
 
-    Of the latter there is little outside updates: it is given back before vLLM wakes.
+    The latter counts during updates only: it is returned before vLLM wakes.
     """
     found = components(w)
     size = int(RESERVED * max(sum(c.size for c in found if phase in c.phases) for phase in UPDATE))
@@ -98,12 +98,12 @@ def on_gpus(w: Workload, gpus: Gpus) -> list[Component]:
 
 
 def main_memory(w: Workload) -> str:
-    """What a trial of several workers asks of the machine's main memory, in words."""
+    """One line on the main memory that a trial of several workers needs."""
     trained, moments = trained_parameters(w)
     whole, kept = w.shape.parameters * w.dtype_bytes, 3 * trained * moments
     return (
-        f"main memory: {gb(whole)} each worker at the start (the policy, until it is sharded);"
-        f" {gb(kept)} the first one while it writes a checkpoint"
+        f"main memory: {gb(whole)} for each worker at the start (the policy, until it is sharded);"
+        f" {gb(kept)} for rank 0 while it writes a checkpoint"
     )
 
 
@@ -117,11 +117,15 @@ def hints(w: Workload, gpus: Gpus, room: int) -> list[str]:
         *((f"resources.workers={n}", replace(w, workers=n)) for n in (2, 4, 8, 16) if n > w.workers),
     ]
     fitting = [name for name, other in changes if other != w and peak(on_gpus(other, gpus))[0] <= room]
-    return [f"any of these alone would: {'; '.join(fitting)}"] if fitting else ["no single change that is known helps"]
+    return (
+        [f"any of these alone would make it fit: {'; '.join(fitting)}"]
+        if fitting
+        else ["no single known change makes it fit"]
+    )
 
 
 def show_plan(console: Console, spec: SweepSpec, gpus: Gpus | None) -> bool:
-    """Print the plan of every distinct workload of a sweep; whether all fit (True where no GPU is to be judged by)."""
+    """Print the plan of every distinct workload of a sweep; whether all fit (True without GPUs to compare with)."""
     resources = spec.file.resources
     groups: dict[Workload, list[str]] = {}
     for axes, config in spec.cells:
@@ -132,31 +136,37 @@ def show_plan(console: Console, spec: SweepSpec, gpus: Gpus | None) -> bool:
             named.append(arm)
     fits = True
     for w, arms in groups.items():
-        _say(console, f"{'; '.join(arms[:6])}{' …' if len(arms) > 6 else ''}")
+        _print_line(console, f"{'; '.join(arms[:6])}{' …' if len(arms) > 6 else ''}")
         there = gpus or (ASSUMED if w.engine_share is not None else None)
 
         def held(w: Workload, there: Gpus | None = there) -> list[Component]:
             return components(w) if there is None else on_gpus(w, there)
 
         for row in _rows(held(w)):
-            _say(console, row)
+            _print_line(console, row)
         need, phase = peak(held(w))
         each = "each worker" if w.workers > 1 else "the trial"
-        _say(console, f"peak: {gb(need)} for {each}, during: {phase.value}")
+        _print_line(console, f"peak: {gb(need)} for {each}, during: {phase.value}")
         other = replace(w, checkpointing=not w.checkpointing)
         how = "with" if other.checkpointing else "without"
-        _say(console, f"{how} gradient checkpointing: {gb(peak(held(other))[0])}")
+        _print_line(console, f"{how} gradient checkpointing: {gb(peak(held(other))[0])}")
         if w.workers > 1:
-            _say(console, main_memory(w))
+            _print_line(console, main_memory(w))
         if gpus is not None:
             verdict = judge(w, gpus, resources.gpus)
             fits &= verdict.fits
-            _say(console, f"{'fits' if verdict.fits else 'DOES NOT FIT'} on {gpus}: " + "; ".join(verdict.sentences))
+            _print_line(
+                console, f"{'fits' if verdict.fits else 'DOES NOT FIT'} on {gpus}: " + "; ".join(verdict.sentences)
+            )
         elif w.engine_share is not None:
-            _say(console, f"no GPU here: planned for one of {gb(ASSUMED.size)}; --gpus 1x80GB says what fits")
+            _print_line(
+                console, f"no GPU here: planned for one of {gb(ASSUMED.size)}; --gpus 1x80GB checks whether it fits"
+            )
         else:
-            _say(console, f"no GPU here: on CPU, add about {gb(PROCESS)} a process; --gpus 1x80GB plans for GPUs")
-        _say(console, "")
+            _print_line(
+                console, f"no GPU here: on CPU, add about {gb(PROCESS)} a process; --gpus 1x80GB plans for GPUs"
+            )
+        _print_line(console, "")
     return fits
 
 
@@ -170,9 +180,9 @@ def _rows(found: list[Component]) -> list[str]:
 
 
 def gb(size: float) -> str:
-    """Bytes in words: 512 MB, 14.2 GB (powers of ten)."""
+    """Bytes as text: 512 MB, 14.2 GB (powers of ten)."""
     return f"{size / 1e6:.1f} MB" if size < 1e8 else f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:.1f} GB"
 
 
-def _say(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What vLLM does with its share of a GPU: its weights, the activations it sets apart, the rest as KV cache."""
+"""vLLM's share of a GPU: weights, memory reserved for activations, the rest as KV cache."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from harness.sweep.memory_plan.gpus import Gpus
 from harness.sweep.memory_plan.memory import F32, Component, Phase, Workload
 
 AWAKE = frozenset({Phase.ROLLOUT, Phase.SYNC, Phase.SAVE})
-"""It comes up after the start and sleeps during updates. While a checkpoint is gathered it is awake."""
+"""vLLM starts after the start-up phase and sleeps during updates; it is awake while a checkpoint is gathered."""
 BATCHED_TOKENS, SEQUENCES = 16_384, 1024
-"""Of one pass, vLLM's defaults on GPUs of 70 GiB and more: what it measures its activations with when it comes up."""
+"""Of one pass: vLLM's defaults on GPUs of 70 GiB and more, with which it measures its activations at start-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Share:
 
 
 def share_of(w: Workload, gpus: Gpus) -> Share:
-    """Of a workload whose `engine_share` is positive."""
+    """vLLM's share for a workload with a positive `engine_share`."""
     assert w.engine_share
     s = w.shape
     weights = s.parameters * w.engine_bytes
@@ -35,7 +35,7 @@ def share_of(w: Workload, gpus: Gpus) -> Share:
 
 
 def engine_components(w: Workload, gpus: Gpus) -> list[Component]:
-    """None unless vLLM shares the worker's GPU. Together they are its share, whatever fits into it."""
+    """Components of vLLM's share; empty unless it shares the worker's GPU."""
     if not w.engine_share:
         return []
     share = share_of(w, gpus)

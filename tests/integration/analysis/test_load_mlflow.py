@@ -16,7 +16,9 @@ from harness.config import expand
 from harness.config import load_sweep as load_file
 from harness.runs.journal import Journal
 from harness.runs.jsonl import LineLog
-from harness.runs.layout import ATTEMPTS, RunFolder, prepare_trial, write_manifest
+from harness.runs.layout import ATTEMPTS
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.tracking import Tracker
 from tests.support.mlflow_pages import server
 from tests.support.synthetic_episodes import random_episodes, write
@@ -39,12 +41,12 @@ def store(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     (out / "small.yaml").write_text(SWEEP)
     spec = load_file(out / "small.yaml")
-    folder = RunFolder(out / "small")
-    write_manifest(folder, spec)
+    folder = SweepFolder(out / "small")
+    folder.write_manifest(spec)
     trials = expand(spec, code="c" * 64)
     for i, trial in enumerate(trials):
-        path = folder.trial(trial)
-        prepare_trial(path, trial, "c" * 64, spec.labels)
+        path = folder.trial(trial).folder
+        TrialRun(path).prepare(trial, "c" * 64, spec.labels)
         ticks = iter(range(1_700_000_000_000 + i * 1000, 1_800_000_000_000))
         with LineLog(path / ATTEMPTS, clock=lambda ticks=ticks: next(ticks)) as log:
             log.append({"event": "start", "code": "c" * 64})
@@ -62,7 +64,7 @@ def store(tmp_path_factory):
 
 
 def track(out: Path, uri: str) -> None:
-    folder = RunFolder(out / "small")
+    folder = SweepFolder(out / "small")
     tracker = Tracker(folder, uri, "small")
     for trial in expand(load_file(out / "small.yaml"), code="c" * 64):
         tracker.sync(folder.trial(trial))

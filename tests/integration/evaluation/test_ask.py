@@ -13,11 +13,11 @@ from harness.ask import main
 from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
 from harness.env.rollout import Environment, rollout
-from harness.evaluate import load_evaluation
 from harness.evaluation import single_question as module
-from harness.evaluation.episode_console import Show
+from harness.evaluation.episode_console import EpisodeConsole
+from harness.evaluation.evaluate_command import load_evaluation
 from harness.evaluation.play import any_chat
-from harness.evaluation.single_question import NOBODY_KNOWS, Heard, ask
+from harness.evaluation.single_question import PLACEHOLDER_QUESTION, DisplayingEngine, ask_question
 from harness.operators import Toolbox
 from harness.operators.base import CallContext
 from harness.protocol import PUBLISHED_REWARD, parse_turn
@@ -41,7 +41,7 @@ def shown(
 ) -> str:
     settings, (target,) = load_evaluation([*([] if "=" not in words[0] else ["tiny"]), *words] if words else ["tiny"])
     console = Console(file=io.StringIO(), width=100, force_terminal=terminal)
-    assert ask(text, gold, settings, target, seed, under, console) == 0
+    assert ask_question(text, gold, settings, target, seed, under, console) == 0
     printed: str = console.file.getvalue()  # type: ignore[attr-defined]
     return printed
 
@@ -54,7 +54,7 @@ def test_a_question_of_the_world_is_scored_by_its_known_answer() -> None:
         "turn 2", "think", "Review", "observation", "parse",
         "turn 3", "think", "Revise", "observation", "parse",
         "turn 4", "think", "answer", "parse",
-        "answer", "reward", "gold", "took",
+        "answer", "reward", "gold", "cost",
     ]  # fmt: skip
     assert re.search(r"^reward +[+-]\d\.\d\d = outcome [+-]\d\.\d\d, format [+-]\d\.\d\d; EM [01], F1", printed, re.M)
     assert f"{'gold':<20}{' | '.join(KNOWN.answers)}" in printed
@@ -65,9 +65,9 @@ def test_a_free_question_is_answered_without_reward_and_without_its_answer_in_si
     everything_known = "environment.backend={kind: simulated, knows_common: 1.0, knows_obscure: 1.0}"
     printed = shown(FREE, "method=cot", everything_known)
     assert re.search(r"^answer +N'Djamena$", printed, re.MULTILINE)  # read in the question's own words
-    assert "none: no right answer is known (give one with --gold)" in printed
+    assert re.search(r"^reward +none.*--gold", printed, re.MULTILINE)
     assert not {"gold", "EM"} & {line.split(" ")[0] for line in printed.splitlines()}
-    assert NOBODY_KNOWS.answers[0] not in printed
+    assert PLACEHOLDER_QUESTION.answers[0] not in printed
     nonsense = shown("Who sang at the opening of the new pub?", "method=cot", everything_known)
     assert re.search(r"^answer +unknown$", nonsense, re.MULTILINE)
 
@@ -96,13 +96,13 @@ def test_an_injected_fault_is_shown_with_what_was_truly_returned() -> None:
     printed = shown(KNOWN.text, "method=one_shot", FAULT, under="fault")
     assert re.search(r"^condition +fault$", printed, re.MULTILINE)
     assert re.search(r"^observation +Review did not answer in time", printed, re.MULTILINE)
-    assert len(re.findall(r"^fault +timeout; truly: Feedback: ", printed, re.MULTILINE)) == 1
+    assert len(re.findall(r"^fault +timeout; true result: Feedback: ", printed, re.MULTILINE)) == 1
     assert "did not answer" not in shown(KNOWN.text, "method=one_shot", FAULT)
 
 
 def turns(printed: str) -> str:
     """What the policy did, without how long it took."""
-    return printed[printed.index("turn 1") : printed.rindex("took")]
+    return printed[printed.index("turn 1") : printed.rindex("cost")]
 
 
 def test_a_terminal_gets_colours_and_a_file_gets_none() -> None:
@@ -112,7 +112,7 @@ def test_a_terminal_gets_colours_and_a_file_gets_none() -> None:
 
 def test_text_from_outside_cannot_steer_the_terminal() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True)
-    Show(console).said(parse_turn("<think>[bold]x[/bold] \x1b[31m</think><answer>[/red]</answer>", ()))
+    EpisodeConsole(console).policy_turn(parse_turn("<think>[bold]x[/bold] \x1b[31m</think><answer>[/red]</answer>", ()))
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert "[bold]x[/bold]" in printed
     assert "[/red]" in printed
@@ -121,7 +121,7 @@ def test_text_from_outside_cannot_steer_the_terminal() -> None:
 
 def test_a_malformed_turn_is_shown_as_written_and_with_what_is_wrong() -> None:
     console = Console(file=io.StringIO(), width=200)
-    show = Show(console)
+    show = EpisodeConsole(console)
     made = played(["<answer>N'Djamena", turn("Done.", answer="x")], show)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     assert made.turns[0].parsed.failures
@@ -148,20 +148,22 @@ class Curious:
         return await self.inner.call(name, text, context)
 
 
-def played(texts: list[str], show: Show, curious: bool = False):  # type: ignore[no-untyped-def]
+def played(texts: list[str], show: EpisodeConsole, curious: bool = False):  # type: ignore[no-untyped-def]
     chat = any_chat(load_evaluation(["tiny"])[1][0].config)
     tools = Toolbox("search_only", None, module.factory.world_retriever(), style="compact")
     caller = Curious(tools, show.console) if curious else tools
     environment = Environment(
         "s", chat, caller, Budgets(9, 9, 500, 5000), PUBLISHED_REWARD, NaturalInterface(compact=True)
     )
-    engine = Heard(ScriptedEngine(chat, [(text for text in texts)]), environment, show)
-    (episode,) = rollout(engine, environment, [any_question()], [0], 0.0, watch=lambda _, ended: show.ended(ended))
+    engine = DisplayingEngine(ScriptedEngine(chat, [(text for text in texts)]), environment, show)
+    (episode,) = rollout(
+        engine, environment, [any_question()], [0], 0.0, watch=lambda _, ended: show.environment_turn(ended)
+    )
     return (episode, caller) if curious else episode
 
 
 def test_a_call_is_shown_before_it_is_made() -> None:
-    show = Show(Console(file=io.StringIO(), width=200))
+    show = EpisodeConsole(Console(file=io.StringIO(), width=200))
     _, caller = played([turn("Look.", tool="Search: capital of Chad"), turn("Done.", answer="x")], show, curious=True)
     assert re.search(r"^think +Look.\nSearch +capital of Chad$", caller.seen, re.MULTILINE)
     assert "observation" not in caller.seen
@@ -174,7 +176,7 @@ def test_a_call_is_shown_before_it_is_made() -> None:
         ([" "], "the question is empty"),
         (["Where?", "--policy", "tinny"], "did you mean 'tiny'?"),
         (["Where?", "data.eval_suits=[x]"], "unknown key 'data.eval_suits'"),
-        (["Where?", "method=[cot, direct]"], "asked by one method"),
+        (["Where?", "method=[cot, direct]"], "give one method"),
         (["Where?", "method=one_shot", "plan=written"], "cannot write a plan"),
         (["Where?", "method=cot", "--under", "fault"], "no condition 'fault': the configuration has none"),
     ],
@@ -196,7 +198,7 @@ def test_a_question_with_an_equals_sign_is_a_question(capsys: pytest.CaptureFixt
 
 
 def test_the_question_that_is_played_keeps_its_plan_unless_it_is_free() -> None:
-    known = module.asked_question(KNOWN.text, (), KNOWN)
+    known = module.question_to_play(KNOWN.text, (), KNOWN)
     assert known is KNOWN
-    assert module.asked_question(KNOWN.text, ("x",), KNOWN) == replace(KNOWN, answers=("x",))
-    assert module.asked_question("Why?", ("x",), None) == Question("asked", "Why?", ("x",), "asked")
+    assert module.question_to_play(KNOWN.text, ("x",), KNOWN) == replace(KNOWN, answers=("x",))
+    assert module.question_to_play("Why?", ("x",), None) == Question("asked", "Why?", ("x",), "asked")

@@ -16,10 +16,11 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from analysis.load import load_frames
 from harness.env.prompts.perturbations import PERTURBATIONS, split_of
-from harness.evaluate import load_evaluation, main
+from harness.evaluate import main
+from harness.evaluation.evaluate_command import load_evaluation
 from harness.evaluation.run import name_answerers
 from harness.policy.load import TINY_ASSETS
-from harness.runs.journal import read_metrics, read_result
+from harness.runs.run import TrialRun
 from tests.support.trained_trial import Trained
 
 
@@ -44,7 +45,7 @@ def rows(path: Path, **wanted: str) -> list[dict[str, Any]]:
 
 
 def test_a_kept_policy_scores_what_its_trial_scored_at_that_step(trained: Trained, evaluated: str) -> None:
-    by_training = read_result(trained.trial)
+    by_training = TrialRun(trained.trial).result()
     assert by_training is not None
     found = {r["name"]: float(r["em"]) for r in rows(kept(trained) / "scores.csv", answerer="agent", mode="greedy")}
     for suite in ("world_single", "world_chain"):
@@ -122,7 +123,7 @@ def test_a_store_that_cannot_be_written_costs_the_log_and_not_the_result(tmp_pat
     assert str(folder) in out
     assert len(rows(folder / "episodes.csv")) == 7 * 2 * 2  # greedy, and the profile's one sample
     (trial,) = (folder / "trials").iterdir()
-    (line,) = read_metrics(trial)
+    (line,) = TrialRun(trial).metrics()
     assert line[1]["eval/em"] == float(rows(folder / "scores.csv")[0]["em"])
     assert json.loads((trial / "trial.json").read_text())["axes"]["method"] == "direct"
 
@@ -164,7 +165,7 @@ def test_faults_and_prompts_are_further_evaluations_with_their_own_scores_and_co
         (["tiny", "method=one_shot", "plan=written"], "cannot write a plan"),
         (["tiny", "method=one_shot", "plan=search"], "reads no passages"),
         ([str(TINY_ASSETS), "method=agent"], "profile=tiny"),
-        (["tiny", "method=cot", "data.source=files", "data.path=tests"], "nothing but their answers"),
+        (["tiny", "method=cot", "data.source=files", "data.path=tests"], "only the answers"),
     ],
 )
 def test_what_cannot_be_evaluated_exits_with_2_and_no_traceback(words: list[str], said: str, capsys) -> None:
@@ -220,4 +221,4 @@ def test_results_that_cannot_be_written_are_one_line_and_status_1(tmp_path: Path
     (tmp_path / "file").touch()
     words = ["tiny", "method=direct", "data.eval_questions=1", "--out", str(tmp_path / "file")]
     assert main(words) == 1
-    assert re.fullmatch(r"the results cannot be written: .*file.*\n", capsys.readouterr().err)
+    assert re.fullmatch(r"results cannot be written: .*file.*\n", capsys.readouterr().err)

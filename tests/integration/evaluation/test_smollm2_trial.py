@@ -12,8 +12,8 @@ from harness.config import code_version, expand, load_sweep
 from harness.evaluate import main
 from harness.policy.folders import is_adapter
 from harness.policy.load import PolicyError, smollm2_gguf
-from harness.runs.journal import policy_path, read_metrics
-from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.worker import run_one
 
 SAMPLE = Path(os.environ.get("HARNESS_QA_DIR", Path(__file__).resolve().parents[4] / "shared" / "data" / "qa"))
@@ -45,15 +45,15 @@ def test_the_adapter_that_a_smollm2_trial_kept_scores_what_the_trial_scored(tmp_
     file = tmp_path / "sweep.yaml"
     file.write_text(SWEEP.format(path=SAMPLE.resolve()))
     spec = load_sweep(file)
-    folder = RunFolder(tmp_path / "runs" / "real")
-    write_manifest(folder, spec)
+    folder = SweepFolder(tmp_path / "runs" / "real")
+    folder.write_manifest(spec)
     (trial,) = expand(spec)
-    home = folder.trial(trial)
-    prepare_trial(home, trial, code_version(), spec.labels)
-    run_one(home, "harness.training.train:run_trial")
-    *_, (step, trained, _) = read_metrics(home)
+    home = folder.trial(trial).folder
+    TrialRun(home).prepare(trial, code_version(), spec.labels)
+    run_one(TrialRun(home), "harness.training.train:run_trial")
+    *_, (step, trained, _) = TrialRun(home).metrics()
     assert step == 1
-    assert is_adapter(policy_path(home, 1))
+    assert is_adapter(TrialRun(home).policy_path(1))
     words = [str(home), "method=agent", "--out", str(tmp_path), "tracking.uri=http://127.0.0.1:9"]
     assert main(words) == 0
     (evaluated,) = (tmp_path / "evaluations").iterdir()

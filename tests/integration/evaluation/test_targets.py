@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from harness.config import ConfigError, load_trial
-from harness.evaluate import load_evaluation
+from harness.evaluation.evaluate_command import load_evaluation
 from harness.policy.export import export_policy
 from harness.policy.folders import PROVENANCE
 from harness.policy.load import TINY_ASSETS

@@ -15,7 +15,8 @@ from harness.policy.export import export_policy, load_export
 from harness.policy.folders import is_adapter, read_provenance
 from harness.policy.load import TINY_ASSETS, Policy, PolicyError, with_lora
 from harness.policy.policy_settings import LoraSettings
-from harness.runs.journal import Journal, policy_path
+from harness.runs.journal import Journal
+from harness.runs.run import TrialRun
 from harness.training.factory import save_policy, saves_at
 from tests.support.trained_policies import QUESTION, export, trained
 
@@ -89,7 +90,7 @@ def test_an_adapter_outlives_the_cache_and_moves_with_its_run(tmp_path: Path, mo
             journal.policy(5, lambda folder: save_policy(config, policy, 5, folder))
     assert not (tmp_path / "home").exists()
     (base,) = (run / "bases").iterdir()  # one for both trials, and nothing half-written
-    export = policy_path(run / "trials" / "gsspo_seed0", 5)
+    export = TrialRun(run / "trials" / "gsspo_seed0").policy_path(5)
     for place in (run, tmp_path / "elsewhere" / "moved"):
         if place != run:
             place.parent.mkdir()
@@ -127,10 +128,10 @@ def test_a_trial_keeps_policies_when_and_only_when_asked_to() -> None:
 def test_a_journal_replaces_an_export_whole_and_leaves_nothing_of_a_failed_one(tmp_path: Path) -> None:
     config = load_trial("tiny", ["steps=5"])
     with Journal(tmp_path) as journal:
-        policy_path(tmp_path, 5).mkdir(parents=True)
-        (policy_path(tmp_path, 5) / "left over").touch()
+        TrialRun(tmp_path).policy_path(5).mkdir(parents=True)
+        (TrialRun(tmp_path).policy_path(5) / "left over").touch()
         journal.policy(5, lambda folder: save_policy(config, trained(lora=False), 5, folder))
-        kept = sorted(p.name for p in policy_path(tmp_path, 5).iterdir())
+        kept = sorted(p.name for p in TrialRun(tmp_path).policy_path(5).iterdir())
 
         def fails(folder: Path) -> None:
             (folder / "half").touch()
@@ -138,10 +139,10 @@ def test_a_journal_replaces_an_export_whole_and_leaves_nothing_of_a_failed_one(t
 
         with pytest.raises(OSError, match="no space"):
             journal.policy(5, fails)
-    assert sorted(p.name for p in policy_path(tmp_path, 5).iterdir()) == kept
+    assert sorted(p.name for p in TrialRun(tmp_path).policy_path(5).iterdir()) == kept
     assert "left over" not in kept
     assert {"config.json", "model.safetensors", "tokenizer.json", "provenance.json"} <= set(kept)
-    assert [p.name for p in policy_path(tmp_path, 5).parent.iterdir()] == ["step-000005"]
+    assert [p.name for p in TrialRun(tmp_path).policy_path(5).parent.iterdir()] == ["step-000005"]
 
 
 def test_provenance_names_the_trial_that_made_the_policy(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from harness.policy.load import TINY_ASSETS
-from harness.runs.journal import read_result
+from harness.runs.run import TrialRun
 from tests.support.trained_trials import lora_trial
 
 
@@ -35,4 +35,4 @@ def test_the_adapter_and_the_merged_model_of_a_trial_are_one_policy_and_not_its_
     untrained = logits(start)
     assert (untrained - merged).abs().max() > 1e-3
     torch.testing.assert_close(logits(PeftModel.from_pretrained(start, kept / "adapter")), merged, atol=1e-4, rtol=1e-5)
-    assert read_result(kept.parents[1])["status"] == "finished"  # type: ignore[index]
+    assert TrialRun(kept.parents[1]).result()["status"] == "finished"  # type: ignore[index]

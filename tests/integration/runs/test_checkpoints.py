@@ -1,4 +1,4 @@
-"""Checkpoints: a stopped trial ends as if it had never been stopped, and a damaged checkpoint is never believed."""
+"""Checkpoints: a stopped trial ends as if it had never been stopped, and a damaged checkpoint is never used."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from harness.config import code_version, expand, load_sweep
-from harness.runs.checkpoint import Checkpoints, newest_checkpoint, write_checkpoint
-from harness.runs.journal import CHECKPOINTS, EVENTS, METRICS, Journal, content, read_metrics, read_result
+from harness.runs.journal import Journal
 from harness.runs.jsonl import read_lines
-from harness.runs.layout import ATTEMPTS, prepare_trial
+from harness.runs.layout import ATTEMPTS, CHECKPOINTS, EVENTS, METRICS
+from harness.runs.run import TrialRun
 from harness.sweep.worker import run_one
 from tests.integration.runs.stopped_trials import STOP_AFTER, Stopped
 
@@ -28,19 +28,19 @@ def trial_folder(home: Path, *overrides: str) -> Path:
     file = home / "sweep.yaml"
     file.write_text("name: t\nhypothesis: none\nprofile: tiny\nparameters: {}\nseeds: [0]\n")
     (trial,) = expand(load_sweep(file, [*SMALL, *overrides]))
-    prepare_trial(home / "trial", trial, code_version(), {})
+    TrialRun(home / "trial").prepare(trial, code_version(), {})
     return home / "trial"
 
 
 def run(folder: Path, stop_after: int | None = None) -> None:
     function = "tests.integration.runs.stopped_trials:stopping"
     if stop_after is None:
-        run_one(folder, function)
+        run_one(TrialRun(folder), function)
         return
     os.environ[STOP_AFTER] = str(stop_after)
     try:
         with pytest.raises(Stopped):
-            run_one(folder, function)
+            run_one(TrialRun(folder), function)
     finally:
         del os.environ[STOP_AFTER]
 
@@ -68,7 +68,7 @@ def test_a_trial_stopped_twice_and_a_flipped_bit_end_as_if_nothing_had_been(tmp_
     whole, stopped = trial_folder(tmp_path / "whole", *arm), trial_folder(tmp_path / "stopped", *arm)
     run(whole)
     run(stopped, stop_after=3)
-    assert [s for s, *_ in read_metrics(stopped)] == [0, 1, 2, 3]
+    assert [s for s, *_ in TrialRun(stopped).metrics()] == [0, 1, 2, 3]
     run(stopped, stop_after=5)  # from 2
     flip(stopped / CHECKPOINTS / "step-000004.pt")
     run(stopped)  # from 2 again
@@ -80,17 +80,18 @@ def test_a_trial_stopped_twice_and_a_flipped_bit_end_as_if_nothing_had_been(tmp_
         {"event": "checkpoint not used", "why": "step-000004: its checksum does not match"},
         {"event": "start", "resumed_from": 2},
     ]
-    assert content(stopped) == content(whole)
-    assert read_result(stopped)["final"] == read_result(whole)["final"]
+    assert TrialRun(stopped).comparable_journal() == TrialRun(whole).comparable_journal()
+    assert TrialRun(stopped).result()["final"] == TrialRun(whole).result()["final"]
     assert not (stopped / CHECKPOINTS).exists()
 
 
 @pytest.fixture
 def kept(tmp_path) -> Path:
+    checkpoints = TrialRun(tmp_path).checkpoints(KEY)
     with Journal(tmp_path) as journal:
         for step in range(4):
             journal.metrics(step, {"a": 1.0})
-            write_checkpoint(tmp_path, KEY, step, {METRICS: step + 1, EVENTS: 0}, {"w": torch.full((300,), step)})
+            checkpoints.write(step, {METRICS: step + 1, EVENTS: 0}, {"w": torch.full((300,), step)})
     return tmp_path
 
 
@@ -98,41 +99,41 @@ def test_the_newest_two_are_kept_and_the_newest_is_taken(kept):
     assert sorted(p.name for p in (kept / CHECKPOINTS).iterdir()) == [
         f"step-00000{s}.{end}" for s in (2, 3) for end in ("json", "pt")
     ]
-    found, troubles = newest_checkpoint(kept, KEY)
-    assert (found.step, found.lines[METRICS], troubles) == (3, 4, [])
+    found, rejected = TrialRun(kept).newest_checkpoint(KEY)
+    assert (found.step, found.lines[METRICS], rejected) == (3, 4, [])
     assert found.state()["w"].tolist() == [3] * 300
 
 
 @pytest.mark.parametrize("file", ["step-000003.pt", "step-000003.json"])
-def test_no_flipped_bit_and_no_truncation_goes_unnoticed(kept, file):
+def test_every_flipped_bit_and_truncation_is_detected(kept, file):
     path = kept / CHECKPOINTS / file
     raw = path.read_bytes()
     for position in range(0, len(raw) - 1, 7 if len(raw) < 1000 else 61):  # the last byte of a manifest is its newline
         flip(path, position)
-        found, troubles = newest_checkpoint(kept, KEY)
-        assert (found.step, len(troubles)) == (2, 1), position
+        found, rejected = TrialRun(kept).newest_checkpoint(KEY)
+        assert (found.step, len(rejected)) == (2, 1), position
         path.write_bytes(raw[:position])
-        assert newest_checkpoint(kept, KEY)[0].step == 2
+        assert TrialRun(kept).newest_checkpoint(KEY)[0].step == 2
         path.write_bytes(raw)
-    assert newest_checkpoint(kept, KEY)[0].step == 3
+    assert TrialRun(kept).newest_checkpoint(KEY)[0].step == 3
 
 
 def test_a_checkpoint_of_another_trial_or_beyond_the_journal_is_not_used(kept):
-    assert newest_checkpoint(kept, "other") == (None, ["step-000003: it is another trial's",
-                                                       "step-000002: it is another trial's"])  # fmt: skip
+    assert TrialRun(kept).newest_checkpoint("other") == (None, ["step-000003: it belongs to another trial",
+                                                       "step-000002: it belongs to another trial"])  # fmt: skip
     path = kept / METRICS
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
-    found, troubles = newest_checkpoint(kept, KEY)
-    assert (found.step, troubles) == (2, ["step-000003: the journal does not reach it"])
+    found, rejected = TrialRun(kept).newest_checkpoint(KEY)
+    assert (found.step, rejected) == (2, ["step-000003: the journal ends before it"])
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(kept):
     (kept / CHECKPOINTS / "step-000003.json").unlink()  # the manifest comes last
-    assert newest_checkpoint(kept, KEY)[0].step == 2
+    assert TrialRun(kept).newest_checkpoint(KEY)[0].step == 2
 
 
-def test_a_checkpoint_that_a_killed_trial_had_only_begun_is_removed_when_it_goes_on(kept):
+def test_a_checkpoint_that_a_killed_trial_had_not_completed_is_removed_when_it_resumes(kept):
     before = sorted((kept / CHECKPOINTS).iterdir())
     (kept / CHECKPOINTS / ".step-000004.pt.4711.tmp").write_bytes(b"half")
-    Checkpoints(kept, KEY, newest_checkpoint(kept, KEY)[0])
+    TrialRun(kept).checkpoints(KEY).remove_unfinished()
     assert sorted((kept / CHECKPOINTS).iterdir()) == before

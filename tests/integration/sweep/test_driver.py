@@ -19,9 +19,10 @@ from mlflow.tracking import MlflowClient
 
 from harness.config import code_version
 from harness.runs.episode_store import read_episodes
-from harness.runs.journal import RESULT, content, read_metrics, read_result
 from harness.runs.jsonl import seal
-from harness.runs.layout import INFO, OUTPUT, attempts, locked, read_info, state_of
+from harness.runs.layout import INFO, OUTPUT, RESULT
+from harness.runs.lock import exclusive_lock
+from harness.runs.run import TrialRun
 from harness.sweep import run as driver
 from harness.sweep.run import FAILED, FINISHED, INTERRUPTED, REFUSED
 from tests.support.console import counted
@@ -31,7 +32,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 def states(runner) -> dict[str, str]:
     folders = sorted(runner.folder.trials.iterdir())
-    return {read_info(f).name: state_of(f, read_info(f).key).value for f in folders}
+    return {TrialRun(f).info().name: TrialRun(f).status(TrialRun(f).info().key).value for f in folders}
 
 
 def trial_runs(store: str) -> list:
@@ -49,12 +50,12 @@ def test_one_failing_arm_leaves_the_others_finished_and_the_exit_status_tells(fa
     }
 
 
-def test_a_failure_is_told_with_its_error_line_and_at_the_end_again(failing_sweep):
+def test_a_failure_is_shown_with_its_error_line_and_at_the_end_again(failing_sweep):
     printed = failing_sweep.printed
     error = "ArithmeticError: the loss is not finite at step 1"
-    told = [line for line in printed.splitlines() if "gspo_seed1" in line and error in line]
-    assert sum("attempt 2" in line for line in told) == 1
-    assert sum("attempt" not in line for line in told) == 1
+    lines = [line for line in printed.splitlines() if "gspo_seed1" in line and error in line]
+    assert sum("attempt 2" in line for line in lines) == 1
+    assert sum("attempt" not in line for line in lines) == 1
     assert counted(printed, 4, 6, 2, 2, 0)
     assert "Traceback" not in printed
 
@@ -91,8 +92,8 @@ def test_the_disk_holds_everything_about_a_trial(failing_sweep):
     } <= names
     config = yaml.safe_load((trial / "config.yaml").read_text())
     assert (config["seed"], config["objective"]["ratio_unit"], config["steps"]) == (1, "subsequence", 4)
-    assert [step for step, *_ in read_metrics(trial)] == [0, 1, 2, 3, 4]
-    assert read_result(trial)["final"]["eval/em"] == pytest.approx(0.2 + 4 * 0.03 + 0.001)
+    assert [step for step, *_ in TrialRun(trial).metrics()] == [0, 1, 2, 3, 4]
+    assert TrialRun(trial).result()["final"]["eval/em"] == pytest.approx(0.2 + 4 * 0.03 + 0.001)
     assert sorted(p.name for p in (trial / "episodes").iterdir()) == [f"step-00000{s}-eval.parquet" for s in (0, 2, 4)]
     assert [row["held_out"] for row in read_episodes(trial / "episodes" / "step-000000-eval.parquet")] == [False, False]
     assert f"threads 1 in {Path.cwd()}" in (trial / OUTPUT).read_text()
@@ -120,11 +121,11 @@ def test_mlflow_shows_each_trial_once_as_its_journal_says(failing_sweep):
         [trial] = runner.folder.trials.glob(f"{run.info.run_name}-*")
         arm, seed = run.info.run_name.split("_seed")
         assert run.data.params == {"preset": arm, "seed": seed}
-        assert run.data.tags["trial_key"] == read_info(trial).key
+        assert run.data.tags["trial_key"] == TrialRun(trial).info().key
         assert run.data.tags["preregistration"] == parent.data.tags["preregistration"]
         assert {i.tags[0].value for i in run.inputs.dataset_inputs} == {"training", "evaluation"}
         history = [(m.step, m.timestamp, m.value) for m in client.get_metric_history(run.info.run_id, "eval/em")]
-        assert sorted(history) == [(s, ts, v["eval/em"]) for s, v, ts in read_metrics(trial) if "eval/em" in v]
+        assert sorted(history) == [(s, ts, v["eval/em"]) for s, v, ts in TrialRun(trial).metrics() if "eval/em" in v]
         if arm == "gspo":
             assert run.info.status == "FAILED"
             assert "ArithmeticError" in run.data.tags["error"]
@@ -155,9 +156,9 @@ def test_a_killed_worker_is_started_again_and_its_trial_is_as_if_nothing_had_bee
     assert runner("killed_once", "objective.preset=grpo") == FINISHED
     assert counted(runner.printed, 2, 2, 0, 1, 0)
     [killed] = runner.folder.trials.glob("grpo_seed0-*")
-    assert len(attempts(killed)) == 2
+    assert len(TrialRun(killed).attempts()) == 2
     [whole] = failing_sweep.runner.folder.trials.glob("grpo_seed0-*")
-    assert content(killed) == content(whole)
+    assert TrialRun(killed).comparable_journal() == TrialRun(whole).comparable_journal()
 
 
 def test_a_tracker_that_is_down_costs_no_trial_and_a_replay_makes_up_for_it(ray_session, runner):
@@ -178,7 +179,7 @@ def test_only_and_limit_choose_trials(ray_session, runner):
     assert runner("learns", only="nothing*") == REFUSED
 
 
-def test_what_is_left_of_a_small_study_is_run_by_the_small_command(ray_session, runner):
+def test_the_rest_of_a_small_study_is_run_by_the_small_command(ray_session, runner):
     assert runner("learns", small=True, limit=1) == FINISHED
     assert counted(runner.printed, 1, 3, 0, 0, 2)
     assert f"-m harness.sweep {runner.home / 'demo.yaml'} --small --out {runner.home}" in runner.printed
@@ -201,15 +202,15 @@ def test_other_code_is_refused_and_what_was_finished_stays(failing_sweep, tmp_pa
     [under_way] = runner.folder.trials.glob("grpo_seed1-*")
     (under_way / "result.json").unlink()
     before = {path: path.read_bytes() for path in runner.folder.root.rglob("*") if path.is_file()}
-    old = read_info(under_way)
+    old = TrialRun(under_way).info()
     monkeypatch.setattr(driver, "code_version", lambda: "0123456789abcdef" * 4)
     for dry in (False, True):
         assert runner("learns", only="g[rs]*", dry_run=dry) == REFUSED
-        assert f"another version of the code: {old.code[:12]} → 0123456789ab\n" in runner.printed
-        assert "3 finished, 1 under way" in runner.printed
-        assert f"the code that they began with (git {old.revision})\n" in runner.printed
+        assert f"another code version: {old.code[:12]} → 0123456789ab\n" in runner.printed
+        assert "3 finished, 1 unfinished" in runner.printed
+        assert f"the code they started with (git {old.revision})\n" in runner.printed
         assert "name=…" in runner.printed
-        assert re.search(r"run them anew: .*demo.yaml --only 'g\[rs\]\*' --out .* --rerun\n", runner.printed)
+        assert re.search(r"run them again: .*demo.yaml --only 'g\[rs\]\*' --out .* --rerun\n", runner.printed)
     assert {path: path.read_bytes() for path in runner.folder.root.rglob("*") if path.is_file()} == before
 
 
@@ -226,10 +227,10 @@ def as_of_other_code(runner) -> set[str]:
     return names
 
 
-def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_anew(ray_session, runner):
+def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_again(ray_session, runner):
     assert runner("learns", "objective.preset=grpo") == FINISHED
     earlier = as_of_other_code(runner)
-    with locked(runner.folder.trials / min(earlier) / ".lock"):
+    with exclusive_lock(runner.folder.trials / min(earlier)):
         assert runner("learns", "objective.preset=grpo", rerun=True) == REFUSED
         assert str(runner.folder.root) in runner.printed
     assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
@@ -237,13 +238,13 @@ def test_rerun_sets_the_trials_of_other_code_aside_and_runs_them_anew(ray_sessio
     assert counted(runner.printed, 2)
     assert counted(runner.printed, 2, 0)
     assert {path.name for path in (runner.folder.root / "superseded").iterdir()} == earlier
-    assert {read_info(path).code for path in runner.folder.trials.iterdir()} == {code_version()}
+    assert {TrialRun(path).info().code for path in runner.folder.trials.iterdir()} == {code_version()}
     assert len(trial_runs(runner.store)) == 2
     assert runner("learns", "objective.preset=grpo", rerun=True) == FINISHED
     assert counted(runner.printed, 0, 2)
 
 
-def test_other_code_goes_on_where_nothing_was_finished_or_under_way(ray_session, runner):
+def test_other_code_runs_where_no_trial_was_finished_or_unfinished(ray_session, runner):
     assert runner("gspo_fails", "objective.preset=gspo", "seeds=[0]") == FAILED
     as_of_other_code(runner)
     assert runner("learns", "objective.preset=gspo", "seeds=[0]") == FINISHED
@@ -252,7 +253,7 @@ def test_other_code_goes_on_where_nothing_was_finished_or_under_way(ray_session,
 
 
 def test_two_drivers_do_not_share_a_folder(runner):
-    with locked(runner.folder.root / ".lock"):
+    with exclusive_lock(runner.folder.root):
         assert runner("learns") == REFUSED
     assert str(runner.folder.root) in runner.printed
 
@@ -317,7 +318,7 @@ def wait_for(condition, seconds: float = 240) -> None:
         pytest.param(signal.SIGKILL, id="kill-9", marks=pytest.mark.nightly),  # CI has the battery's kills of drivers
     ],
 )
-def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
+def test_a_stopped_sweep_resumes_where_it_was(ray_session, runner, number):
     driver = start_driver(runner.home, "slow")
     trials = runner.folder.trials
     wait_for(lambda: list(trials.glob("*_seed0-*/result.json")) and list(trials.glob("*_seed1-*/metrics.jsonl")))
@@ -339,4 +340,4 @@ def test_a_stopped_sweep_goes_on_where_it_was(ray_session, runner, number):
         ("grpo_seed1", "FINISHED"),
     ]
     [again] = trials.glob("*_seed1-*")
-    assert [step for step, *_ in read_metrics(again)] == [0, 1, 2, 3, 4]
+    assert [step for step, *_ in TrialRun(again).metrics()] == [0, 1, 2, 3, 4]

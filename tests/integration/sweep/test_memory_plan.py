@@ -21,6 +21,7 @@ from harness.config import load_sweep, load_trial
 from harness.config.sweep_file import Resources
 from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.logprobs import CHUNK_ELEMENTS
+from harness.sweep.__main__ import main
 from harness.sweep.memory_plan.gpus import RESERVED, Gpus, parse_gpus
 from harness.sweep.memory_plan.memory import UPDATE, Phase, Workload, activations, components, layer_activations, peak
 from harness.sweep.memory_plan.shapes import PUBLISHED, SMOLLM2, PlanError, shape_of, shape_of_config
@@ -232,15 +233,11 @@ def test_a_model_that_is_neither_here_nor_published_is_named() -> None:
         shape_of(policy)
 
 
-def test_the_door_plans_and_its_status_says_whether_it_fits(tmp_path: Path) -> None:
-    def door(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "harness.sweep", "ablations/granularity.yaml", "--plan", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-    fits = door("--gpus", "1x24GB")
-    assert fits.returncode == 0, fits.stderr
+def test_the_door_plans_and_its_status_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = [str(ROOT / "ablations" / "granularity.yaml"), "--plan"]
+    assert main([*plan, "--gpus", "1x24GB"]) == 0
+    printed = capsys.readouterr().out
     for word in ("weights", "KV cache", "optimizer", "activations", "logits", "fits on 1 x 24 GB"):
-        assert word in fits.stdout
-    short = door("--gpus", "1x80GB", "profile=qwen7b", f"data.path={tmp_path}")
-    assert short.returncode == 2
-    assert "DOES NOT FIT" in short.stdout
+        assert word in printed
+    assert main([*plan, "--gpus", "1x80GB", "profile=qwen7b", f"data.path={tmp_path}"]) == 2
+    assert "DOES NOT FIT" in capsys.readouterr().out

@@ -57,12 +57,12 @@ def test_ray_listens_on_loopback(probe):
 def test_tune_looks_less_often_only_while_nothing_happens(monkeypatch):
     slept: list[float] = []
     monkeypatch.setattr(tune.time, "sleep", slept.append)
-    calm = tune._calm()
-    calm.on_step_end()
+    quiet = tune._quiet_callback()
+    quiet.on_step_end()
     assert slept == []
-    calm.news -= tune.BUSY_S + 1
-    calm.on_step_end()
-    assert slept == [tune.LOOK_S]
-    calm.on_trial_complete()
-    calm.on_step_end()
-    assert slept == [tune.LOOK_S]
+    quiet.changed -= tune.IDLE_S + 1
+    quiet.on_step_end()
+    assert slept == [tune.IDLE_DELAY_S]
+    quiet.on_trial_complete()
+    quiet.on_step_end()
+    assert slept == [tune.IDLE_DELAY_S]

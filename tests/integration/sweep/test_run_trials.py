@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.runs.journal import content
-from harness.runs.layout import ATTEMPTS, INFO, State, locked, read_info, state_of
+from harness.runs.layout import ATTEMPTS, INFO
+from harness.runs.lock import exclusive_lock
+from harness.runs.records import TrialStatus
+from harness.runs.run import TrialRun
 from harness.sweep import run_trials, worker
 from harness.sweep.run import FINISHED
 from tests.support.console import counted
@@ -34,6 +36,11 @@ def prepared(runner) -> list[Path]:
     return sorted(runner.folder.trials.iterdir())
 
 
+def status(folder: Path) -> TrialStatus:
+    run = TrialRun(folder)
+    return run.status(run.info().key)
+
+
 def without_ray(folders: list[Path], function: str = LEARNS) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", ABSENT, function, *map(str, folders)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -49,59 +56,59 @@ def test_two_processes_share_the_trials_and_the_sweep_takes_them_as_its_own(prep
         finished += printed
     assert finished.count(": finished, EM 0.") == 6  # each once, whoever was faster
     assert all(len((f / ATTEMPTS).read_text().splitlines()) == 1 for f in prepared)
-    apart = {read_info(f).name: content(f) for f in prepared}
+    apart = {TrialRun(f).info().name: TrialRun(f).comparable_journal() for f in prepared}
     assert runner("learns") == FINISHED
     assert counted(runner.printed, 0, 6)
     assert "gsspo − grpo" in runner.printed  # the report
     shutil.rmtree(runner.folder.root)
     assert runner("learns") == FINISHED
-    assert {read_info(f).name: content(f) for f in runner.folder.trials.iterdir()} == apart
+    assert {TrialRun(f).info().name: TrialRun(f).comparable_journal() for f in runner.folder.trials.iterdir()} == apart
 
 
-def test_a_failure_leaves_the_others_and_the_exit_status_tells(prepared, capsys):
+def test_a_failure_leaves_the_others_and_sets_the_exit_status(prepared, capsys):
     assert run_trials.main([str(f) for f in prepared], FAILS) == 1
     printed = capsys.readouterr().out
     assert "gspo_seed0: failed: ArithmeticError: the loss is not finite at step 1" in printed
     assert "grpo_seed0: finished, EM 0.240" in printed
-    assert sorted(state_of(f, read_info(f).key).value for f in prepared) == ["failed"] * 2 + ["finished"] * 4
+    assert sorted(map(status, prepared)) == ["failed"] * 2 + ["finished"] * 4
     assert run_trials.main([str(f) for f in prepared], LEARNS) == 0
-    assert "grpo_seed0: finished before" in capsys.readouterr().out
+    assert "grpo_seed0: already finished" in capsys.readouterr().out
 
 
-def test_a_stopped_trial_has_not_failed_and_goes_on(prepared, capsys):
-    [folder] = [f for f in prepared if read_info(f).name == "gsspo_seed1"]
+def test_a_stopped_trial_has_not_failed_and_resumes(prepared, capsys):
+    [folder] = [f for f in prepared if TrialRun(f).info().name == "gsspo_seed1"]
     assert run_trials.main([str(folder)], "tests.support.cheap_trials:is_stopped") == 130
-    assert "stopped; the same command goes on" in capsys.readouterr().err
-    assert state_of(folder, read_info(folder).key) is State.BEGUN
+    assert "to resume" in capsys.readouterr().err
+    assert status(folder) is TrialStatus.RUNNING
     assert run_trials.main([str(folder)], LEARNS) == 0
 
 
-def test_a_trial_at_work_elsewhere_is_left_to_it(prepared, capsys):
-    with locked(prepared[0] / ".lock"):
+def test_a_trial_that_runs_elsewhere_is_skipped(prepared, capsys):
+    with exclusive_lock(prepared[0]):
         assert run_trials.main([str(f) for f in prepared[:2]], LEARNS) == 1
-    assert "another process is at work on it" in capsys.readouterr().out
-    assert [state_of(f, read_info(f).key).value for f in prepared[:2]] == ["waiting", "finished"]
+    assert f"{TrialRun(prepared[0]).info().name}: running in another process" in capsys.readouterr().out
+    assert [status(f) for f in prepared[:2]] == ["waiting", "finished"]
 
 
 def test_a_disk_that_refuses_a_trial_leaves_the_others(prepared, capsys, monkeypatch):
-    def run_one(folder: Path, function: str) -> None:
-        if folder == prepared[0]:
+    def run_one(trial: TrialRun, function: str) -> None:
+        if trial.folder == prepared[0]:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return worker.run_one(folder, function)
+        return worker.run_one(trial, function)
 
     monkeypatch.setattr(run_trials, "run_one", run_one)
     assert run_trials.main([str(f) for f in prepared[:2]], LEARNS) == 1
     printed = capsys.readouterr().out
-    assert f"{read_info(prepared[0]).name}: cannot be run: [Errno 28] No space left on device" in printed
-    assert state_of(prepared[1], read_info(prepared[1]).key) is State.FINISHED
+    assert f"{TrialRun(prepared[0]).info().name}: cannot be run: [Errno 28] No space left on device" in printed
+    assert status(prepared[1]) is TrialStatus.FINISHED
 
 
-def test_what_a_trial_raised_is_told_where_it_could_not_be_written(prepared, capsys, monkeypatch):
+def test_a_trial_s_error_is_printed_where_its_result_cannot_be_written(prepared, capsys, monkeypatch):
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(worker.Journal, "fail", full)
-    assert run_trials.main([str(f) for f in prepared if read_info(f).name == "gspo_seed0"], FAILS) == 1
+    assert run_trials.main([str(f) for f in prepared if TrialRun(f).info().name == "gspo_seed0"], FAILS) == 1
     assert "gspo_seed0: failed: ArithmeticError: the loss is not finite at step 1" in capsys.readouterr().out
 
 
@@ -109,10 +116,10 @@ def test_what_this_code_cannot_run_is_refused_before_anything_runs(prepared, tmp
     info = json.loads((prepared[1] / INFO).read_text())
     (prepared[1] / INFO).write_text(json.dumps({**info, "code": "0" * 64}))
     assert run_trials.main([str(prepared[0]), str(prepared[1]), str(tmp_path / "none")], LEARNS) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert [line.startswith(str(f)) for line, f in zip(told, [prepared[1], tmp_path / "none"], strict=True)] == [
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.startswith(str(f)) for line, f in zip(errors, [prepared[1], tmp_path / "none"], strict=True)] == [
         True
     ] * 2
-    assert "another version of the code" in told[0]
-    assert "--prepare" in told[1]
-    assert state_of(prepared[0], read_info(prepared[0]).key).value == "waiting"
+    assert "another version of the code" in errors[0]
+    assert "--prepare" in errors[1]
+    assert status(prepared[0]) == "waiting"

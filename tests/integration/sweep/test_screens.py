@@ -1,4 +1,4 @@
-"""What the screens say, given figures."""
+"""Progress displays: lines and table for given progress."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.runs.layout import State
-from harness.sweep.console import LiveTable, PlainLines, headline
-from harness.sweep.status import Figures, duration, time_left
+from harness.runs.records import TrialStatus
+from harness.sweep.console import LiveTable, PlainLines, summary_line
+from harness.sweep.status import TrialProgress, duration, time_left
 from harness.sweep.tune import TuneRun
 from tests.support.sweep_runner import Runner
 
 
-def plain(*frames: list[Figures]) -> list[str]:
+def plain(*frames: list[TrialProgress]) -> list[str]:
     console = Console(file=io.StringIO(), width=120)
     with PlainLines(console, "demo", 2) as screen:
         for frame in frames:
@@ -23,34 +23,34 @@ def plain(*frames: list[Figures]) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
-def trial(state: State = State.BEGUN, **values) -> Figures:
-    return Figures(**{"name": "a", "state": state, "steps": 10, "attempt": 1, **values})
+def trial(status: TrialStatus = TrialStatus.RUNNING, **values) -> TrialProgress:
+    return TrialProgress(**{"name": "a", "status": status, "steps": 10, "attempt": 1, **values})
 
 
-def test_plain_lines_tell_each_event_once():
-    waiting = trial(State.NEW, attempt=0)
+def test_plain_lines_show_each_event_once():
+    waiting = trial(TrialStatus.WAITING, attempt=0)
     evaluated = trial(step=5, em=0.25, evaluated=5, reward=-0.5, parse_ok=0.75, seconds_per_step=2.0)
-    done = trial(State.FINISHED, step=10, em=0.5, evaluated=10, seconds_per_step=2.0)
+    done = trial(TrialStatus.FINISHED, step=10, em=0.5, evaluated=10, seconds_per_step=2.0)
     assert plain([waiting], [trial()], [trial()], [evaluated], [evaluated], [done], [done]) == [
         "a: started",
         "a: step 5/10, EM 0.250, reward -0.500, parse ok 0.750",
         "a: step 10/10, EM 0.500",
-        "a: finished, EM 0.500. 1 of 1 finished",
+        "a: finished, EM 0.500. 1 of 1 trials finished",
     ]
 
 
-def test_each_failed_attempt_is_told_once_with_its_error_even_with_markup_in_it():
-    frames = [[trial(State.FAILED, attempt=n, error=f"ValueError: [red]{n}[/red]")] for n in (1, 1, 2, 2)]
+def test_each_failed_attempt_is_shown_once_with_its_error_even_with_markup_in_it():
+    frames = [[trial(TrialStatus.FAILED, attempt=n, error=f"ValueError: [red]{n}[/red]")] for n in (1, 1, 2, 2)]
     assert plain(*frames) == [f"a: attempt {n} failed: ValueError: [red]{n}[/red]" for n in (1, 2)]
 
 
 def test_the_table_shows_every_running_trial_and_counts_what_it_has_no_room_for():
     console = Console(file=io.StringIO(), width=100, height=16, force_terminal=True, color_system=None)
-    figures = [Figures(f"t{i}", State.NEW, 10) for i in range(30)]
-    figures[25] = trial(name="t25", step=3, em=0.125, seconds_per_step=60.0)
-    figures[26] = trial(State.FAILED, name="t26", attempt=2, error="KeyError: 'x'")
+    progress = [TrialProgress(f"t{i}", TrialStatus.WAITING, 10) for i in range(30)]
+    progress[25] = trial(name="t25", step=3, em=0.125, seconds_per_step=60.0)
+    progress[26] = trial(TrialStatus.FAILED, name="t26", attempt=2, error="KeyError: 'x'")
     with LiveTable(console, "demo", 2) as table:
-        table.show(figures)
+        table.show(progress)
     shown = console.file.getvalue()
     assert "t26: attempt 2 failed: KeyError: 'x'" in shown
     assert "3/10" in shown
@@ -61,21 +61,21 @@ def test_the_table_shows_every_running_trial_and_counts_what_it_has_no_room_for(
 
 def test_time_left_is_the_work_left_over_the_lanes_but_never_less_than_the_longest_trial():
     running = trial(step=4, seconds_per_step=10.0)
-    waiting = trial(State.NEW, attempt=0)
+    waiting = trial(TrialStatus.WAITING, attempt=0)
     assert time_left([waiting], 2) is None
     assert time_left([running], 2) == 60.0
     assert time_left([running, waiting, waiting], 2) == (60 + 100 + 100) / 2
-    assert time_left([trial(State.FINISHED, step=10, seconds_per_step=10.0)], 2) == 0
+    assert time_left([trial(TrialStatus.FINISHED, step=10, seconds_per_step=10.0)], 2) == 0
 
 
-def test_the_headline_counts_states():
-    figures = [
-        trial(State.FINISHED),
+def test_the_summary_line_counts_trials_by_status():
+    progress = [
+        trial(TrialStatus.FINISHED),
         trial(step=5, seconds_per_step=1.0),
-        trial(State.FAILED),
-        trial(State.NEW, attempt=0),
+        trial(TrialStatus.FAILED),
+        trial(TrialStatus.WAITING, attempt=0),
     ]
-    assert headline(figures, 1) == "1 of 4 finished, 1 running, 1 failed, about 15 s left"
+    assert summary_line(progress, 1) == "1 of 4 trials finished, 1 running, 1 failed, about 15 s left"
 
 
 def test_durations_read_well():
@@ -84,7 +84,7 @@ def test_durations_read_well():
     ]  # fmt: skip
 
 
-def test_a_crash_of_ray_is_told_without_a_traceback_and_loses_nothing(
+def test_a_crash_of_ray_is_reported_without_a_traceback_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the machine runs out of memory: Ray's own loop raises (seen with ray 2.60)."""

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from harness.runs.layout import RunFolder, read_info
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.tracking import Tracker, replay
 from harness.tracking.__main__ import main
 from tests.integration.tracking.test_replay import make
 
 
 @pytest.fixture
-def folder(tmp_path) -> RunFolder:
+def folder(tmp_path) -> SweepFolder:
     return make(tmp_path, "learns", "learns")
 
 
@@ -31,17 +32,17 @@ def test_a_store_that_fails_while_runs_are_made_has_each_once_and_whole_in_the_e
     with monkeypatch.context() as during:
         during.setattr(MlflowClient, failing, fails)
         with pytest.raises(ConnectionError):  # for the sweep's run, but at `log_inputs`, which it has none of
-            Tracker(folder, uri, "demo").sync(trial)
+            Tracker(folder, uri, "demo").sync(TrialRun(trial))
     tracker = Tracker(folder, uri, "demo")
     with monkeypatch.context() as during:
         during.setattr(MlflowClient, failing, fails)
         with pytest.raises(ConnectionError):
-            tracker.sync(trial)
+            tracker.sync(TrialRun(trial))
     for writer in (Tracker(folder, uri, "demo"), tracker):  # the next driver, or this one at its next pass
-        writer.sync(trial)
+        writer.sync(TrialRun(trial))
     experiment = client.get_experiment_by_name("demo").experiment_id
-    [run] = client.search_runs([experiment], f"tags.trial_key = '{read_info(trial).key}'")
-    info = read_info(trial)
+    [run] = client.search_runs([experiment], f"tags.trial_key = '{TrialRun(trial).info().key}'")
+    info = TrialRun(trial).info()
     assert run.data.params == {info.labels[n]: str(v) for n, v in info.axes.items()} | {"seed": str(info.seed)}
     assert run.inputs.dataset_inputs
     assert "config.yaml" in {a.path for a in client.list_artifacts(run.info.run_id)}

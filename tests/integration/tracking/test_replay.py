@@ -21,10 +21,13 @@ from mlflow.tracking import MlflowClient
 
 from harness.config import code_version, expand, load_sweep
 from harness.runs.episode_store import episode_path, write_episodes
-from harness.runs.journal import METRICS, POLICIES, Journal, read_metrics
-from harness.runs.layout import RunFolder, locked, prepare_trial, read_info, write_manifest
+from harness.runs.journal import Journal
+from harness.runs.layout import METRICS, POLICIES
+from harness.runs.lock import exclusive_lock
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.worker import TrialFailed, run_one
-from harness.tracking import Tracker, default_uri, replay, traces
+from harness.tracking import Tracker, default_uri, replay, tracker
 from harness.tracking.__main__ import main
 from harness.types import StopReason
 from tests.support.cheap_trials import episode
@@ -39,15 +42,15 @@ seeds: [3]
 """
 
 
-def make(home: Path, *functions: str) -> RunFolder:
+def make(home: Path, *functions: str) -> SweepFolder:
     """A sweep's folder, its trials run here and now; a trial without a function stays unrun."""
     path = home / "demo.yaml"
     path.write_text(SWEEP)
     spec = load_sweep(path)
-    folder = RunFolder(home / "runs" / "demo")
-    write_manifest(folder, spec)
+    folder = SweepFolder(home / "runs" / "demo")
+    folder.write_manifest(spec)
     for trial, function in itertools.zip_longest(expand(spec), functions):
-        prepare_trial(folder.trial(trial), trial, code_version(), spec.labels, spec.preregistration)
+        folder.trial(trial).prepare(trial, code_version(), spec.labels, spec.preregistration)
         if function:
             try:
                 run_one(folder.trial(trial), f"tests.support.cheap_trials:{function}")
@@ -57,7 +60,7 @@ def make(home: Path, *functions: str) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> RunFolder:
+def made(tmp_path_factory) -> SweepFolder:
     return make(tmp_path_factory.mktemp("made"), "learns", "gspo_fails")
 
 
@@ -70,14 +73,14 @@ def empty_store(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def folder(made, empty_store, tmp_path) -> RunFolder:
+def folder(made, empty_store, tmp_path) -> SweepFolder:
     shutil.copytree(made.root, tmp_path / "runs" / "demo")
     (tmp_path / "demo.yaml").write_text(SWEEP)
     shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
-    return RunFolder(tmp_path / "runs" / "demo")
+    return SweepFolder(tmp_path / "runs" / "demo")
 
 
-def seen(folder: RunFolder) -> dict:
+def seen(folder: SweepFolder) -> dict:
     """Everything a reader of MLflow sees of the sweep, without MLflow's own identifiers."""
     client = MlflowClient(f"sqlite:///{folder.root.parent / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("demo").experiment_id
@@ -115,7 +118,7 @@ def test_a_replay_says_what_the_journals_say(folder):
         "demo": "FAILED", "gsspo_seed3": "FINISHED", "gspo_seed3": "FAILED",
     }  # fmt: skip
     [trial] = folder.trials.glob("gsspo*")
-    rows = list(read_metrics(trial))
+    rows = TrialRun(trial).metrics()
     metrics = shown["gsspo_seed3"]["metrics"]
     for name in rows[0][1]:
         assert metrics[name] == [(step, ts, values[name]) for step, values, ts in rows]
@@ -128,7 +131,7 @@ def test_a_replay_shows_the_episodes_of_every_step_as_traces(folder):
     shown = seen(folder)["gsspo_seed3"]["traces"]
     [trial] = folder.trials.glob("gsspo*")
     assert len(shown) == 3  # one suite, one evaluation a step
-    assert [mark[0] for mark in shown] == [ts for *_, ts in read_metrics(trial)]
+    assert [mark[0] for mark in shown] == [ts for *_, ts in TrialRun(trial).metrics()]
     assert {dict(mark[1:10])["failures"] for mark in shown} == {"turn_budget"}
     assert all({"em", "format", "gold", "agent", "generate", "parse"} <= set(mark[10:]) for mark in shown)
 
@@ -142,14 +145,14 @@ def test_faulted_evaluations_are_traced_too_and_a_broken_file_is_passed_over(fol
     assert steps == ["0", "0", "2"]
 
 
-def test_whoever_goes_on_writing_traces_chooses_as_one_who_never_stopped(folder):
+def test_a_resumed_tracker_chooses_the_same_traces_as_one_that_never_stopped(folder):
     [trial] = folder.trials.glob("gsspo*")
     one = episode("world_single", 0)
     stops = [StopReason.TURN_BUDGET, StopReason.TOKEN_BUDGET, StopReason.TURN_BUDGET]
     played = [replace(one, stop=s, question=replace(one.question, id=f"q{n}")) for n, s in enumerate(stops)]
     for step in (0, 1, 2):
         write_episodes(trial / "episodes", step, "train", played)
-    other = RunFolder(folder.root.parents[1] / "other" / "demo")
+    other = SweepFolder(folder.root.parents[1] / "other" / "demo")
     shutil.copytree(folder.root.parent, other.root.parent)
     replay(folder.root)
     whole = seen(folder)["gsspo_seed3"]["traces"]
@@ -165,7 +168,7 @@ def test_whoever_goes_on_writing_traces_chooses_as_one_who_never_stopped(folder)
 
 def test_a_finished_trial_s_traces_are_sent_once(folder, monkeypatch):
     sent = []
-    monkeypatch.setattr(traces, "send", lambda uri, experiment, made: sent.append(len(made)))
+    monkeypatch.setattr(tracker, "send_traces", lambda uri, experiment, made: sent.append(len(made)))
     replay(folder.root)
     once = list(sent)
     replay(folder.root)
@@ -173,8 +176,8 @@ def test_a_finished_trial_s_traces_are_sent_once(folder, monkeypatch):
     assert sent == once
 
 
-def test_a_picture_that_cannot_be_drawn_is_told_and_keeps_nothing_back(folder):
-    def broken(trial: Path, out: Path) -> None:
+def test_a_picture_that_cannot_be_drawn_is_tagged_and_prevents_nothing_else(folder):
+    def broken(trial: TrialRun, out: Path) -> None:
         (out / "half.txt").write_text("drawn before")
         raise RuntimeError("no font")
 
@@ -210,8 +213,8 @@ def test_trained_policies_are_registered_once_on_request(folder):
     kept = client.download_artifacts(version.run_id, "policy/config.json")
     assert Path(kept).read_text() == '{"step": 2}'
     assert version.source.endswith("/policy")
-    Journal(trial).fail(read_info(trial).key, "an error")  # so that it is started again
-    run_one(trial, "tests.support.cheap_trials:learns")
+    Journal(trial).fail(TrialRun(trial).info().key, "an error")  # so that it is restarted
+    run_one(TrialRun(trial), "tests.support.cheap_trials:learns")
     replay(folder.root)
     [again] = client.search_model_versions("name = 'demo-gsspo'")  # the old run's version went with it
     assert again.run_id != version.run_id
@@ -254,18 +257,18 @@ def test_each_run_says_what_was_promised_and_what_it_ran_on(folder):
     assert {"best/em", "best/step", "final/em/world_single"} <= set(shown["gsspo_seed3"]["metrics"])
     assert "**Hypothesis.** h" in shown["demo"]["tags"]["mlflow.note.content"]
     [trial] = folder.trials.glob("gsspo*")
-    assert read_info(trial).preregistration == promise
+    assert TrialRun(trial).info().preregistration == promise
 
 
 def test_a_trial_keeps_the_promise_it_began_under(folder):
     spec = load_sweep(folder.root.parents[1] / "demo.yaml")
     [trial] = folder.trials.glob("gsspo*")
-    promise = read_info(trial).preregistration
-    prepare_trial(trial, expand(spec)[0], code_version(), spec.labels, "another")
-    assert read_info(trial).preregistration == promise
+    promise = TrialRun(trial).info().preregistration
+    TrialRun(trial).prepare(expand(spec)[0], code_version(), spec.labels, "another")
+    assert TrialRun(trial).info().preregistration == promise
     shutil.rmtree(trial)
-    prepare_trial(trial, expand(spec)[0], code_version(), spec.labels, "another")
-    assert read_info(trial).preregistration == "another"
+    TrialRun(trial).prepare(expand(spec)[0], code_version(), spec.labels, "another")
+    assert TrialRun(trial).info().preregistration == "another"
 
 
 def test_replaying_twice_changes_nothing(folder):
@@ -282,7 +285,7 @@ def test_following_a_growing_journal_ends_where_a_replay_ends(made, empty_store,
     for home in homes:
         shutil.copytree(made.root, home / "demo")
         shutil.copy(empty_store, home / "mlflow.db")
-    whole, grown = (RunFolder(home / "demo") for home in homes)
+    whole, grown = (SweepFolder(home / "demo") for home in homes)
     replay(whole.root)
     [trial] = grown.trials.glob("gsspo*")
     raw, result = (trial / METRICS).read_bytes(), (trial / "result.json").read_bytes()
@@ -292,7 +295,7 @@ def test_following_a_growing_journal_ends_where_a_replay_ends(made, empty_store,
         cut
     ) in cuts:  # a kill of the writer between any two of these loses nothing: a new one starts from the first line
         (trial / METRICS).write_bytes(raw[:cut])
-        tracker.sync(trial)
+        tracker.sync(TrialRun(trial))
         if cut % 2:
             tracker = Tracker(grown, f"sqlite:///{grown.root.parent / 'mlflow.db'}", "demo")
     (trial / METRICS).write_bytes(raw)
@@ -304,7 +307,7 @@ def test_following_a_growing_journal_ends_where_a_replay_ends(made, empty_store,
 def test_a_trial_that_was_started_again_has_one_run_and_one_curve(folder):
     replay(folder.root)
     [trial] = folder.trials.glob("gspo*")
-    run_one(trial, "tests.support.cheap_trials:learns")
+    run_one(TrialRun(trial), "tests.support.cheap_trials:learns")
     replay(folder.root)
     shown = seen(folder)
     assert shown["gspo_seed3"]["status"] == "FINISHED"
@@ -313,13 +316,13 @@ def test_a_trial_that_was_started_again_has_one_run_and_one_curve(folder):
     assert shown["demo"]["status"] == "FINISHED"
 
 
-def test_a_trial_that_goes_on_after_a_kill_keeps_its_run_and_its_points(folder):
+def test_a_resumed_trial_keeps_its_run_and_its_points(folder):
     [trial] = folder.trials.glob("gsspo*")
-    (trial / "result.json").unlink()  # as a kill leaves it: everything was said, nothing has ended
+    (trial / "result.json").unlink()  # as a kill leaves it: all lines are written, the trial has not ended
     replay(folder.root)
     once, ids = seen(folder), run_ids(folder)
     assert once["gsspo_seed3"]["status"] == "KILLED"
-    run_one(trial, "tests.support.cheap_trials:learns")
+    run_one(TrialRun(trial), "tests.support.cheap_trials:learns")
     replay(folder.root)
     again = seen(folder)
     assert run_ids(folder) == ids
@@ -330,7 +333,7 @@ def test_a_trial_that_goes_on_after_a_kill_keeps_its_run_and_its_points(folder):
     assert len(again["gsspo_seed3"]["traces"]) == len(once["gsspo_seed3"]["traces"])
 
 
-def run_ids(folder: RunFolder) -> set[str]:
+def run_ids(folder: SweepFolder) -> set[str]:
     client = MlflowClient(f"sqlite:///{folder.root.parent / 'mlflow.db'}")
     return {run.info.run_id for run in client.search_runs(["1"])}
 
@@ -360,7 +363,7 @@ def test_numbers_that_are_not_finite_and_thousands_of_them_get_through(folder):
         for step in range(30):
             journal.metrics(step, {f"m/{i}": float(i) for i in range(50)} | {"bad": math.nan, "big": math.inf})
     journal = Journal(trial)
-    journal.finish(read_info(trial).key, {"eval/em": 1.0})
+    journal.finish(TrialRun(trial).info().key, {"eval/em": 1.0})
     replay(folder.root)
     metrics = seen(folder)["gsspo_seed3"]["metrics"]
     assert len(metrics["m/7"]) == 30
@@ -417,9 +420,11 @@ def test_the_door_hangs_the_sweeps_report_on_its_run(folder):
 def test_the_door_leaves_a_sweep_alone_that_is_running(folder, capsys):
     store = folder.root.parent / "mlflow.db"
     before = store.read_bytes()
-    with locked(folder.root / ".lock"):
+    with exclusive_lock(folder.root):
         assert main(["replay", str(folder.root)]) == 2
-    assert capsys.readouterr().err == f"not replayed: another process is at work in {folder.root}\n"
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert str(folder.root) in printed
     assert store.read_bytes() == before
 
 

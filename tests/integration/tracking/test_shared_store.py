@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from harness.runs.layout import RunFolder, identity
+from harness.runs.sweep_folder import SweepFolder
 from harness.tracking import replay
 from tests.integration.tracking.test_replay import make
 
@@ -28,7 +28,7 @@ def store(empty_store, tmp_path) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[RunFolder, RunFolder]:
+def made(tmp_path_factory) -> tuple[SweepFolder, SweepFolder]:
     """The same sweep run in two folders."""
     home = tmp_path_factory.mktemp("made")
     for name in ("one", "other"):
@@ -37,8 +37,8 @@ def made(tmp_path_factory) -> tuple[RunFolder, RunFolder]:
 
 
 @pytest.fixture
-def folders(made, tmp_path) -> list[RunFolder]:
-    return [RunFolder(shutil.copytree(f.root, tmp_path / f.root.parts[-3] / "runs" / "demo")) for f in made]
+def folders(made, tmp_path) -> list[SweepFolder]:
+    return [SweepFolder(shutil.copytree(f.root, tmp_path / f.root.parts[-3] / "runs" / "demo")) for f in made]
 
 
 def runs(store: str) -> dict[str, dict]:
@@ -128,8 +128,8 @@ def test_a_sweeps_run_that_somebody_deleted_is_made_again_over_its_trials(folder
     assert tracker.address.endswith(again[:12])
 
 
-def parent_of(store: str, folder: RunFolder) -> str:
-    own = {run: told for run, told in runs(store).items() if told["tags"]["sweep_id"] == identity(folder)}
+def parent_of(store: str, folder: SweepFolder) -> str:
+    own = {run: told for run, told in runs(store).items() if told["tags"]["sweep_id"] == folder.identity()}
     [parent] = [run for run, told in own.items() if "sweep_key" in told["tags"]]
     return parent
 
@@ -140,7 +140,7 @@ def test_a_folder_has_one_identity_however_many_ask_at_once(folders):
 
     def ask() -> None:
         gate.wait()
-        told.append(identity(folder))
+        told.append(folder.identity())
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
@@ -148,5 +148,5 @@ def test_a_folder_has_one_identity_however_many_ask_at_once(folders):
     for thread in threads:
         thread.join()
     assert len(told) == 8
-    assert set(told) == {identity(folder)} != {identity(other)}
+    assert set(told) == {folder.identity()} != {other.identity()}
     assert not list(folder.root.glob(".sweep.id*"))

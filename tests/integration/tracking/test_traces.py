@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mlflow.tracing.client import TracingClient
 from mlflow.tracking import MlflowClient
 
-from harness.runs.episode_store import read_episodes, write_episodes
-from harness.runs.trace_sampling import AGAIN_AFTER, Sampler, starts_anew, troubles
+from harness.runs.episode_store import EpisodePath, read_episodes, write_episodes
+from harness.runs.trace_sampling import REPEAT_STEPS, TraceSampler, trace_failures, window_start
 from harness.tracking import traces
 from harness.tracking.client import delete_run
 from harness.types import (
@@ -80,13 +80,17 @@ def empty_store(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def place(empty_store, tmp_path) -> tuple[str, MlflowClient, traces.Origin]:
+def place(empty_store, tmp_path) -> tuple[str, MlflowClient, traces.TraceOrigin]:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     client = MlflowClient(uri)
     experiment = client.create_experiment("demo", tmp_path.as_uri())
     run = client.create_run(experiment).info.run_id
-    return uri, client, traces.Origin(experiment, run, "k" * 64, TS, "gsspo_seed3", "gsspo", 3)
+    return uri, client, traces.TraceOrigin(experiment, run, "k" * 64, TS, "gsspo_seed3", "gsspo", 3)
+
+
+def write_traces(uri: str, origin: traces.TraceOrigin, rows: list[dict], ts: int) -> None:
+    traces.send_traces(uri, origin.experiment, [traces.build_trace(origin, row, ts) for row in rows])
 
 
 def rows_of(folder: Path, *episodes: Trajectory) -> list[dict]:
@@ -95,7 +99,7 @@ def rows_of(folder: Path, *episodes: Trajectory) -> list[dict]:
 
 def test_a_trace_tells_the_episode_turn_by_turn(place, tmp_path):
     uri, client, origin = place
-    traces.write(uri, origin, rows_of(tmp_path, FAULTED), TS)
+    write_traces(uri, origin, rows_of(tmp_path, FAULTED), TS)
     [trace] = client.search_traces(locations=[origin.experiment])
     agent, *parts = trace.data.spans
     assert (agent.name, agent.parent_id) == ("agent", None)
@@ -115,7 +119,7 @@ def test_a_trace_tells_the_episode_turn_by_turn(place, tmp_path):
 
 
 def test_latencies_are_those_measured_and_parts_follow_each_other(place, tmp_path):
-    _, spans = traces.make(place[2], rows_of(tmp_path, FAULTED)[0], TS)
+    _, spans = traces.build_trace(place[2], rows_of(tmp_path, FAULTED)[0], TS)
     seconds = [(span.name, (span.end_time_ns - span.start_time_ns) / 1e9) for span in spans]
     assert [s for name, s in seconds if name == "generate"] == [0.25, 0.0, 0.5, 0.0]
     assert dict(seconds)["Search"] == 0.5
@@ -127,7 +131,7 @@ def test_latencies_are_those_measured_and_parts_follow_each_other(place, tmp_pat
 
 
 def test_faults_failures_and_costs_stand_on_their_spans(place, tmp_path):
-    _, spans = traces.make(place[2], rows_of(tmp_path, FAULTED)[0], TS)
+    _, spans = traces.build_trace(place[2], rows_of(tmp_path, FAULTED)[0], TS)
     search, review = (next(s for s in spans if s.name == name) for name in ("Search", "Review"))
     assert search.attributes["fault.kind"] == "wrong_entity"
     assert [e.name for e in search.events] == ["fault injected"]
@@ -142,7 +146,7 @@ def test_faults_failures_and_costs_stand_on_their_spans(place, tmp_path):
 def test_verdicts_are_feedback_and_gold_is_an_expectation(place, tmp_path):
     uri, client, origin = place
     wrong = episode([called(OperatorResult("Search", "x", OperatorFailure.EMPTY)), answered("Lomé")], right=False)
-    traces.write(uri, origin, rows_of(tmp_path, FAULTED, wrong, episode([answered()])), TS)
+    write_traces(uri, origin, rows_of(tmp_path, FAULTED, wrong, episode([answered()])), TS)
     said = {}
     for trace in client.search_traces(locations=[origin.experiment]):
         found = {a.name: (a.feedback or a.expectation).value for a in trace.info.assessments}
@@ -183,9 +187,11 @@ def searchable(empty_store, tmp_path_factory) -> tuple[MlflowClient, str]:
     uri = f"sqlite:///{home / 'mlflow.db'}"
     client = MlflowClient(uri)
     experiment = client.create_experiment("demo", home.as_uri())
-    origin = traces.Origin(experiment, client.create_run(experiment).info.run_id, "k", TS, "gsspo_seed3", "gsspo", 3)
+    origin = traces.TraceOrigin(
+        experiment, client.create_run(experiment).info.run_id, "k", TS, "gsspo_seed3", "gsspo", 3
+    )
     wrong = episode([answered("Lomé")], right=False, number=1)
-    traces.write(uri, origin, rows_of(home, FAULTED, wrong, episode([answered()], number=2)), TS)
+    write_traces(uri, origin, rows_of(home, FAULTED, wrong, episode([answered()], number=2)), TS)
     return client, experiment
 
 
@@ -206,20 +212,20 @@ def test_a_writer_killed_between_its_two_requests_is_made_good_by_the_next(place
     with monkeypatch.context() as patch:
         patch.setattr(TracingClient, "log_spans", killed)
         with pytest.raises(ConnectionError):
-            traces.write(uri, origin, rows, TS)
-    traces.write(uri, origin, rows, TS)
+            write_traces(uri, origin, rows, TS)
+    write_traces(uri, origin, rows, TS)
     healed = everything(client, origin.experiment)
     assert [len(trace["data"]["spans"]) for trace in healed] in ([12, 3], [3, 12])
-    traces.write(uri, origin, rows, TS)
+    write_traces(uri, origin, rows, TS)
     assert everything(client, origin.experiment) == healed
 
 
 def test_the_traces_of_a_deleted_run_go_with_it(place, tmp_path):
     uri, client, origin = place
     other = client.create_run(origin.experiment).info.run_id
-    traces.write(uri, origin, rows_of(tmp_path, FAULTED), TS)
-    kept = traces.Origin(origin.experiment, other, "j" * 64, TS, "grpo_seed3", "grpo", 3)
-    traces.write(uri, kept, rows_of(tmp_path, FAULTED), TS)
+    write_traces(uri, origin, rows_of(tmp_path, FAULTED), TS)
+    kept = traces.TraceOrigin(origin.experiment, other, "j" * 64, TS, "grpo_seed3", "grpo", 3)
+    write_traces(uri, kept, rows_of(tmp_path, FAULTED), TS)
     delete_run(client, origin.experiment, origin.run)
     [left] = client.search_traces(locations=[origin.experiment])
     assert left.info.trace_metadata["mlflow.sourceRun"] == other
@@ -235,7 +241,7 @@ def kinds_of(files: dict[str, list[list[str]]], chosen: dict[str, list[int]]) ->
 
 @given(files=FILES, others=st.integers(0, 6))
 def test_the_sample_shows_every_kind_and_no_more_than_it_must(files, others):
-    chosen = Sampler(others).choose(0, files)
+    chosen = TraceSampler(others).choose(0, files)
     everything = {split: list(range(len(episodes))) for split, episodes in files.items()}
     every = kinds_of(files, everything)
     assert kinds_of(files, chosen) == every
@@ -244,26 +250,26 @@ def test_the_sample_shows_every_kind_and_no_more_than_it_must(files, others):
     assert min(sum(map(len, files.values())), others) <= n <= len(every) + others
 
 
-@given(steps=st.dictionaries(st.integers(0, 3 * AGAIN_AFTER), FILES, max_size=12), others=st.integers(0, 2))
+@given(steps=st.dictionaries(st.integers(0, 3 * REPEAT_STEPS), FILES, max_size=12), others=st.integers(0, 2))
 def test_a_kind_is_shown_again_after_a_while_and_whoever_begins_there_chooses_alike(steps, others):
     ordered = sorted(steps.items())
-    sampler, shown, chosen = Sampler(others), {}, []
+    sampler, shown, chosen = TraceSampler(others), {}, []
     for step, files in ordered:
         chosen.append(sampler.choose(step, files))
         found = kinds_of(files, chosen[-1])
         for kind in {kind for episodes in files.values() for some in episodes for kind in some}:
-            assert kind in found or starts_anew(shown[kind]) == starts_anew(step)
+            assert kind in found or window_start(shown[kind]) == window_start(step)
         shown |= dict.fromkeys(found, step)
         assert min(sum(map(len, files.values())), others) <= sum(map(len, chosen[-1].values()))
     for first, (step, _) in enumerate(ordered):
-        if not first or starts_anew(ordered[first - 1][0]) < starts_anew(step):
-            late = Sampler(others)
+        if not first or window_start(ordered[first - 1][0]) < window_start(step):
+            late = TraceSampler(others)
             assert [late.choose(*files) for files in ordered[first:]] == chosen[first:]
 
 
 def test_the_splits_of_a_step_take_turns():
     """One episode a step: evaluations are not crowded out by training, nor one kind of them by the other."""
-    sampler, shown = Sampler(1), Counter()
+    sampler, shown = TraceSampler(1), Counter()
     for step in range(0, 41):
         evaluated = {"eval": [[]] * 9, "eval_sampled": [[]] * 9} if step % 5 == 0 else {}
         [split] = [s for s, of in sampler.choose(step, evaluated | ({"train": [[]] * 9} if step else {})).items() if of]
@@ -274,7 +280,7 @@ def test_the_splits_of_a_step_take_turns():
 def test_every_sort_of_trouble_has_a_name(tmp_path):
     spent = episode([called(OperatorResult("Search", "x"))], right=False)
     rows = rows_of(tmp_path, FAULTED, spent, episode([answered()]))
-    assert [troubles(row) for row in rows] == [
+    assert [trace_failures(row) for row in rows] == [
         ["unclosed_tag", "fault:wrong_entity", "operator:timeout"],
         ["turn_budget"],
         [],
@@ -283,12 +289,17 @@ def test_every_sort_of_trouble_has_a_name(tmp_path):
 
 def test_a_sample_reads_only_what_it_shows(tmp_path):
     path = write_episodes(tmp_path, 1, "eval", [episode([answered()], number=i) for i in range(10)] + [FAULTED])
-    assert [row["question_id"] for row in traces.sample([(path, "eval")], 1, Sampler(2))] == ["q0", "q5", "q0"]
+    assert [row["question_id"] for row in traces.sample_rows([EpisodePath(1, "eval", path)], 1, TraceSampler(2))] == [
+        "q0",
+        "q5",
+        "q0",
+    ]
 
 
 def test_a_sample_leaves_out_what_cannot_be_read(tmp_path):
     whole = write_episodes(tmp_path, 1, "eval", [episode([answered()], number=1)])
     broken = write_episodes(tmp_path, 1, "train", [episode([answered()], number=2)])
     broken.write_bytes(broken.read_bytes()[:-20])
-    files = [(whole, "eval"), (broken, "train"), (tmp_path / "gone.parquet", "other")]
-    assert [row["question_id"] for row in traces.sample(files, 1, Sampler(3))] == ["q1"]
+    named = {"eval": whole, "train": broken, "other": tmp_path / "gone.parquet"}
+    files = [EpisodePath(1, split, path) for split, path in named.items()]
+    assert [row["question_id"] for row in traces.sample_rows(files, 1, TraceSampler(3))] == ["q1"]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.config import TrialConfig, expand, load_sweep
-from harness.runs.journal import EVENTS, Journal
+from harness.runs.journal import Journal
 from harness.runs.jsonl import read_lines
+from harness.runs.layout import EVENTS
 from harness.training import evaluation
 from harness.training.train import run_trial
 from tests.support.memory_sink import Memory

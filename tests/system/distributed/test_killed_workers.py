@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness.config import code_version, expand, load_sweep
-from harness.runs.checkpoint import newest_checkpoint
-from harness.runs.journal import CHECKPOINTS, content, read_lines, read_metrics, read_result
-from harness.runs.layout import ATTEMPTS, prepare_trial, read_info
+from harness.runs.jsonl import read_lines
+from harness.runs.layout import ATTEMPTS, CHECKPOINTS
+from harness.runs.run import TrialRun
 from harness.sweep.run import TRIAL
 from harness.sweep.worker import run_one
 from tests.system.distributed.killed_trials import HERE
@@ -32,7 +32,7 @@ def trial_folder(home: Path) -> Path:
     file = home / "sweep.yaml"
     file.write_text("name: t\nhypothesis: none\nprofile: tiny\nparameters: {}\nseeds: [0]\n")
     (trial,) = expand(load_sweep(file, SMALL))
-    prepare_trial(home / "trial", trial, code_version(), {})
+    TrialRun(home / "trial").prepare(trial, code_version(), {})
     return home / "trial"
 
 
@@ -62,19 +62,19 @@ def test_a_trial_whose_worker_was_killed_ends_as_if_nothing_had_been(tmp_path: P
     first, second = run(tmp_path / "first", {whole: TRIAL, killed: f"{HERE}:second_dies"})
     assert (first != 0, second) == (True, -9)
     assert starts(whole) == starts(killed) == [None]
-    checkpoint, troubles = newest_checkpoint(killed, read_info(killed).key)
+    checkpoint, troubles = TrialRun(killed).newest_checkpoint(TrialRun(killed).info().key)
     assert checkpoint is not None
     assert (checkpoint.step, troubles) == (1, [])
     shutil.copytree(killed, alone)
     assert run(tmp_path / "second", {killed: TRIAL}) == [0, 0]
     assert starts(killed) == [None, 1]
-    assert content(killed) == content(whole)
-    assert read_result(killed)["final"] == read_result(whole)["final"]  # type: ignore[index]
+    assert TrialRun(killed).comparable_journal() == TrialRun(whole).comparable_journal()
+    assert TrialRun(killed).result()["final"] == TrialRun(whole).result()["final"]  # type: ignore[index]
     assert not (killed / CHECKPOINTS).exists()
     # what two workers left, one can go on from: the state is whole
-    run_one(alone, TRIAL)
+    run_one(TrialRun(alone), TRIAL)
     assert starts(alone) == [None, 1]
-    ours, theirs = ([values for _, values, _ in read_metrics(folder)] for folder in (alone, whole))
+    ours, theirs = ([values for _, values, _ in TrialRun(folder).metrics()] for folder in (alone, whole))
     assert len(ours) == len(theirs) == 4
     for mine, other in zip(ours, theirs, strict=True):
         trained = {k: v for k, v in other.items() if not k.startswith("time/")}

@@ -14,9 +14,8 @@ import pytest
 
 from harness.config import code_version
 from harness.config.sweep_file import Resources
-from harness.runs.journal import read_metrics, read_result
-from harness.runs.layout import attempts
-from harness.sweep.cluster import Node, ResourceError, concurrency
+from harness.runs.run import TrialRun
+from harness.sweep.cluster import ClusterNode, ResourceError, concurrency
 from harness.sweep.run import FINISHED, REFUSED
 from tests.support.cheap_trials import GAIN
 from tests.support.console import counted
@@ -99,19 +98,19 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster: Any, tmp_path: Path) -> No
     assert driver.returncode == FINISHED, printed
     assert "cluster of 2 nodes" in printed
     assert counted(printed, 4, 4, 0, 1, 0)
-    assert len(attempts(lost)) >= 2
+    assert len(TrialRun(lost).attempts()) >= 2
     assert len(list(lost.glob("node-*"))) == 2  # it went on elsewhere
     for folder in trials.iterdir():
         arm, _, seed = folder.name.partition("_seed")
-        assert [step for step, *_ in read_metrics(folder)] == [0, 1, 2, 3, 4]
+        assert [step for step, *_ in TrialRun(folder).metrics()] == [0, 1, 2, 3, 4]
         expected = 0.2 + 4 * GAIN[arm] + 0.001 * int(seed[0])
-        result = read_result(folder)
+        result = TrialRun(folder).result()
         assert result is not None
         assert result["final"]["eval/em"] == pytest.approx(expected)
 
 
 def test_trials_at_a_time_are_counted_node_by_node() -> None:
-    nodes = [Node(8, 4), Node(3, 1), Node(16, 0)]
+    nodes = [ClusterNode(8, 4), ClusterNode(3, 1), ClusterNode(16, 0)]
     assert concurrency(Resources(cpus_per_trial=2), nodes) == 4 + 1 + 8
     assert concurrency(Resources(cpus_per_trial=2, gpus_per_trial=0.5), nodes) == 4 + 1
     assert concurrency(Resources(workers=2, cpus_per_worker=1, gpus_per_worker=1), nodes) == 2  # five GPUs

@@ -14,8 +14,10 @@ import pytest
 
 from harness.config import code_version, expand, load_sweep
 from harness.runs.episode_store import read_episodes
-from harness.runs.journal import CHECKPOINTS, EPISODES, read_lines, read_metrics, read_result
-from harness.runs.layout import ATTEMPTS, RunFolder, prepare_trial
+from harness.runs.jsonl import read_lines
+from harness.runs.layout import ATTEMPTS, CHECKPOINTS, EPISODES
+from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.run import TRIAL
 from harness.sweep.worker import run_one
 from harness.tracking import default_uri
@@ -58,7 +60,7 @@ def episodes(folder: Path) -> dict[str, Any]:
 def same(ours: Path, theirs: Path) -> None:
     """Metrics and episodes of two trials."""
     assert episodes(ours) == episodes(theirs)
-    mine, other = ([(s, v) for s, v, _ in read_metrics(folder)] for folder in (ours, theirs))
+    mine, other = ([(s, v) for s, v, _ in TrialRun(folder).metrics()] for folder in (ours, theirs))
     assert [s for s, _ in mine] == [s for s, _ in other] == [0, 1, 2, 3]
     for (_, a), (_, b) in zip(mine, other, strict=True):
         assert a.keys() == b.keys()
@@ -73,7 +75,7 @@ def test_a_sweep_over_two_workers_of_which_one_is_killed_gives_what_one_worker_g
     file = tmp_path / "sweep.yaml"
     file.write_text(SWEEP)
     (trial,) = expand(load_sweep(file), code_version())
-    folder, alone = RunFolder(tmp_path / "runs" / "together").trial(trial), tmp_path / "alone"
+    folder, alone = SweepFolder(tmp_path / "runs" / "together").trial(trial), tmp_path / "alone"
     command = [sys.executable, "-m", "harness.sweep", str(file), "--out", str(tmp_path / "runs")]
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     driver = subprocess.Popen(
@@ -92,10 +94,10 @@ def test_a_sweep_over_two_workers_of_which_one_is_killed_gives_what_one_worker_g
     assert (folder / "output.log").exists()
     assert (folder / "output-1.log").exists()  # of the other worker, which keeps nothing else
     assert not (folder / ".train").exists()
-    prepare_trial(alone, trial, code_version(), {})
-    run_one(alone, TRIAL)
+    TrialRun(alone).prepare(trial, code_version(), {})
+    run_one(TrialRun(alone), TRIAL)
     same(folder, alone)
-    together, single = read_result(folder), read_result(alone)
+    together, single = TrialRun(folder).result(), TrialRun(alone).result()
     assert together is not None
     assert single is not None
     assert together["final"] == pytest.approx(single["final"], abs=1e-6)
@@ -111,5 +113,5 @@ def one_run_in_mlflow(out: Path, key: str, folder: Path) -> None:
     (run,) = [r for r in client.search_runs([experiment]) if "trial_key" in r.data.tags]
     assert (run.data.tags["trial_key"], run.info.status) == (key, "FINISHED")
     logged = {(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "train/reward_mean")}
-    kept = [(step, v["train/reward_mean"]) for step, v, _ in read_metrics(folder) if "train/reward_mean" in v]
+    kept = [(step, v["train/reward_mean"]) for step, v, _ in TrialRun(folder).metrics() if "train/reward_mean" in v]
     assert sorted(logged) == [(step, pytest.approx(value)) for step, value in kept]

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from harness.config import TrialConfig
-from harness.runs.journal import CHECKPOINTS, EPISODES, POLICIES, Journal
+from harness.runs.journal import Journal
+from harness.runs.layout import CHECKPOINTS, EPISODES, POLICIES
 from tests.system.faults.cheap_episodes import played
 
 STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.03"))

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config import code_version
-from harness.runs.journal import METRICS, content, read_metrics
 from harness.runs.jsonl import read_lines
+from harness.runs.layout import METRICS
+from harness.runs.run import TrialRun
 from harness.sweep.run import FAILED
 from harness.sweep.worker import TrialFailed, run_one
 from harness.tracking.client import connect
@@ -94,24 +95,24 @@ def a_disk() -> MakeDisk:
 def check_full_disk(home: Path, disk: MakeDisk) -> int:
     """A trial meets the full disk at ever later places, is run again with space, and ends as if nothing had been."""
     whole = trial(home / "whole", code_version())
-    run_one(whole, TRIAL)
+    run_one(TrialRun(whole), TRIAL)
     met = 0
     with disk(home / "disk", "4m") as small:
         for spare in small.spares:
             folder = trial(small.place / f"s{spare}", code_version())
             small.fill(spare)
             try:
-                run_one(folder, TRIAL)
+                run_one(TrialRun(folder), TRIAL)
             except (TrialFailed, OSError) as error:
                 small.free()
                 assert any(words in str(error) for words in FULL), error  # noqa: PT017
                 met += 1
                 assert all(d.torn for d in read_lines(folder / METRICS).damage)
-                said = list(read_metrics(folder))
-                run_one(folder, TRIAL)
-                assert list(read_metrics(folder))[: len(said)] == said
+                said = TrialRun(folder).metrics()
+                run_one(TrialRun(folder), TRIAL)
+                assert TrialRun(folder).metrics()[: len(said)] == said
             small.free()
-            assert content(folder) == content(whole)
+            assert TrialRun(folder).comparable_journal() == TrialRun(whole).comparable_journal()
             check_files(folder, whole)
             shutil.rmtree(folder.parent)
     assert met, "the disk was never full"
@@ -160,11 +161,11 @@ def check_full_sweep(home: Path, whole: Sweep, disk: MakeDisk) -> int:
         assert any(words in printed for words in FULL), printed[-3000:]
         assert "to run the rest: " in printed
         assert check_along(sweep, whole) > 0
-        said = {name: list(read_metrics(path)) for name, path in sweep.trials().items()}
+        said = {name: TrialRun(path).metrics() for name, path in sweep.trials().items()}
         small.free()
         sweep.file_bytes = 0
         sweep.finish()
         for name, path in sweep.trials().items():
-            assert list(read_metrics(path))[: len(said[name])] == said[name], f"{name}: a recorded line is lost"
+            assert TrialRun(path).metrics()[: len(said[name])] == said[name], f"{name}: a recorded line is lost"
         check_end(sweep, whole)
     return 1

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.runs.journal import CHECKPOINTS, EPISODES, POLICIES
+from harness.runs.layout import CHECKPOINTS, EPISODES, POLICIES
 from tests.system.faults.cheap_steps import STRIKE
 from tests.system.faults.sweeps import Sweep, check_along, check_end, redone
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from harness.config import code_version
-from harness.runs.journal import EVENTS, METRICS, content, read_metrics, read_result
-from harness.runs.jsonl import TIMING, read_lines, untimed
-from harness.runs.layout import attempts
+from harness.runs.jsonl import TIMING, comparable_line, read_lines
+from harness.runs.layout import EVENTS, METRICS
+from harness.runs.run import TrialRun
 from harness.sweep.run import FINISHED
 from tests.system.faults.cheap_steps import DONE
 from tests.system.faults.sweep_process import NAME
@@ -82,7 +82,11 @@ class Sweep:
 
     def workers(self) -> list[int]:
         """Processes at work on a trial, as the trials say."""
-        found = [attempts(p)[-1]["pid"] for p in self.trials().values() if attempts(p) and not read_result(p)]
+        found = [
+            TrialRun(p).attempts()[-1]["pid"]
+            for p in self.trials().values()
+            if TrialRun(p).attempts() and not TrialRun(p).result()
+        ]
         return [pid for pid in found if Path(f"/proc/{pid}").exists()]
 
 
@@ -93,8 +97,8 @@ def check_along(sweep: Sweep, whole: Sweep) -> int:
         for file in (METRICS, EVENTS):
             found = read_lines(path / file)
             assert all(d.torn for d in found.damage), found.damage
-            ours = [untimed(r) for r in found.records]
-            reference = [untimed(r) for r in read_lines(whole.trials()[name] / file).records]
+            ours = [comparable_line(r) for r in found.records]
+            reference = [comparable_line(r) for r in read_lines(whole.trials()[name] / file).records]
             assert ours == reference[: len(ours)], f"{name}/{file} differs"
             compared += len(ours)
         check_files(path, whole.trials()[name], so_far=True)
@@ -106,8 +110,10 @@ def check_end(sweep: Sweep, whole: Sweep) -> None:
     in MLflow what `check_runs` says."""
     assert set(sweep.trials()) == set(whole.trials())
     for name, path in sweep.trials().items():
-        assert content(path) == content(whole.trials()[name]), f"{name} differs"
-        assert (read_result(path) or {})["final"] == (read_result(whole.trials()[name]) or {})["final"]
+        assert TrialRun(path).comparable_journal() == TrialRun(whole.trials()[name]).comparable_journal(), (
+            f"{name} differs"
+        )
+        assert (TrialRun(path).result() or {})["final"] == (TrialRun(whole.trials()[name]).result() or {})["final"]
         check_files(path, whole.trials()[name])
     check_nothing_half_written(sweep.root)
     check_runs(sweep)
@@ -128,7 +134,7 @@ def check_runs(sweep: Sweep) -> int:
     of_run = {r.info.run_name: r.info.run_id for r in runs}
     shown = {of_run[name.rpartition("-")[0]]: path for name, path in sweep.trials().items()}
     for run, path in shown.items():
-        lines = list(read_metrics(path))
+        lines = TrialRun(path).metrics()
         for metric in {m for _, values, _ in lines for m in values if not m.startswith(TIMING)}:
             history = [(m.step, m.timestamp, m.value) for m in client.get_metric_history(run, metric)]
             expected = [(step, ts, values[metric]) for step, values, ts in lines if metric in values]

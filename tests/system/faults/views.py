@@ -9,9 +9,10 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from harness.config.sweep_file import Tracking
-from harness.runs.episode_store import episode_files, read_episodes, untimed
-from harness.runs.journal import EPISODES, POLICIES, read_metrics
-from harness.runs.trace_sampling import Sampler
+from harness.runs.episode_store import read_episodes, untimed
+from harness.runs.layout import EPISODES, POLICIES
+from harness.runs.run import TrialRun
+from harness.runs.trace_sampling import TraceSampler
 from harness.tracking import traces
 
 SPANS = 6
@@ -45,9 +46,9 @@ def check_traces(client: MlflowClient, experiment: str, trials: Mapping[str, Pat
     """MLflow has each episode that is to be shown once and whole, and no other; `trials` by run. How many those are."""
     expected: Counter[tuple[str, ...]] = Counter()
     for run, trial in trials.items():
-        sampler = Sampler(Tracking().traces_per_step)
-        for step, *_ in read_metrics(trial):
-            for row in traces.sample(episode_files(trial / EPISODES, step), step, sampler):
+        sampler = TraceSampler(Tracking().traces_per_step)
+        for step, *_ in TrialRun(trial).metrics():
+            for row in traces.sample_rows(TrialRun(trial).episode_files(step), step, sampler):
                 expected[run, str(step), row["split"], row["question_id"]] += 1
     found: Counter[tuple[str, ...]] = Counter()
     token = None

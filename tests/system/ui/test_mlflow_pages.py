@@ -12,7 +12,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from harness.config import code_version, expand, load_sweep
-from harness.runs.layout import RunFolder, prepare_trial, write_manifest
+from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.worker import run_one
 from harness.tracking import Tracker, replay
 from reports.trial_view import write_trial_views
@@ -52,10 +52,10 @@ def shown(tmp_path_factory) -> Shown:
     home = tmp_path_factory.mktemp("pages")
     (home / "pages.yaml").write_text(SWEEP)
     spec = load_sweep(home / "pages.yaml")
-    folder = RunFolder(home / "runs" / "pages")
-    write_manifest(folder, spec)
+    folder = SweepFolder(home / "runs" / "pages")
+    folder.write_manifest(spec)
     for trial in expand(spec):
-        prepare_trial(folder.trial(trial), trial, code_version(), spec.labels, spec.preregistration)
+        folder.trial(trial).prepare(trial, code_version(), spec.labels, spec.preregistration)
         run_one(folder.trial(trial), "harness.training.train:run_trial")
     tracker = replay(folder.root, None, write_trial_views)
     client = MlflowClient(tracker.uri)

@@ -8,6 +8,7 @@ import re
 from harness.config import load_trial
 from harness.runs.journal import Journal
 from harness.runs.layout import INFO
+from harness.runs.run import TrialRun
 from reports.trial_view import write_trial_views
 from tests.support.synthetic_episodes import answer, call, episode, malformed
 
@@ -29,7 +30,7 @@ def made(folder, steps=3):
 def test_curves_name_every_benchmark(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    write_trial_views(made(tmp_path), out)
+    write_trial_views(TrialRun(made(tmp_path)), out)
     svg = (out / "learning_curves.svg").read_text()
     assert svg.startswith("<?xml")
     for words in ("one_hop", "all suites", "Exact Match on evaluation questions", "Reward", "training step"):
@@ -39,7 +40,7 @@ def test_curves_name_every_benchmark(tmp_path):
 def test_the_page_shows_units_faults_and_the_newest_of_every_failure_kind(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    write_trial_views(made(tmp_path), out)
+    write_trial_views(TrialRun(made(tmp_path)), out)
     page = (out / "episodes.html").read_text()
     assert "<title>gsspo_seed1: episodes</title>" in page
     assert {"think", "act", "obs faulted", "tag fault"} <= set(re.findall(r"class='([a-z ]+)'", page))
@@ -55,7 +56,7 @@ def test_a_trial_without_metrics_or_episodes_has_no_views(tmp_path):
     made(tmp_path, steps=0)
     out = tmp_path / "out"
     out.mkdir()
-    write_trial_views(tmp_path, out)
+    write_trial_views(TrialRun(tmp_path), out)
     assert list(out.iterdir()) == []
 
 
@@ -64,7 +65,7 @@ def test_a_broken_episode_file_is_left_out(tmp_path):
     (tmp_path / "episodes" / "step-000002-eval.parquet").write_bytes(b"PAR1 broken")
     out = tmp_path / "out"
     out.mkdir()
-    write_trial_views(tmp_path, out)
+    write_trial_views(TrialRun(tmp_path), out)
     assert "step 1, eval" in (out / "episodes.html").read_text()
 
 
@@ -74,7 +75,7 @@ def test_the_last_evaluation_is_the_newest_even_where_all_its_episodes_failed(tm
         journal.episodes(9, "eval", [episode([malformed(), answer()], question="slip")])
     out = tmp_path / "out"
     out.mkdir()
-    write_trial_views(tmp_path, out)
+    write_trial_views(TrialRun(tmp_path), out)
     page = (out / "episodes.html").read_text()
     assert "step 9, eval" in page
     assert page.count("last evaluation") == 1  # in the text above

@@ -13,7 +13,8 @@ import pytest
 
 from harness.runs import jsonl
 from harness.runs.episode_store import SCHEMA, episode_path, read_episodes, write_episodes
-from harness.runs.journal import EPISODES, Journal
+from harness.runs.journal import Journal
+from harness.runs.layout import EPISODES
 from harness.types import (
     Action,
     ActionKind,

@@ -1,4 +1,4 @@
-"""The journal: what is committed survives a kill at any byte, damage is told, equal runs give equal content."""
+"""The journal: what is committed survives a kill at any byte, damage is reported, equal runs give equal content."""
 
 from __future__ import annotations
 
@@ -14,22 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.runs import journal as journal_module
-from harness.runs.journal import (
-    EPISODES,
-    EVENTS,
-    METRICS,
-    POLICIES,
-    RESULT,
-    Journal,
-    content,
-    damaged,
-    mend,
-    policy_path,
-    read_metrics,
-    read_result,
-    restart,
-)
+from harness.runs.journal import Journal
 from harness.runs.jsonl import read_lines, seal, unseal
+from harness.runs.layout import EPISODES, EVENTS, METRICS, POLICIES, RESULT
+from harness.runs.run import TrialRun
 
 VALUES = {"train/em": 0.25, "eval/em/nq": 1 / 3, "update/kl": 1e-17, "time/step_s": 0.5}
 
@@ -44,7 +32,7 @@ def write(directory: Path, steps: int, start_ts: int = 1000) -> Path:
 
 
 def test_what_is_written_is_read_back_exactly(tmp_path):
-    rows = list(read_metrics(write(tmp_path, 3)))
+    rows = list(TrialRun(write(tmp_path, 3)).metrics())
     assert [(step, values) for step, values, _ in rows] == [(s, {**VALUES, "step": float(s)}) for s in range(3)]
     assert [ts for *_, ts in rows] == [1007, 1021, 1035]
 
@@ -55,7 +43,7 @@ def test_any_number_survives(tmp_path_factory, values):
     directory = tmp_path_factory.mktemp("j")
     with Journal(directory) as journal:
         journal.metrics(0, {**values, "nan!": math.nan})
-    [(_, back, _)] = read_metrics(directory)
+    [(_, back, _)] = TrialRun(directory).metrics()
     assert math.isnan(back.pop("nan!"))
     assert back == values
 
@@ -76,10 +64,10 @@ def test_a_kill_at_any_byte_loses_only_the_unfinished_line(tmp_path_factory, cut
     cut = cut % (len(whole) + 1)
     path.write_bytes(whole[:cut])
     complete = whole[:cut].count(b"\n")
-    assert [step for step, *_ in read_metrics(directory)] == list(range(complete))
+    assert [step for step, *_ in TrialRun(directory).metrics()] == list(range(complete))
     with Journal(directory) as journal:
         journal.metrics(complete, VALUES)
-    assert [step for step, *_ in read_metrics(directory)] == list(range(complete + 1))
+    assert [step for step, *_ in TrialRun(directory).metrics()] == list(range(complete + 1))
     assert not read_lines(path).damage
 
 
@@ -102,43 +90,43 @@ def test_a_lost_line_is_noticed_and_nothing_more_is_written(tmp_path):
     path.write_bytes(first + last)
     assert str(read_lines(path).damage[0]) == f"{path}:2: line 2 found where 1 belongs"
     with pytest.raises(ValueError, match="damaged journal"):
-        list(read_metrics(tmp_path))
+        TrialRun(tmp_path).metrics()
     with pytest.raises(ValueError, match="damaged journal"):
         Journal(tmp_path)
 
 
-def test_equal_runs_have_equal_content_whatever_the_time(tmp_path):
+def test_equal_runs_have_equal_journals_whatever_the_time(tmp_path):
     a, b = write(tmp_path / "a", 3, 1000), write(tmp_path / "b", 3, 5000)
     assert (a / METRICS).read_bytes() != (b / METRICS).read_bytes()
-    assert content(a) == content(b)
+    assert TrialRun(a).comparable_journal() == TrialRun(b).comparable_journal()
     with Journal(b) as journal:
         journal.metrics(3, {"time/step_s": 9.0, "train/em": 0.5})
     with Journal(a) as journal:
         journal.metrics(3, {"time/step_s": 1.0, "train/em": 0.5})
-    assert content(a) == content(b)
+    assert TrialRun(a).comparable_journal() == TrialRun(b).comparable_journal()
     with Journal(a) as journal:
         journal.metrics(4, {"train/em": 0.5})
     with Journal(b) as journal:
         journal.metrics(4, {"train/em": 0.5000000000000001})
-    assert content(a) != content(b)
+    assert TrialRun(a).comparable_journal() != TrialRun(b).comparable_journal()
 
 
 def test_a_result_names_the_trial_and_its_end(tmp_path):
-    assert read_result(tmp_path) is None
+    assert TrialRun(tmp_path).result() is None
     journal = Journal(tmp_path)
     journal.finish("k1", {"final/em": math.nan, "final/f1": 0.5})
-    result = read_result(tmp_path)
+    result = TrialRun(tmp_path).result()
     assert (result["status"], result["key"], result["final"]["final/f1"]) == ("finished", "k1", 0.5)
     Journal(tmp_path).fail("k1", "Traceback\nValueError: no")
-    assert read_result(tmp_path)["error"].endswith("ValueError: no")
+    assert TrialRun(tmp_path).result()["error"].endswith("ValueError: no")
     (tmp_path / RESULT).write_bytes((tmp_path / RESULT).read_bytes()[:-20])
-    assert read_result(tmp_path) is None
+    assert TrialRun(tmp_path).result() is None
 
 
-def test_restart_forgets_a_trial_and_keeps_its_other_files(tmp_path):
+def test_a_reset_removes_the_journal_and_keeps_other_files(tmp_path):
     write(tmp_path, 2)
     (tmp_path / "config.yaml").write_text("seed: 1")
-    restart(tmp_path)
+    TrialRun(tmp_path).reset_journal()
     assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
 
 
@@ -170,12 +158,12 @@ def test_a_full_disk_stops_cleanly_and_loses_nothing_committed(tmp_path, monkeyp
     journal.close()
     with Journal(tmp_path) as again:
         again.metrics(2, VALUES)
-    steps = [step for step, *_ in read_metrics(tmp_path)]
+    steps = [step for step, *_ in TrialRun(tmp_path).metrics()]
     assert steps[0] == 0
     assert steps[-1] == 2
 
 
-def test_what_a_killed_writer_had_only_begun_is_gone_when_its_trial_goes_on(tmp_path):
+def test_unfinished_files_of_a_killed_writer_are_removed_when_its_trial_resumes(tmp_path):
     def half(folder: Path) -> None:
         (folder / "model.safetensors").write_bytes(b"x")
         os._exit(0)  # as a kill: nothing after it runs
@@ -193,7 +181,7 @@ def test_what_a_killed_writer_had_only_begun_is_gone_when_its_trial_goes_on(tmp_
     Journal(tmp_path).close()
     assert list(tmp_path.rglob("*.tmp")) == []
     assert not staging.exists()
-    assert (policy_path(tmp_path, 3) / "model.safetensors").read_bytes() == b"whole"
+    assert (TrialRun(tmp_path).policy_path(3) / "model.safetensors").read_bytes() == b"whole"
     assert [p.name for p in (tmp_path / EPISODES).iterdir()] == ["step-000003-train.parquet"]
 
 
@@ -213,47 +201,47 @@ def test_garbage_is_never_taken_for_a_record(raw):
     assert unseal(raw) is None
 
 
-def resumed(directory: Path, at: int, told: list[str]) -> Journal:
+def resumed(directory: Path, at: int, reports: list[str]) -> Journal:
     ticks = itertools.count(9000)
     return Journal(
-        directory, clock=lambda: next(ticks), resume_at={METRICS: at, EVENTS: at}, differs=told.append
+        directory, clock=lambda: next(ticks), resume_at={METRICS: at, EVENTS: at}, on_divergence=reports.append
     )  # fmt: skip
 
 
-@given(at=st.integers(0, 4), said=st.integers(0, 6))
+@given(at=st.integers(0, 4), replayed=st.integers(0, 6))
 @settings(max_examples=20, deadline=None)
-def test_what_is_said_again_after_a_kill_stays_to_the_byte(tmp_path_factory, at, said):
-    directory, told = write(tmp_path_factory.mktemp("j"), 4), []
+def test_replayed_lines_stay_to_the_byte(tmp_path_factory, at, replayed):
+    directory, reports = write(tmp_path_factory.mktemp("j"), 4), []
     before = (directory / METRICS).read_bytes()
-    with resumed(directory, at, told) as journal:
-        for step in range(at, at + said):
+    with resumed(directory, at, reports) as journal:
+        for step in range(at, at + replayed):
             journal.event("evaluated", step=step)
             journal.metrics(step, {**VALUES, "step": step, "time/step_s": 9.0})
     after = (directory / METRICS).read_bytes()
-    assert (after[: len(before)], told) == (before, [])
-    assert [step for step, *_ in read_metrics(directory)] == list(range(max(4, at + said)))
-    assert [ts for *_, ts in read_metrics(directory)][4:] == [9001 + 2 * i for i in range(at + said - 4)]
+    assert (after[: len(before)], reports) == (before, [])
+    assert [step for step, *_ in TrialRun(directory).metrics()] == list(range(max(4, at + replayed)))
+    assert [ts for *_, ts in TrialRun(directory).metrics()][4:] == [9001 + 2 * i for i in range(at + replayed - 4)]
 
 
-def test_what_comes_out_otherwise_the_second_time_is_told_and_replaces_the_rest(tmp_path):
-    told: list[str] = []
+def test_a_diverging_replay_is_reported_and_replaces_the_rest(tmp_path):
+    reports: list[str] = []
     write(tmp_path, 4)
-    with resumed(tmp_path, 1, told) as journal:
+    with resumed(tmp_path, 1, reports) as journal:
         for step in (1, 2):
             journal.event("evaluated", step=step)
             journal.metrics(step, {**VALUES, "step": step, "update/kl": step})
         journal.finish("k", {})
-    assert told == ["metrics.jsonl:2: not what it was before", "events.jsonl:4: not what it was before"]
-    assert [values["update/kl"] for _, values, _ in read_metrics(tmp_path)] == [1e-17, 1, 2]
+    assert [report.rpartition(": ")[0] for report in reports] == ["metrics.jsonl:2", "events.jsonl:4"]
+    assert [values["update/kl"] for _, values, _ in TrialRun(tmp_path).metrics()] == [1e-17, 1, 2]
     assert not read_lines(tmp_path / METRICS).damage
 
 
-def test_mending_cuts_before_the_damage_and_says_what_it_was(tmp_path):
+def test_damage_is_described_and_truncated_before_its_line(tmp_path):
     path = write(tmp_path, 4) / METRICS
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"\n") + 20] ^= 1
     path.write_bytes(raw)
-    assert damaged(tmp_path) == ["metrics.jsonl:2: checksum does not match"]
-    mend(tmp_path)
-    assert [step for step, *_ in read_metrics(tmp_path)] == [0]
-    assert damaged(tmp_path) == []
+    assert TrialRun(tmp_path).damage() == ["metrics.jsonl:2: checksum does not match"]
+    TrialRun(tmp_path).truncate_damage()
+    assert [step for step, *_ in TrialRun(tmp_path).metrics()] == [0]
+    assert TrialRun(tmp_path).damage() == []

@@ -1,0 +1,60 @@
+"""Command line of `python -m harness.ask`: one question, one episode, shown live.
+
+    python -m harness.ask "What is the capital of Chad?"                       # the tiny start policy
+    python -m harness.ask "…" --policy runs/granularity/trials/gsspo_seed0-…   # a trained one
+    python -m harness.ask "…" --gold "N'Djamena" environment.pool=revise       # with a reward, other operators
+    python -m harness.ask "…" --seed 3                                         # sampled instead of greedy
+    python -m harness.ask "…" --under prompt_typos environment.perturbations.eval=[typos]
+    python -m harness.ask "…" method=one_shot                                  # a baseline instead of the policy
+
+Exit status: 0 done, 1 the policy or a service failed, 2 a configuration that cannot run, 130 stopped by the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from harness.config import ConfigError
+from harness.evaluation.evaluate_command import load_evaluation
+from harness.paths import command
+from harness.tasks.boundary import is_scalar_text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog=command("ask", "harness.ask"), description="Ask a policy one question.")
+    parser.add_argument("question")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="a trial's or an evaluation's settings")
+    parser.add_argument("--policy", default="tiny", help="profile, trial, exported policy or model (default: tiny)")
+    parser.add_argument("--gold", action="append", default=[], help="a right answer (may be given several times)")
+    parser.add_argument("--seed", type=int, help="sample with this seed instead of greedily")
+    parser.add_argument("--under", metavar="CONDITION", help="fault, or prompt_NAME, of those in the configuration")
+    options = parser.parse_intermixed_args(arguments)
+    if not options.question.strip():
+        parser.error("the question is empty")
+    if any(not answer.strip() for answer in options.gold):
+        parser.error("--gold is empty")
+    if not all(map(is_scalar_text, (options.question, *options.gold))):
+        parser.error("the question and --gold have to be valid Unicode (is the terminal's encoding UTF-8?)")
+    stray = [word for word in options.settings if "=" not in word]
+    if stray:
+        parser.error(f"a setting is written key=value, not {stray[0]!r} (is the question in quotes?)")
+    try:
+        settings, (target, *others) = load_evaluation([options.policy, *options.settings])
+    except ConfigError as error:
+        print(error.render(), file=sys.stderr)
+        return 2
+    if others:
+        parser.error(f"{options.policy} holds {1 + len(others)} trials: name one of them")
+    if len(settings.method) > 1:
+        parser.error("give one method: a question is answered by one")
+    from harness.evaluation.single_question import ask_question  # heavy: after the configuration was validated
+
+    try:
+        gold = tuple(options.gold)
+        return ask_question(options.question.strip(), gold, settings, target, options.seed, options.under, Console())
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
