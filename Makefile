@@ -19,8 +19,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.made
 VLLM := .venv-vllm
-# One test process a core; JOBS=0 runs the tests in one process (for a debugger, or -s).
-JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+# One test process a core, at most eight; JOBS=0 runs the tests in one process (for a debugger, or -s).
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n : 8)))
 PYTEST := $(RUN) -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: setup sweep study results findings evaluate ask report calibrate test test-unit test-integration test-parity test-system test-faults nightly lint ui pins check-environment clean setup-vllm test-vllm

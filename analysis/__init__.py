@@ -1,1 +1,1 @@
-"""From journals to claims: loading, statistics, one module a question. Imports nothing heavy here."""
+"""Analysis of sweeps: loading, statistics, one module a research question. Importing the package is cheap."""

@@ -1,4 +1,4 @@
-"""One way to compare arms on any number that a seed has: exact permutation, interval, Holm over groups, TOST."""
+"""Comparison of arms on one value a seed: exact permutation test, interval, Holm over groups, TOST."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def compare_arms(
     margin: float | None = None,
     possible: tuple[float, float] | None = None,
 ) -> list[Comparison]:
-    """Every contrast on every group that both arms have. Groups in `uncorrected` are no further hypotheses.
+    """Every contrast on every group that both arms have. Groups in `uncorrected` are excluded from the correction.
 
-    Arms without values for a group give no row. `margin` None: no equivalence test. `possible`: the range that a
-    difference cannot leave, to which intervals are cut.
+    Arms without values for a group give no row. `margin` None: no equivalence test. `possible`: the range of a
+    difference, to which intervals are clipped.
     """
     out = []
     groups = list(dict.fromkeys(g for g, _ in values))
@@ -124,14 +124,14 @@ def smallest_adjusted_p(n_a: int, n_b: int, tests: int, paired: bool = False) ->
 
 
 def number_or_blank(value: float | None) -> float | str:
-    """For tables: an absent number is an empty string, never NaN."""
+    """The number for a table, or "" for None; never NaN."""
     return "" if value is None else float(value)
 
 
 def interval_columns(
     estimate: Estimate | None, prefix: str = "", within: tuple[float, float] | None = None
 ) -> dict[str, float | str]:
-    """{prefix}low and {prefix}high of an estimate's interval, for tables; cut to `within`, what is possible at all."""
+    """{prefix}low and {prefix}high of an estimate's interval, for tables; clipped to the range `within`."""
     interval = estimate.within(within).interval if estimate else None
     low, high = (interval.low, interval.high) if interval else (None, None)
     return {f"{prefix}low": number_or_blank(low), f"{prefix}high": number_or_blank(high)}

@@ -1,4 +1,4 @@
-"""How fast and how steadily an arm learns: area under the curve, time to a threshold, collapse, clip and KL traces."""
+"""Speed and stability of learning: area under the curve, time to a threshold, collapse, clip and KL traces."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ STABILITY_TRACES = ("update/clip_fraction", "update/kl", "update/kl_old", "updat
 
 
 def seed_curves(frames: Frames, metric: str = "eval/em") -> dict[str, dict[int, pd.Series]]:
-    """arm → seed → curve (index step). Steps that some trial lacks are left out, so that areas are comparable.
+    """arm → seed → curve (index step). Steps missing in any trial are dropped, so that areas are comparable.
 
-    Trials without a single finite value are left out as well; empty when no step is shared.
+    Trials without a finite value are dropped as well; empty when no step is common to all.
     """
     table = frames.values(metric)
     table = table[np.isfinite(table["value"])]
@@ -50,7 +50,8 @@ def curve_areas(frames: Frames, metric: str = "eval/em") -> SeedValues:
 
 
 def default_threshold(frames: Frames, metric: str = "eval/em") -> float:
-    """Half-way between the start and the best arm's final mean. It looks at the outcome: exploratory by nature."""
+    """Half-way between the start and the best arm's final mean. It depends on the outcome and is therefore
+    exploratory."""
     means = [pd.DataFrame(runs).mean(axis=1) for runs in seed_curves(frames, metric).values()]
     if not means:
         raise DegenerateInput(f"{metric} has no step that all trials share")
@@ -60,7 +61,7 @@ def default_threshold(frames: Frames, metric: str = "eval/em") -> float:
 
 @dataclass(frozen=True)
 class ThresholdTimes:
-    """Time to a threshold by arm: `reached[arm][seed]`. `fixed` tells whether it was set before any outcome."""
+    """Time to a threshold by arm: `reached[arm][seed]`. `fixed`: it was set before any outcome."""
 
     threshold: float
     fixed: bool
@@ -76,7 +77,7 @@ class ThresholdTimes:
 
 
 def threshold_times(frames: Frames, metric: str = "eval/em", threshold: float | None = None) -> ThresholdTimes:
-    """When each seed first holds the threshold for SUSTAINED evaluations; censored at the last step.
+    """Step at which each seed first holds the threshold for SUSTAINED evaluations; censored at the last step.
 
     `threshold` None: `default_threshold`, and the result is marked as not fixed in advance.
     """

@@ -1,8 +1,8 @@
-"""Episodes of a sweep as two frames, read column by column; texts only for the few episodes that a gallery shows.
+"""Episodes of a sweep as two frames, read by column; texts are read only for the episodes of a gallery.
 
 episodes  one row an episode
-    trial, arm, split, suite, stop category · seed, step, index, question, sample_seed, hops (−1: not said) int ·
-    held_out int8 (−1: not said) · em, f1, lenient, reward, reward_outcome, reward_format float32 ·
+    trial, arm, split, suite, stop category · seed, step, index, question, sample_seed, hops (−1: unknown) int ·
+    held_out int8 (−1: unknown) · em, f1, lenient, reward, reward_outcome, reward_format float32 ·
     failures int64 (bits, see `has_failure`) · faults, tokens, tokens_seen, n_turns, n_ok int
 turns     one row a Think-Action unit, in order
     episode int (row number in `episodes`) · turn int (0 first) · ok bool · failures int64 (bits) ·
@@ -30,7 +30,8 @@ from harness.types import ParseFailure
 
 GREEDY_SPLIT, SAMPLED_SPLIT, TRAIN_SPLIT = metric_names.EVAL, metric_names.SAMPLED, "train"
 FAULTED_SPLIT, COUNTERFACTUAL_SPLIT = metric_names.FAULTED, metric_names.TWIN
-"""The same questions and sampling seeds with injected faults, and without. Without a twin split, GREEDY is the twin."""
+"""The same questions and sampling seeds with injected faults, and without. Without a counterfactual split the greedy
+split serves as the counterpart."""
 PROMPT_SPLITS = metric_names.PROMPTED
 """Prefix of splits evaluated under a prompt perturbation, e.g. eval_prompt_terse."""
 
@@ -63,7 +64,8 @@ _TURN = [f"turns.list.element.{c}" for c in ("failures", "tokens", *_NAMED)]
 
 @dataclass(frozen=True)
 class Episodes:
-    """The two frames of this module's text. `source` maps (trial, step, split) to the file the rows came from."""
+    """The frames `episodes` and `turns` (schema: module docstring). `source` maps (trial, step, split) to the file the
+    rows came from."""
 
     episodes: pd.DataFrame
     turns: pd.DataFrame
@@ -94,7 +96,7 @@ def has_failure(bits: pd.Series, kind: str | ParseFailure) -> pd.Series:
 
 
 class _Codes:
-    """Strings to small integers, the same over all files."""
+    """Encoder of strings as small integers, consistent over all files."""
 
     def __init__(self) -> None:
         self.code: dict[Any, int] = {}
@@ -115,7 +117,7 @@ class _Codes:
 def files_of(frames: Frames, splits: Sequence[str] | None = None) -> Iterator[tuple[str, int, str, Path]]:
     """(trial, step, split, file) of the included trials, in order of trial, step and split.
 
-    A split ending in "_" stands for all that begin with it.
+    A split ending in "_" is a prefix: it matches all splits that start with it.
     """
     if frames.path is None:
         return
@@ -130,8 +132,8 @@ def load_episodes(
 ) -> Episodes:
     """Read episodes of the included trials. `last_only`: of each trial and split the latest step only.
 
-    An unreadable file, or one with an episode that was not scored, raises ValueError with its name: an analysis on part
-    of the data must be asked for.
+    An unreadable file, or one with an unscored episode, raises ValueError with its name: no analysis silently drops
+    data.
     """
     files = [f for f in files_of(frames, splits) if steps is None or f[1] in steps]
     if last_only:
@@ -273,7 +275,7 @@ def _bits(lists: pa.ListArray) -> np.ndarray:
 
 
 def read_rows(path: Path, rows: Sequence[int]) -> list[dict[str, Any]]:
-    """Whole episodes, texts included, of a file by their `index`, in the order asked."""
+    """Whole episodes of a file, texts included, by their `index`, in the order of `rows`."""
     table = open_episodes(path).read()
     index = {int(i): row for row, i in enumerate(table.column("index").to_pylist())}
     return [table.slice(index[i], 1).to_pylist()[0] for i in rows]

@@ -1,4 +1,4 @@
-"""Is the answer right? EM by suite and by number of hops, arms compared with the seed as the unit.
+"""Exact Match by suite and by number of hops, arms compared with the seed as the unit.
 
 Every function takes the episodes of one split at one step (e.g. `load_episodes(frames, ["eval"], last_only=True)`).
 With several answers a question (sampled evaluation) a question's score is its mean.
@@ -83,12 +83,12 @@ def by_hops(data: Episodes, level: float = 0.95) -> pd.DataFrame:
 
 
 def by_suite(data: Episodes, level: float = 0.95) -> pd.DataFrame:
-    """The same by suite."""
+    """`by_hops` by suite."""
     return _by(data, "suite", level)
 
 
 def by_held_out(data: Episodes, level: float = 0.95) -> pd.DataFrame:
-    """The same by whether the question's entities were held out of training (held_out 0 or 1)."""
+    """`by_hops` by held-out entities (held_out 0 or 1)."""
     return _by(data, "held_out", level)
 
 
@@ -119,7 +119,7 @@ def _by(data: Episodes, key: str, level: float) -> pd.DataFrame:
 def cross_checks(data: Episodes, contrasts: Sequence[ArmContrast], plan: AnalysisPlan) -> pd.DataFrame:
     """Beside the permutation test: two-way cluster t and seed-and-question bootstrap, by contrast and suite.
 
-    Where a cell cannot be computed its columns are empty and `note` says why.
+    Where a cell cannot be computed its columns are empty and `note` gives the reason.
     """
     rows = []
     for contrast in contrasts:
@@ -194,7 +194,8 @@ def checkpoint_claims(
 
 
 def checkpoint_sentence(claims: pd.DataFrame, alpha: float) -> str:
-    """How far checkpoint claims disagree with each other: the reason why they are no claim about the algorithm."""
+    """Counts of checkpoint claims in either direction: their disagreement shows why they are no claim about
+    algorithms."""
     if claims.empty:
         return "No pair of checkpoints shares a seed and a question set."
     significant = claims[claims["p_mcnemar"] <= alpha]
@@ -223,7 +224,8 @@ def suite_scores(data: Episodes, arm: str, column: str = "em") -> np.ndarray:
 def aggregates(
     data: Episodes, arms: Sequence[str], contrasts: Sequence[ArmContrast], level: float = 0.95
 ) -> pd.DataFrame:
-    """what (IQM of an arm, P(improvement) of a contrast), value, low, high, method; whole seeds are the units."""
+    """measure (IQM of an arm, P(improvement) of a contrast), of, value, low, high, seeds, method, note; units:
+    seeds."""
     scores = {}
     for arm in arms:
         try:

@@ -1,8 +1,8 @@
-"""The tables every analysis reads, and the choice of arms. Schema here, reading in `load.py`.
+"""Schema of the tables that analyses read, and the grouping of trials into arms. Readers are in `load.py`.
 
 trials    one row a trial, finished or not
     trial str · arm str · seed int · status str (done | failed | unfinished) · included bool · reason str (why it is
-    left out, "" otherwise) · steps int (planned) · config_hash str (of the configuration without its seed)
+    excluded, "" otherwise) · steps int (planned) · config_hash str (of the configuration without its seed)
 metrics   one row a logged value of an included trial
     trial str · arm str · seed int · step int · metric str · value float
 episodes  one row an episode of an included trial: see EPISODE_COLUMNS
@@ -28,7 +28,7 @@ TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "included", "reason", "steps"
 METRIC_COLUMNS = ("trial", "arm", "seed", "step", "metric", "value")
 
 SHARE_RANGE, CHANGE_RANGE = (0.0, 1.0), (-1.0, 1.0)
-"""What a share, and a difference of two, can be."""
+"""Ranges of a share, and of a difference of two shares."""
 SHARE_METRICS = frozenset(
     {"em", "em_sampled", "f1", "lenient", "format_ok", "parse_ok_rate", "lazy", "no_answer"}
     | {"clip_fraction", "recovered", "detected", "accepted"}
@@ -36,11 +36,11 @@ SHARE_METRICS = frozenset(
 """Metrics that are shares, or scores in [0, 1], by the part of their name after the first slash."""
 
 NOT_A_SETTING = frozenset({"seed", "threads"})
-"""Configuration paths that never make two trials different arms."""
+"""Configuration paths that do not distinguish arms."""
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric (`eval/em/world_chain`) cannot leave [0, 1]."""
+    """Whether a metric (such as `eval/em/world_chain`) is bounded by [0, 1]."""
     return any(part in SHARE_METRICS for part in metric.split("/")[1:2])
 
 
@@ -141,13 +141,13 @@ class Frames:
 
     @property
     def config_hash(self) -> str:
-        """Hash over the arms' configurations and the seeds: what a caption quotes."""
+        """Hash over the arms' configurations and the seeds, for captions."""
         used = self.trials[self.trials["included"]]
         return short_hash(sorted((str(h), int(s)) for h, s in zip(used["config_hash"], used["seed"], strict=True)))
 
     @property
     def left_out(self) -> pd.DataFrame:
-        """Trials that no number of a report rests on, with the reason."""
+        """Excluded trials with the reason."""
         return self.trials.loc[~self.trials["included"], ["trial", "arm", "seed", "status", "reason"]]
 
     def seed_text(self) -> str:

@@ -3,7 +3,7 @@
     <sweep>/sweep.yaml
     <sweep>/trials/<name>-<key8>/{config.yaml, trial.json, metrics.jsonl, events.jsonl, episodes/*.parquet, result.json}
 
-Only finished trials with a sound journal count. Every other trial stays in `Frames.trials` with the reason.
+Only finished trials with an intact journal are included. All others stay in `Frames.trials` with the reason.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.runs.run import TrialRun
 
 
 class LoadError(ValueError):
-    """The folder is no sweep, or holds nothing to analyse."""
+    """The folder is no sweep, or has no trial to analyse."""
 
 
 def load_frames(run_dir: str | Path) -> Frames:
@@ -115,7 +115,7 @@ def _info(folder: Path) -> dict[str, Any]:
 
 
 def _status(folder: Path, key: str | None) -> tuple[str, str]:
-    """(done | failed | unfinished, why it is left out or "")."""
+    """(done | failed | unfinished, reason for exclusion or "")."""
     run = TrialRun(folder)
     result = run.result()
     if result is None:
@@ -158,7 +158,7 @@ def count_questions(root: Path, trials: list[str]) -> dict[str, int]:
     for trial in trials:
         files = TrialRun(root / "trials" / trial).episode_files(split="eval")
         if files:
-            with contextlib.suppress(OSError, pa.ArrowException):  # whoever reads the episodes reports a broken file
+            with contextlib.suppress(OSError, pa.ArrowException):  # the reader of the episodes reports a broken file
                 table = open_episodes(files[-1].path).read(columns=["suite", "question_id"]).to_pandas()
                 return {str(k): int(v) for k, v in table.groupby("suite")["question_id"].nunique().items()}
     return {}

@@ -1,7 +1,8 @@
-"""An MLflow experiment → the same frames as its journals give. For sweeps whose folder is elsewhere.
+"""Loader of frames from an MLflow experiment, equal to those of its journals, for sweeps without a local folder.
 
 Runs are read as `harness.tracking` writes them: a parent run a sweep (tag `sweep_key`, artifact sweep.yaml), a child
-run a trial (tag `trial_key`, artifacts config.yaml and episodes/). Journals stay the truth: use them where at hand.
+run a trial (tag `trial_key`, artifacts config.yaml and episodes/). Journals are authoritative: prefer them where
+available.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from analysis.load import LoadError, count_questions, ordered_arms, varying_axes
 
 PARENT_RUN_TAG = "mlflow.parentRunId"
 DERIVED_METRIC_PREFIXES = ("final/", "best/", "signature/", "failure/", "system/")
-"""Metrics that the tracker makes of a journal's, or beside them."""
+"""Prefixes of metrics that the tracker derives or adds."""
 _STATUS = {"FINISHED": "done", "FAILED": "failed"}
 
 
@@ -104,7 +105,7 @@ def _search(client: Any, experiment: str) -> list[Any]:
 
 
 def _folder_name(run: Any) -> str:
-    """The name its folder had: `<name>-<key8>`."""
+    """Name of the trial's folder: `<name>-<key8>`."""
     return f"{run.data.tags.get('mlflow.runName', run.info.run_id)}-{run.data.tags['trial_key'][:8]}"
 
 
@@ -112,7 +113,7 @@ def _yaml_artifact(client: Any, run_id: str, name: str) -> dict[str, Any]:
     try:
         path = client.download_artifacts(run_id, name)
     except Exception as error:  # every store has its own
-        raise LoadError(f"run {run_id}: artifact {name} is not there ({error})") from error
+        raise LoadError(f"run {run_id}: artifact {name} is missing ({error})") from error
     value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise LoadError(f"run {run_id}: {name} is no mapping")

@@ -1,4 +1,4 @@
-"""Which operators a policy calls."""
+"""Frequency of operator calls by arm, split and step."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ OPERATOR_USE_COLUMNS = ["arm", "split", "step", "operator", "episodes", "calls",
 
 
 def operator_use(data: Episodes, level: float = 0.95) -> pd.DataFrame:
-    """How often each operator is called, one row an arm, split, step and operator (columns: OPERATOR_USE_COLUMNS).
+    """Calls of each operator, one row an arm, split, step and operator (columns: OPERATOR_USE_COLUMNS).
 
     calls: turns; called: episodes with at least one; share: called / episodes, Wilson with the design effect of
-    questions, for none the rule of three with one trial a question. Operators that some arm called have a row in every
-    arm, so that "never" is seen.
+    questions, for none the rule of three with one trial a question. An operator called in any arm has a row in every
+    arm, so that zero calls are visible.
     """
     by = ["arm", "split", "step", "question"]
     sizes = data.episodes.groupby(by, observed=True).size()

@@ -1,4 +1,4 @@
-"""Are Think-Action boundaries identified? Parse reliability by kind, hops, suite, step and arm, and what it goes with.
+"""Reliability of Think-Action boundaries: parse failures by kind, hops, suite, step and arm, and their correlates.
 
 The unit is the turn: a boundary is identified when the turn has no parse failure. Turns of one question are alike, so
 intervals use the design effect with questions as clusters; arms are compared on seed means.
@@ -27,7 +27,7 @@ from harness.env.diagnostics import RunningSignatures
 PARSE_RATE = "train/parse_ok_rate"
 TRAIN_EM = "train/em"
 MIN_MALFORMED = 30
-"""Fewer episodes with a malformed turn carry no regression: its clustered errors would look far too small."""
+"""Fewer episodes with a malformed turn are too few for a regression: its clustered errors would be far too small."""
 INSTABILITY_TRACES = {"reward spread": "train/reward_std", "gradient norm": "update/grad_norm"}
 
 
@@ -59,9 +59,10 @@ def parse_rates(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.9
 
 
 def failure_kinds(data: Episodes, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
-    """`by`…, kind, turns, failures, rate, low, high: how often each kind of failure shows, seen or not in other arms.
+    """`by`…, kind, turns, failures, rate, low, high: frequency of each kind of failure.
 
-    Kinds that no arm shows are left out. A kind with no case gets the rule of three with one trial a question.
+    Kinds absent from all arms are dropped. A kind without a case in an arm gets the rule of three with one trial a
+    question.
     """
     turns = data.turn_frame(*by, "question")
     rows = []
@@ -101,13 +102,13 @@ def seed_parse_rates(data: Episodes, key: str) -> SeedValues:
 def hops_regressions(data: Episodes, level: float = 0.95) -> tuple[Fit, Fit]:
     """(EM ~ failure rate × hops, by least squares clustered by run; turn failure ~ hops, GEE logit by question).
 
-    The first asks whether malformed turns cost more on questions of more hops: its term `failure x hops`.
-    Episodes of unknown hops are left out. A fit without coefficients says why in its note. Raises DegenerateInput when
-    no hops are known or fewer than MIN_MALFORMED episodes have a malformed turn.
+    The term `failure x hops` of the first tests whether malformed turns cost more on questions of more hops. Episodes
+    of unknown hops are dropped. A fit without coefficients gives the reason in its note. Raises DegenerateInput when no
+    hops are known or fewer than MIN_MALFORMED episodes have a malformed turn.
     """
     frame = data.episodes[(data.episodes["hops"] >= 0) & (data.episodes["n_turns"] > 0)]
     if frame.empty:
-        raise DegenerateInput("no episode says how many hops its question has")
+        raise DegenerateInput("the number of hops is unknown for every episode")
     failure = 1 - frame["n_ok"].to_numpy() / frame["n_turns"].to_numpy()
     hops = frame["hops"].to_numpy(dtype=float)
     malformed = int((failure > 0).sum())
@@ -134,7 +135,7 @@ def run_traces(frames: Frames, *metrics: str) -> dict[str, pd.DataFrame]:
 def link_to_learning(
     frames: Frames, lags: Sequence[int] = (0, 1, 2, 3), difference: bool = True
 ) -> dict[str, LaggedCorrelation | str]:
-    """What the share of malformed turns precedes, by arm: name → correlation, or a sentence why there is none.
+    """Lagged correlation of the share of malformed turns with learning, by arm: name → result, or a reason for none.
 
     Names are "<arm>: EM", "<arm>: reward spread", "<arm>: gradient norm", over the training batches of each run.
     Traces are differenced by default, as both drift with training.

@@ -1,8 +1,7 @@
-"""Was the promise kept? The plan as hashed before the sweep against the plan as it stands now.
+"""Check of the registered plan: its hash from before the sweep against the present plan.
 
 `harness.config` hashes hypothesis, analysis section and seeds of the sweep file into sweep.yaml and every run. A report
-says which contrast is confirmatory, and flags any hash that does not match: a plan that changed after the fact makes
-nothing confirmatory.
+marks the confirmatory contrast and flags any mismatch: with a plan changed after the fact no contrast is confirmatory.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ class Registration:
 
 
 def expected_hash(config: dict[str, object]) -> str:
-    """Hash of what a resolved sweep file promises now."""
+    """Hash of the registered parts of a resolved sweep file."""
     return digest({name: config.get(name) for name in REGISTERED_KEYS})
 
 
 def check_registration(frames: Frames) -> Registration:
-    """Compare the hashes of sweep.yaml and of the trials with the plan that stands in sweep.yaml."""
+    """Compare the hashes of sweep.yaml and of the trials with the plan in sweep.yaml."""
     plan = read_analysis_plan(frames.config.get("analysis"))
     hypothesis = " ".join(str(frames.config.get("hypothesis", "")).split())
     recorded = frames.config.get("preregistration")
@@ -48,13 +47,13 @@ def check_registration(frames: Frames) -> Registration:
         )
     kept = True
     if recorded is None and plan.axis is not None:
-        lines.append("The sweep records no hash of its plan, so nothing shows that the plan came first.")
+        lines.append("The sweep records no hash of its plan, so the plan cannot be shown to precede the runs.")
     expected = expected_hash(dict(frames.config))
     if recorded is not None and recorded != expected:
         kept = False
         lines.append(
             f"HASH MISMATCH: the plan was hashed as {recorded[:12]}, its text now gives {expected[:12]}. "
-            "It was changed afterwards; nothing counts as confirmatory."
+            "It was changed afterwards; no contrast is confirmatory."
         )
     others = sorted(h[:12] for h in frames.promises if h != expected)
     if others:

@@ -1,9 +1,9 @@
-"""What training did to each checkpoint: its EM before and after on the same questions.
+"""EM of each checkpoint before and after training on the same questions.
 
     python -m analysis.progress runs/NAME [--csv FILE]
 
 Intervals are over questions (Wilson's for a score, paired within suites for a change), suites weigh the same: claims
-about these checkpoints on such questions, none about the objectives that trained them, which need seeds.
+about these checkpoints, not about the objectives that trained them, which require seeds.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def before_and_after(course: Episodes, level: float = 0.95) -> pd.DataFrame:
     """PROGRESS_COLUMNS by trial and suite, all suites first, from greedy episodes of several steps, one a question.
 
     before is each trial's first step there, after its last; gained, lost: questions right at that one alone; p: of the
-    paired difference, uncorrected. Trials with one step, or whose steps asked different questions, are left out.
+    paired difference, uncorrected. Trials with one step, or with different questions at the two steps, are dropped.
     """
     rows = []
     for trial, episodes in course.episodes.groupby("trial", observed=True, sort=False):

@@ -1,6 +1,6 @@
-"""What would it take to know? Power at the spread between seeds that a finished sweep showed: for the next study.
+"""Power of a next study at the SD between seeds of a finished sweep.
 
-The sweep's own result is not reinterpreted by it: power after the fact says nothing that the interval does not.
+It does not bear on the sweep's own result: power after the fact adds nothing to the interval.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class PowerProjection:
 
 
 def planned_arms(frames: Frames, plan: AnalysisPlan) -> list[str]:
-    """The arms whose spread decides what the plan can find: those of its registered contrast, or else all."""
+    """Arms whose SD determines the power of the plan: those of its registered contrast, or else all."""
     named = {arm for c in contrasts(frames, plan) if c.confirmatory for arm in (c.treatment, c.baseline)}
     return [arm for arm in frames.arms if arm in named or not named]
 
@@ -54,21 +54,20 @@ def pooled_sd(frames: Frames, metric: str, arms: Sequence[str]) -> tuple[float, 
             squares += float(((values - values.mean()) ** 2).sum())
             df += values.size - 1
     if df < 1:
-        raise DegenerateInput(
-            "with one seed an arm the spread between seeds is not known: nothing can be planned from it"
-        )
+        raise DegenerateInput("with one seed an arm the SD between seeds is unknown: power cannot be projected")
     return math.sqrt(squares / df), df
 
 
 def project_power(frames: Frames, plan: AnalysisPlan) -> PowerProjection:
-    """See the module's text. Raises DegenerateInput where the sweep shows no spread between seeds."""
+    """Power by number of seeds, at the pooled SD of `planned_arms`. Raises DegenerateInput without spread between
+    seeds."""
     metric = plan.metric
     names = frames.metrics["metric"]
     if not names.eq(metric).any():
         metric = metric + "/" + next(iter(frames.suites(metric + "/")), "")
     sd, df = pooled_sd(frames, metric, planned_arms(frames, plan))
     if sd == 0:
-        raise DegenerateInput("all seeds of each arm gave the same value: no spread to plan from")
+        raise DegenerateInput("all seeds of each arm gave the same value: no SD to project power from")
     low, high = (sd * math.sqrt(df / stats.chi2.ppf(q, df)) for q in (0.975, 0.025))
     tests = max(1, len(frames.suites(plan.metric + "/")))
     rows = []
@@ -96,7 +95,7 @@ def _sentences(frames: Frames, plan: AnalysisPlan, sd: float, low: float, high: 
     if effect is None:
         out.append(
             f"With {seeds} seeds an arm no outcome can be significant (least p {format_p(smallest_p(seeds, seeds))}), "
-            "however many questions are asked."
+            "whatever the number of questions."
         )
     else:
         out.append(

@@ -1,4 +1,4 @@
-"""What a sweep promised to test, before it ran: the `analysis:` section of its YAML.
+"""The pre-registered analysis of a sweep: the `analysis:` section of its YAML.
 
     analysis:
       primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset}   # contrast[0] − contrast[1]
@@ -27,7 +27,7 @@ class AnalysisPlanError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class AnalysisPlan:
-    """See the module's text. `axis` None: nothing was promised, all is exploratory."""
+    """Fields of the `analysis:` section. `axis` None: no registered contrast, all results are exploratory."""
 
     metric: str = "eval/em"
     axis: str | None = None
@@ -50,7 +50,7 @@ class AnalysisPlan:
 
     @property
     def correction_name(self) -> str:
-        """For sentences and captions."""
+        """Name of the correction in sentences and captions."""
         return {"holm": "Holm"}.get(self.correction, "no correction")
 
     @property
@@ -60,7 +60,7 @@ class AnalysisPlan:
 
 
 def read_analysis_plan(section: Mapping[str, Any] | None) -> AnalysisPlan:
-    """The plan of an `analysis:` section; None gives an empty promise. Raises PlanError."""
+    """The plan of an `analysis:` section; None gives an empty plan. Raises AnalysisPlanError."""
     if section is None:
         return AnalysisPlan()
     try:

@@ -1,7 +1,7 @@
-"""Does it still work when the prompt is worded otherwise? Compliance and EM by perturbation, and their spread.
+"""Robustness to prompt perturbations: compliance and EM by perturbation, and their spread.
 
-Perturbations are a crossed factor: every seed meets every one of them. The spread over perturbations is reported beside
-the mean, EM beside a lenient score (a perturbed prompt may change the answer's form and not its truth).
+Perturbations are a crossed factor: every seed is evaluated under each. The spread over perturbations is reported beside
+the mean, EM beside a lenient score (a perturbed prompt may change the form of an answer without changing its truth).
 The unperturbed evaluation counts as the perturbation "none".
 """
 
@@ -35,7 +35,7 @@ def seed_prompt_table(data: Episodes) -> pd.DataFrame:
     """
     frame = perturbed_episodes(data)
     if set(frame["perturbation"]) <= {UNPERTURBED}:
-        raise DegenerateInput(f"nothing was evaluated under another prompt (no split is named {PROMPT_SPLITS}…)")
+        raise DegenerateInput(f"no evaluation under another prompt (no split is named {PROMPT_SPLITS}…)")
     by_suite = frame.groupby(["arm", "seed", "perturbation", "suite"], observed=True)[
         ["em", "lenient", "complied"]
     ].mean()
@@ -64,7 +64,7 @@ def by_perturbation(data: Episodes, level: float = 0.95) -> pd.DataFrame:
 def prompt_spreads(data: Episodes) -> pd.DataFrame:
     """arm, seed, mean, worst, spread (best − worst over perturbations), sd: of EM, one row a seed.
 
-    Raises DegenerateInput when a seed met fewer perturbations than another: spreads would not be comparable.
+    Raises DegenerateInput when seeds differ in their perturbations: spreads would not be comparable.
     """
     wide = seed_prompt_table(data).pivot(index=["arm", "seed"], columns="perturbation", values="em")
     wide = wide.dropna(how="all")

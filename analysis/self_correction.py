@@ -1,7 +1,7 @@
-"""Does the policy notice and repair what went wrong? Injected faults against fault-free twins, and natural slips.
+"""Self-correction after injected faults, against fault-free counterparts ("twins").
 
 Faults are injected by `harness.env.fault_injection` (`python -m harness.evaluation.fault_demo` shows one). Terms are
-those of `harness.env.fault_detection`, which reads every faulted episode: exposed, detected, accepted, unaffected,
+those of `harness.env.fault_detection`, which classifies every faulted episode: exposed, detected, accepted, unaffected,
 recovered. An exposure is an episode with an exposed fault (the first counts); its twin is the same
 question, trial, step and sampling seed without injection: the two are alike up to the first fault, and the difference
 in EM is the effect of faults.
@@ -41,10 +41,10 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
 
     trial, arm, seed, suite, question, hops, fault (kind of the first), fault_turn, operator (that was faulted),
     em_fault, em_twin, detected, accepted, unaffected (one of them), extra_calls (more than the twin made), recovered,
-    time (turns from the fault to the right answer, or to the cap), next and next_twin (what the policy did in the turn
+    time (turns from the fault to the right answer, or to the cap), next and next_twin (action in the turn
     after), pool (of operators, as the arm sets it; "" where `frames` are not given).
-    `cap`: turns an episode may have (default: the most seen). Reads the texts of exposed episodes.
-    Raises DegenerateInput when an exposed episode has no twin, or there is none exposed.
+    `cap`: turn limit of an episode (default: the maximum observed). Reads the texts of exposed episodes.
+    Raises DegenerateInput when an exposed episode has no twin, or none is exposed.
     """
     faulted = data.split(FAULTED_SPLIT)
     twins = data.split(COUNTERFACTUAL_SPLIT)
@@ -86,7 +86,8 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
 
 
 def _first_exposed(data: Episodes) -> list[FaultReading | None]:
-    """The reading, by `harness.env.fault_detection`, of each episode's first fault that the policy could react to."""
+    """Classification, by `harness.env.fault_detection`, of each episode's first fault that the policy was exposed
+    to."""
     out: list[FaultReading | None] = [None] * len(data.episodes)
     for (trial, step, split), rows in data.episodes.groupby(["trial", "step", "split"], observed=True):
         found = read_rows(data.source[str(trial), int(step), str(split)], rows["index"].tolist())
@@ -181,7 +182,7 @@ def recovery_curves(pairs: pd.DataFrame, level: float = 0.95) -> dict[str, Survi
 def fault_interaction(pairs: pd.DataFrame, contrast: ArmContrast, level: float = 0.95) -> Fit:
     """GEE logit of EM on fault × arm over exposures and twins, clustered by run: term `fault x arm`.
 
-    Runs, not questions: the claim is about algorithms, and clustering by question rejects too often (`calibrate`).
+    Clusters are runs: the claim is about algorithms, and clustering by question rejects too often (`make calibrate`).
     """
     rows = pairs[pairs["arm"].isin([contrast.treatment, contrast.baseline])]
     if rows.empty:
@@ -194,7 +195,7 @@ def fault_interaction(pairs: pd.DataFrame, contrast: ArmContrast, level: float =
 
 
 def after_fault(pairs: pd.DataFrame) -> pd.DataFrame:
-    """fault, next, count, share, twin_count: what the policy does right after a fault, and its twin at that turn."""
+    """fault, next, count, share, twin_count: the action right after a fault, and the twin's at that turn."""
     counts = pairs.groupby(["fault", "next"]).size().rename("count")
     twin = pairs.groupby(["fault", "next_twin"]).size().rename("twin_count").rename_axis(["fault", "next"])
     out = pd.concat([counts, twin], axis=1).fillna(0).astype(int).reset_index()

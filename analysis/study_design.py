@@ -1,4 +1,4 @@
-"""What a design can find before it runs: least p, power, sample sizes. Used by a sweep's dry run."""
+"""Power analysis of a design before it runs: least p, power, sample sizes. Used by a sweep's dry run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from analysis.compare import format_p, smallest_adjusted_p
 from analysis.stats.power import detectable_effect, question_power_n, seed_mean_sd, seed_power, seeds_needed
 
 SEED_SD = 0.017
-"""SD over seeds of an arm's true EM, 1.7 points: what this kind of training showed. Replace it by a pilot's."""
+"""SD over seeds of an arm's true EM, 1.7 points, from earlier runs of this kind. Replace it by a pilot's."""
 QUESTION_SD = 0.40
 """SD of one answer given its question: at most .5, less where most questions are always right or always wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyDesign:
-    """Seeds an arm, tests that the correction runs over (suites), questions a suite; what is believed about noise."""
+    """Seeds an arm, tests that the correction runs over (suites), questions a suite; assumed noise."""
 
     seeds: int
     tests: int = 1
@@ -70,7 +70,7 @@ class DesignAssessment:
 
 
 def assess_design(design: StudyDesign, power: float = 0.8) -> DesignAssessment:
-    """Say what `design` can and cannot show. Deterministic; a few seconds at most."""
+    """Assess reach and power of `design`. Deterministic; a few seconds at most."""
     tests = design.tests if design.correction == "holm" else 1
     least = smallest_adjusted_p(design.seeds, design.seeds, 1)
     adjusted = smallest_adjusted_p(design.seeds, design.seeds, tests)
@@ -108,8 +108,8 @@ def _sentences(a: DesignAssessment, tests: int, power: float) -> Iterator[str]:
     seeds = f"{d.seeds} v {d.seeds} seeds"
     if not a.reachable:
         yield (
-            f"{seeds}: the smallest attainable p is {format_p(a.smallest_p)}, above α = {d.alpha:g}. No outcome, "
-            f"however clear, would be significant; with {a.seeds_to_reach} seeds an arm one can be."
+            f"{seeds}: the smallest attainable p is {format_p(a.smallest_p)}, above α = {d.alpha:g}. No outcome "
+            f"would be significant; with {a.seeds_to_reach} seeds an arm one can be."
         )
     else:
         yield f"{seeds}: the smallest attainable p is {format_p(a.smallest_p)} (α = {d.alpha:g})."

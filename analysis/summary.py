@@ -1,8 +1,8 @@
-"""A sweep at a glance: EM by suite and arm with its interval over seeds, and every contrast with its exact test.
+"""Summary of a sweep: EM by suite and arm with its interval over seeds, and every contrast with its exact test.
 
 Seeds are the units. An arm's interval is Student's t on seed means; a contrast's is the inversion of the exact
-permutation test where the design permits one, else a t interval, and each names itself. Holm runs over the suites of
-a contrast. "Start" is step 0, "final" the last step that every included trial evaluated.
+permutation test where the design permits one, else a t interval; the method is named beside it. Holm runs over the
+suites of a contrast. "Start" is step 0, "final" the last step that every included trial evaluated.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ArmRow:
 
 @dataclass(frozen=True, slots=True)
 class SweepSummary:
-    """What `summarise_sweep` found. Renders itself as text, rich tables and CSV."""
+    """Result of `summarise_sweep`, with renderings as text, rich tables and CSV."""
 
     name: str
     metric: str
@@ -89,11 +89,11 @@ class SweepSummary:
         if self.contrasts:
             lines += [_aligned(_display(self.contrast_table(), CONTRAST_COLUMNS)), ""]
         lines += list(self.notes)
-        lines += [f"left out: {trial} ({status}): {reason}" for trial, status, reason in self.left_out]
+        lines += [f"excluded: {trial} ({status}): {reason}" for trial, status, reason in self.left_out]
         return "\n".join(lines).rstrip() + "\n"
 
     def print(self) -> None:
-        """The same as rich tables on the terminal."""
+        """Print as rich tables on the terminal."""
         from rich import box
         from rich.console import Console
         from rich.table import Table
@@ -125,7 +125,7 @@ class SweepSummary:
         for line in self.notes:
             console.print(line, markup=False)
         for trial, status, reason in self.left_out:
-            console.print(f"left out: {trial} ({status}): {reason}", style="yellow", markup=False)
+            console.print(f"excluded: {trial} ({status}): {reason}", style="yellow", markup=False)
 
     def csv(self) -> str:
         """Arms and contrasts in one long table, full precision."""
@@ -179,7 +179,7 @@ def final_step(frames: Frames, metric: str) -> int:
     if not frames.trials["included"].any():
         reasons = "; ".join(f"{r.trial} ({r.reason})" for r in frames.left_out.head(3).itertuples())
         more = ", …" if len(frames.left_out) > 3 else ""
-        raise ValueError(f"{frames.name}: none of {len(frames.trials)} trials counts: {reasons}{more}")
+        raise ValueError(f"{frames.name}: none of {len(frames.trials)} trials is included: {reasons}{more}")
     names = frames.metrics["metric"]
     rows = frames.metrics[(names == metric) | names.str.startswith(metric + "/")]
     steps = [set(g["step"]) for _, g in rows.groupby("trial")]
@@ -199,7 +199,7 @@ def seed_values(frames: Frames, metric: str, arm: str, step: int) -> pd.Series:
 
 
 def summarise(frames: Frames, plan: AnalysisPlan | None = None, metric: str | None = None) -> SweepSummary:
-    """See the module's text. On another `metric` than the plan's the same pairs are contrasted, all exploratory.
+    """Summary of `frames`. On a `metric` other than the plan's the same pairs are contrasted, all exploratory.
 
     Raises ValueError when no trial finished or the metric was never logged.
     """
@@ -223,7 +223,7 @@ def summarise(frames: Frames, plan: AnalysisPlan | None = None, metric: str | No
             missing = sorted(set(logged["seed"]) - set(final.index))
             if missing:
                 listed = ", ".join(map(str, missing))
-                notes.append(f"{label}: {metric} is not finite at step {step} for seed {listed}; left out")
+                notes.append(f"{label}: {metric} is not finite at step {step} for seed {listed}; excluded")
             if final.empty:
                 notes.append(f"{label}: no value of {metric} at step {step}")
                 continue

@@ -1,5 +1,5 @@
-"""Slips and second looks without any injected fault: what a turn leads to, the way back from a malformed turn, and
-whether reviewing an answer helps or hurts it.
+"""Transitions between turns without injected faults: recovery from malformed turns, and the effect of reviewing an
+answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CANDIDATE = re.compile(r"(?:Answer: |\[Answer \d+\] )(?!Thought: )([^\n\[]+)")
 
 
 def turn_actions(data: Episodes) -> np.ndarray:
-    """What each turn did: an operator's name, "answer", another action's kind, or "malformed"."""
+    """Action of each turn: an operator's name, "answer", another action's kind, or "malformed"."""
     turns = data.turns
     named = turns["operator"].astype(object).where(turns["operator"].notna(), turns["action"].astype(object))
     return named.where(named.notna(), "malformed").to_numpy(dtype=object)
@@ -36,8 +36,7 @@ TURN_STATES = ("call", "failed call", "faulted call", "malformed", "answer", "no
 def failure_transitions(data: Episodes) -> pd.DataFrame:
     """Counts of state → state from one turn to the next, a frame over TURN_STATES. The last two states end an episode.
 
-    call: executed; failed call: the operator gave no useful result; faulted call: with an injected fault; malformed:
-    warned.
+    call: executed; failed call: operator failure; faulted call: injected fault; malformed: answered by a warning.
     """
     turns = data.turns
     malformed = turns["action"].isna().to_numpy()
@@ -68,7 +67,7 @@ def operator_transitions(data: Episodes) -> pd.DataFrame:
 def parse_failure_times(data: Episodes) -> pd.DataFrame:
     """One row an episode: arm, question, first (first malformed turn, or the last turn), failed, recovery, recovered.
 
-    first/failed: time to the first parse failure and whether it came. recovery/recovered: turns from it to the next
+    first/failed: time to the first parse failure and whether it occurred. recovery/recovered: turns from it to the next
     well-formed turn, for episodes that failed (0 otherwise).
     """
     turns = data.turns
@@ -112,9 +111,9 @@ def parse_failure_curves(data: Episodes, level: float = 0.95) -> tuple[dict[str,
 
 
 def candidate_reviews(data: Episodes, splits: Sequence[str] = (GREEDY_SPLIT,)) -> pd.DataFrame:
-    """Does a second look help or hurt? One row an episode that called one of CORRECTORS after a candidate answer.
+    """Effect of reviewing an answer: one row an episode that called one of CORRECTORS after a candidate answer.
 
-    arm, seed, question, before (the last candidate an operator gave before the first corrector was right), after (EM).
+    arm, seed, question, before (the last candidate answer before the first corrector was right), after (EM).
     Reads observations and gold answers of the given splits: use it on one evaluation, not on training.
     """
     owner = {(t, s, p): path for (t, s, p), path in data.source.items() if p in splits}

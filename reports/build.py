@@ -6,7 +6,7 @@ into RUN_DIR/report or runs/EXPERIMENT/report:
     report.pdf    the same as vectors
     figures/      NAME.svg .pdf .png .csv .txt (caption)
     tables/       NAME.tex (booktabs) and NAME.csv (full precision)
-    summary.txt   the first thing to read
+    summary.txt   EM by arm, and contrasts
 
 The same journals give the same bytes.
 """
@@ -49,46 +49,46 @@ def write_learning_curves(run_dir: str | Path, out_dir: str | Path) -> list[Path
 def write_report(frames: Frames, out_dir: str | Path) -> list[Path]:
     """Write the whole report; returns the paths, report.html first. Raises ValueError when nothing can be analysed."""
     out = Path(out_dir)
-    material = gather_report_data(frames)
-    sections = [make(material) for make in CHAPTERS]
+    data = gather_report_data(frames)
+    chapters = [make(data) for make in CHAPTERS]
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.html").write_text(render_report(material, sections), encoding="utf-8")
-    lead = [primary_sentence(material.summary), *material.registration.sentences, *report_warnings(material)]
-    pdf.write_pdf(out / "report.pdf", frames.name, lead, sections, trial_counts(material))
-    (out / "summary.txt").write_text(material.summary.text(), encoding="utf-8")
-    (out / "summary.csv").write_text(material.summary.csv(), encoding="utf-8")
+    (out / "report.html").write_text(render_report(data, chapters), encoding="utf-8")
+    lead = [primary_sentence(data.summary), *data.registration.sentences, *report_warnings(data)]
+    pdf.write_pdf(out / "report.pdf", frames.name, lead, chapters, trial_counts(data))
+    (out / "summary.txt").write_text(data.summary.text(), encoding="utf-8")
+    (out / "summary.csv").write_text(data.summary.csv(), encoding="utf-8")
     paths = [out / name for name in ("report.html", "report.pdf", "summary.txt", "summary.csv")]
     (out / "tables").mkdir(exist_ok=True)
-    for section in sections:
-        for figure in section.figures:
+    for chapter in chapters:
+        for figure in chapter.figures:
             paths += save_figure(figure, out / "figures")
-        for table in section.tables:
-            tex, data = (out / "tables" / f"{table.name}.{ext}" for ext in ("tex", "csv"))
+        for table in chapter.tables:
+            tex, csv = (out / "tables" / f"{table.name}.{ext}" for ext in ("tex", "csv"))
             tex.write_text(tables.latex_table(table), encoding="utf-8")
             full = table.frame if table.data is None else table.data
-            full.to_csv(data, index=False, lineterminator="\n")
-            paths += [tex, data]
+            full.to_csv(csv, index=False, lineterminator="\n")
+            paths += [tex, csv]
     return paths
 
 
-def trial_counts(material: ReportData) -> list[str]:
-    """How many trials count, and which were left out and why."""
-    frames = material.frames
-    left_out = [f"Left out: {t} ({status}): {reason}." for t, status, reason in material.summary.left_out]
-    counted = f"{int(frames.trials['included'].sum())} of {len(frames.trials)} trials count."
-    return [counted if left_out else f"{counted} None was left out.", *left_out]
+def trial_counts(data: ReportData) -> list[str]:
+    """Number of included trials, and the excluded ones with their reasons."""
+    frames = data.frames
+    left_out = [f"Excluded: {t} ({status}): {reason}." for t, status, reason in data.summary.left_out]
+    counted = f"{int(frames.trials['included'].sum())} of {len(frames.trials)} trials are included."
+    return [counted if left_out else f"{counted} None was excluded.", *left_out]
 
 
-def report_warnings(material: ReportData) -> list[str]:
-    """What a reader must know before any number: trials left out, question sets that differ."""
-    told = trial_counts(material)
-    left_out = [f"{told[0]} {len(told) - 1} left out, see Trials."] if len(told) > 1 else []
-    return left_out + unequal_questions(material.greedy)
+def report_warnings(data: ReportData) -> list[str]:
+    """Warnings before any number: excluded trials, question sets that differ."""
+    counts = trial_counts(data)
+    left_out = [f"{counts[0]} {len(counts) - 1} excluded, see Trials."] if len(counts) > 1 else []
+    return left_out + unequal_questions(data.greedy)
 
 
-def render_report(material: ReportData, sections: Sequence[Chapter]) -> str:
+def render_report(data: ReportData, chapters: Sequence[Chapter]) -> str:
     """report.html: chapters, episodes, trials."""
-    frames, registration = material.frames, material.registration
+    frames, registration = data.frames, data.registration
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
@@ -114,18 +114,18 @@ def render_report(material: ReportData, sections: Sequence[Chapter]) -> str:
                 for f in s.figures
             ],
         }
-        for s in sections
+        for s in chapters
     ]
     return environment.get_template("report.html.j2").render(
         title=frames.name,
         hypothesis=registration.hypothesis,
-        headline=primary_sentence(material.summary),
+        headline=primary_sentence(data.summary),
         kept=registration.kept,
         registration=registration.sentences,
-        sections=shown,
-        cards=[episode_card(s) for s in choose_specimens(material.everything)],
-        trials=trial_counts(material),
-        warnings=report_warnings(material),
+        chapters=shown,
+        cards=[episode_card(s) for s in choose_specimens(data.everything)],
+        trials=trial_counts(data),
+        warnings=report_warnings(data),
         config_hash=frames.config_hash,
         plan_hash=(registration.recorded or "not recorded")[:12],
     )

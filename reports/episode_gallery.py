@@ -1,6 +1,6 @@
-"""A few whole episodes to look at: recovered, looped, lazily answered, malformed. Chosen by rule, never by eye.
+"""Gallery of whole episodes by kind: recovered, looped, lazily answered, malformed. Chosen by a fixed rule.
 
-Of each kind the first episodes in the order trial, step, split, index are shown, so the choice is the same every time.
+Of each kind the first episodes in the order trial, step, split, index are shown, so the choice is deterministic.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EPISODES_PER_KIND = 2
 
 @dataclass(frozen=True)
 class Specimen:
-    """One episode: the kind it stands for, where it is from, and its row with texts."""
+    """One episode: the kind it stands for, its origin, and its row with texts."""
 
     kind: str
     arm: str
@@ -70,7 +70,7 @@ def _kinds(data: Episodes) -> Iterator[tuple[str, np.ndarray]]:
         hit = has_failure(frame["failures"], kind)
         if hit.any():
             yield f"parse failure: {kind.replace('_', ' ')}", np.flatnonzero(hit & ~right)
-    yield "right without a slip", np.flatnonzero((frame["failures"] == 0).to_numpy() & right & ~faulted)
+    yield "right without a failure", np.flatnonzero((frame["failures"] == 0).to_numpy() & right & ~faulted)
 
 
 def _loops(row: dict[str, Any]) -> bool:
@@ -89,7 +89,7 @@ def _read(data: Episodes, position: int, kind: str) -> Specimen:
 
 
 def episode_card(specimen: Specimen) -> str:
-    """A card: question, gold, then turn after turn with think, action and observation apart and faults marked."""
+    """HTML card: question, gold, then the turns with think, action and observation separated and faults marked."""
     row, esc = specimen.row, html.escape
     verdict = "right" if row["em"] == 1 else "wrong"
     where = f"{specimen.arm}, seed {specimen.seed}, step {specimen.step}, {specimen.split}"

@@ -1,4 +1,4 @@
-"""How figures look and how they are written: colour-blind safe, byte-identical, honest axes.
+"""Style and output of figures: colour-blind safe, byte-identical, honest axes.
 
 Ink and grid are sentinel colours that an HTML page may replace by its own (light or dark). Arms differ in colour, dash
 and marker at once, so that no reading depends on colour alone (palette: Paul Tol, "bright").
@@ -91,7 +91,8 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """What a reader must know to judge a figure. `interval`, `test`, `correction` "" where there is none."""
+    """Caption of a figure: seeds, questions, interval, test, configuration. `interval`, `test`, `correction` "" where
+    there is none."""
 
     text: str
     n_seeds: str

@@ -1,4 +1,4 @@
-"""The report as a vector PDF: text, tables and figures one below the other on A4 pages.
+"""Renderer of a report as vector PDF: text, tables and figures on A4 pages.
 
 matplotlib sets the text and the tables and leaves gaps; each figure is its own vector PDF and is laid into its gap by
 pypdf. No dates, so equal reports have equal bytes.
@@ -36,7 +36,7 @@ class _Page:
 
 
 class _Flow:
-    """Puts things below each other and starts a new page when one does not fit. `y`: points left above the margin."""
+    """Vertical layout with page breaks. `y`: baseline in points from the bottom of the page."""
 
     def __init__(self) -> None:
         self.pages: list[_Page] = []
@@ -171,7 +171,7 @@ def wrap(text: str, width: float, size: float, bold: bool = False) -> Iterator[s
 
 
 def write_pdf(
-    path: Path, title: str, lead: Sequence[str], sections: Sequence[Chapter], last: Sequence[str] = ()
+    path: Path, title: str, lead: Sequence[str], chapters: Sequence[Chapter], last: Sequence[str] = ()
 ) -> None:
     """Title, `lead`, then the chapters, each with its figures and tables, then `last` in small type."""
     with house_style():
@@ -179,15 +179,15 @@ def write_pdf(
         flow.paragraph(title, 16, bold=True, after=8)
         for paragraph in lead:
             flow.paragraph(paragraph, 10)
-        for section in sections:
+        for chapter in chapters:
             flow.y -= 10
             flow.room(90)
-            flow.paragraph(f"{section.title} ({section.role})", 12, bold=True, after=6)
-            for paragraph in section.text:
+            flow.paragraph(f"{chapter.title} ({chapter.role})", 12, bold=True, after=6)
+            for paragraph in chapter.text:
                 flow.paragraph(paragraph)
-            for figure in section.figures:
+            for figure in chapter.figures:
                 flow.figure(figure)
-            for table in section.tables:
+            for table in chapter.tables:
                 flow.table(table)
         for paragraph in last:
             flow.paragraph(paragraph, 7, colour=SOFT)

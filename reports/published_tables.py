@@ -1,4 +1,4 @@
-"""The paper's own table beside ours, in the paper's layout: objectives by benchmark, without and with Search."""
+"""The paper's tables beside our results, in its layout: objectives by benchmark, without and with Search."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATA = Path(__file__).with_name("published.yaml")
 
 @cache
 def published() -> dict[str, Any]:
-    """The data file as it stands."""
+    """Parsed content of published.yaml."""
     data: dict[str, Any] = yaml.safe_load(_DATA.read_text(encoding="utf-8"))
     return data
 

@@ -1,4 +1,4 @@
-"""Everything a report is made from, gathered once: frames, plan, comparisons, episodes of the last evaluation."""
+"""Input data of a report: frames, plan, comparisons, episodes of the last evaluation."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ReportData:
 
 
 def gather_report_data(frames: Frames) -> ReportData:
-    """Raises ValueError when no trial finished, or an episode file is broken."""
+    """Load the data of a report. Raises ValueError when no trial finished, or an episode file is broken."""
     registration = check_registration(frames)
     summary = summarise(frames, registration.plan)
     evaluations = [GREEDY_SPLIT, SAMPLED_SPLIT, FAULTED_SPLIT, COUNTERFACTUAL_SPLIT, PROMPT_SPLITS]

@@ -1,4 +1,4 @@
-"""Tables as HTML, as booktabs LaTeX and as GitHub markdown, from one description."""
+"""Renderers of a table as HTML, booktabs LaTeX and GitHub markdown."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def is_numeric(column: Sequence[str]) -> bool:
 
 
 def html_table(table: Table) -> str:
-    """A table under its caption; a wide one scrolls inside its own box, the caption does not."""
+    """Table under its caption; a wide table scrolls in its own box."""
     frame = table.frame
     right = {c: is_numeric([str(v) for v in frame[c]]) for c in frame.columns}
     head = "".join(f'<th scope="col"{_align(right[c])}>{html.escape(str(c))}</th>' for c in frame.columns)

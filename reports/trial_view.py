@@ -1,6 +1,6 @@
-"""What people look at of one trial: learning curves as SVG, and a page of its episodes.
+"""Views of one trial: learning curves as SVG, and a page of its episodes.
 
-Unlike a sweep's report this concludes nothing; it is drawn while other trials run, so it is cheap.
+Unlike a sweep's report they draw no conclusions; they are cheap, being drawn while other trials run.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from reports.episode_gallery import Specimen, episode_card
 from reports.figure_style import house_style, looks
 
 LAST_EVALUATION = 8
-"""Episodes of the last evaluation that the page shows beside those in trouble."""
+"""Episodes of the last evaluation that the page shows beside those with failures."""
 FILES = 20
-"""So many of the newest episode files are looked through."""
+"""Number of newest episode files that are searched."""
 PANELS: dict[str, dict[str, str]] = {
     "Reward": {"training": "train/reward_mean", "evaluation": "eval/reward_mean"},
     "Well-formed turns": {"training": "train/parse_ok_rate", "evaluation": "eval/parse_ok_rate"},
@@ -36,7 +36,7 @@ ROUND = (1, 2, 5, 10)
 
 
 def write_trial_views(trial: TrialRun, out: Path) -> None:
-    """Write learning_curves.svg and episodes.html of a trial's folder, as far as there is something to show."""
+    """Write learning_curves.svg and episodes.html of a trial's folder, each only if there is content for it."""
     if lines := trial.readable_metrics():
         canvas = draw_trial_curves(lines)
         with house_style():
@@ -74,16 +74,16 @@ def draw_trial_curves(lines: Sequence[MetricsLine]) -> Canvas:
 
 
 def notable_episodes(trial: TrialRun) -> list[Specimen]:
-    """Of every split the first episode of each kind of trouble, from the newest step back; then the last evaluation."""
+    """The first episode of each kind of failure in every split, newest step first; then the last evaluation."""
     info = trial.info()
     found: set[tuple[str, str]] = set()
-    troubled: list[Specimen] = []
+    failed: list[Specimen] = []
     last: list[Specimen] = []
     evaluated = False
     for step, split, kinds, file in _files(trial):
-        why: dict[int, str] = {}  # an episode with two kinds of trouble is shown once
-        for i, trouble in enumerate(kinds):
-            for kind in trouble:
+        why: dict[int, str] = {}  # an episode with two kinds of failure is shown once
+        for i, failures in enumerate(kinds):
+            for kind in failures:
                 if (split, kind) not in found:
                     found.add((split, kind))
                     why.setdefault(i, kind.replace("_", " "))
@@ -92,12 +92,12 @@ def notable_episodes(trial: TrialRun) -> list[Specimen]:
         shown = sorted({*why, *ends})
         for i, row in zip(shown, rows_at(file, shown), strict=True):
             specimen = Specimen(why.get(i, "last evaluation"), info.arm, info.seed, step, split, row)
-            (troubled if i in why else last).append(specimen)
-    return [*troubled, *last]
+            (failed if i in why else last).append(specimen)
+    return [*failed, *last]
 
 
 def _files(trial: TrialRun) -> Iterator[tuple[int, str, list[list[str]], EpisodeFile]]:
-    """(step, split, troubles of each episode, file) of the newest files, the newest step first; without broken ones."""
+    """(step, split, failure kinds of each episode, file) of the newest readable files, the newest step first."""
     for step, split, path in sorted(trial.episode_files(), key=lambda file: (-file.step, file.split))[:FILES]:
         with contextlib.suppress(OSError, pa.ArrowException):
             file = open_episodes(path)

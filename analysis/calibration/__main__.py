@@ -1,8 +1,8 @@
-"""Are the tests honest? Type-I error, power and coverage by simulation: `python -m analysis.calibration`.
+"""Type-I error, power and coverage of every test by simulation: `python -m analysis.calibration`.
 
-Every row is one test in one design: how often it rejects when nothing is there (must not exceed α), how often when a
-known effect is there, and how often its interval covers the truth, each with its Monte-Carlo standard error. A test
-that is too liberal by more than that error has no place in a report: see `scenarios.ROLES` for what is used.
+Every row is one test in one design: rejection rate under the null (at most α), rejection rate under a known effect, and
+coverage of its interval, each with its Monte-Carlo standard error. A test that is too liberal by more than that error
+is not used in reports; `scenarios.ROLES` lists those in use.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ CalibrationDesign = tuple[str, SimulatedStudy, SimulatedStudy | None]
 
 
 def designs(seed_counts: tuple[int, ...], questions: int) -> Iterator[CalibrationDesign]:
-    """The designs of the whole table."""
+    """All designs of the calibration table."""
     for seeds in seed_counts:
         null = SimulationSetting(seeds=seeds, questions=questions)
-        there = replace(null, effect=EFFECT)
+        shifted = replace(null, effect=EFFECT)
         yield (
             f"{seeds} v {seeds} seeds, {questions} questions",
             scenarios.contrast_study(null),
-            scenarios.contrast_study(there),
+            scenarios.contrast_study(shifted),
         )
         yield (
             f"{seeds} v {seeds} seeds, {questions} questions",
@@ -75,17 +75,17 @@ def run_calibration(listed: Sequence[CalibrationDesign], simulations: int = 1000
     `coverage` is under no effect. Absent measures are empty strings. Progress goes to stderr.
     """
     rows = []
-    begun = shown = time.monotonic()
+    started = shown = time.monotonic()
     for number, (design, null, effect) in enumerate(listed):
         if time.monotonic() - shown > 5:
             shown = time.monotonic()
-            print(f"{number} of {len(listed)} designs, {shown - begun:.0f} s", file=sys.stderr)
-        quiet = _repeat(null, simulations, [seed, number, 0])
-        loud = _repeat(effect, simulations, [seed, number, 1]) if effect else {}
-        for test, outcomes in quiet.items():
+            print(f"{number} of {len(listed)} designs, {shown - started:.0f} s", file=sys.stderr)
+        under_null = _repeat(null, simulations, [seed, number, 0])
+        under_effect = _repeat(effect, simulations, [seed, number, 1]) if effect else {}
+        for test, outcomes in under_null.items():
             row: dict[str, object] = {"design": design, "test": test, "role": scenarios.role_of(test)}
             row |= _share("type1", [o.rejected for o in outcomes])
-            row |= _share("power", [o.rejected for o in loud.get(test, [])])
+            row |= _share("power", [o.rejected for o in under_effect.get(test, [])])
             row |= _share("coverage", [o.covered for o in outcomes])
             rows.append(row | {"verdict": calibration_verdict(row), "simulations": simulations})
     return pd.DataFrame(rows)
@@ -109,7 +109,7 @@ def _share(name: str, values: list[bool | None]) -> dict[str, object]:
 
 
 def calibration_verdict(row: dict[str, object]) -> str:
-    """What type-I error and coverage say; the worse of the two. The error is that of the nominal rate."""
+    """Verdict from type-I error and coverage, the worse of the two, within the error of the nominal rate."""
     slack = SIGMAS * math.sqrt(ALPHA * (1 - ALPHA))
     off = []
     for name in ("type1", "coverage"):
@@ -125,7 +125,7 @@ def calibration_verdict(row: dict[str, object]) -> str:
 
 
 def calibration_page(table: pd.DataFrame) -> str:
-    """The table for people: percent with Monte-Carlo error."""
+    """Markdown page of the table, in per cent with Monte-Carlo error."""
 
     def cell(row: pd.Series, name: str) -> str:
         return "–" if row[name] == "" else f"{100 * row[name]:.1f} ± {100 * row[name + '_se']:.1f}"

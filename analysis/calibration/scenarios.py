@@ -1,6 +1,6 @@
-"""Simulated studies that `analysis.calibration` repeats: each is drawn once and put to every test of its kind.
+"""Simulated studies for `analysis.calibration`: each draw is passed to every test of its kind.
 
-A study maps a random stream to outcomes by the test's name. Names say what a report uses them for in ROLES.
+A study maps a random generator to results by the name of the test; ROLES gives the use of each test in reports.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ EQUIVALENCE_MARGIN = 0.05
 
 @dataclass(frozen=True, slots=True)
 class SimulatedTest:
-    """One test on one simulated study: whether it rejected, whether its interval held the truth (None: has none)."""
+    """Result of one test on one simulated study: rejection, and coverage of the truth by its interval (None: no
+    interval)."""
 
     rejected: bool | None
     covered: bool | None = None
@@ -72,7 +73,7 @@ ROLES = {
         "GEE logit on hops, by question",
     ),
 }
-"""Tests that a report uses, by the part they play. All others are in the table to show what they would cost."""
+"""Tests used in reports, by their role. All others are in the table for comparison."""
 
 
 def role_of(test: str) -> str:
@@ -93,7 +94,7 @@ def _both(estimate: Estimate, test: Test, truth: float) -> SimulatedTest:
 
 
 def contrast_study(world: SimulationSetting) -> SimulatedStudy:
-    """Two arms on one suite, every route to a p-value and an interval."""
+    """Two arms on one suite, with all methods for a p-value and an interval."""
 
     def study(rng: np.random.Generator) -> dict[str, SimulatedTest]:
         a, b, (truth, _) = simulate.simulate_arms(world, rng)
@@ -126,7 +127,7 @@ def contrast_study(world: SimulationSetting) -> SimulatedStudy:
 
 
 def checkpoint_study(world: SimulationSetting) -> SimulatedStudy:
-    """Two checkpoints, no seed effect: the claim that question-level tests are made for."""
+    """Two checkpoints, no seed effect: the claim that question-level tests support."""
 
     def study(rng: np.random.Generator) -> dict[str, SimulatedTest]:
         a, b, _ = simulate.simulate_arms(world, rng)
@@ -232,7 +233,8 @@ def threshold_study(seeds: int, means: tuple[float, float]) -> SimulatedStudy:
 
 
 def fault_study(seeds: int, difference: float) -> SimulatedStudy:
-    """Exposures and twins of two arms whose seeds differ in how well they recover; `difference` in P(right | fault)."""
+    """Exposures and fault-free counterparts of two arms whose seeds differ in recovery; `difference` in P(right |
+    fault)."""
 
     def study(rng: np.random.Generator) -> dict[str, SimulatedTest]:
         data, truth = simulate.simulate_faults(rng, seeds, difference)

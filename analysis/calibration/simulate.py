@@ -1,9 +1,9 @@
-"""Made-up studies with known truth: seed effects, question effects, and a known difference between arms.
+"""Simulated studies with known truth: seed effects, question effects, and a known difference between arms.
 
     logit P(right) = question difficulty + arm + seed effect          one 0/1 answer a seed and question
 
 The seed effect belongs to one run of one arm, so runs of the same seed number in two arms are independent, as they are
-when training draws its own rollouts. Sizes follow what small-scale training of this kind showed: seed SD 1.7 points.
+when training draws its own rollouts. Sizes follow small-scale training runs: seed SD 1.7 points.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SimulationSetting:
 
 @lru_cache
 def _slope(base: float) -> tuple[float, float]:
-    """(intercept, d EM / d logit): the mean difficulty that gives `base`, and how EM moves with it."""
+    """(intercept, d EM / d logit): the mean difficulty that gives `base`, and the slope of EM in it."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(41)
     weights = weights / weights.sum()
     low, high = -8.0, 8.0
@@ -78,7 +78,7 @@ def simulate_suites(
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Seed means [seeds, n suites] of two arms; the suites of a run share its seed effect.
 
-    Last: the same of `many` further seeds on these questions, for what is true of the arms.
+    Last: the same of `many` further seeds on these questions, as the truth about the arms.
     """
     intercept, slope = _slope(world.base)
     hard = intercept + rng.normal(0, DIFFICULTY_SD, (n, world.questions))
@@ -92,7 +92,7 @@ def simulate_suites(
 
 
 def expected_error(world: SimulationSetting, alpha: float = 0.05) -> dict[str, float]:
-    """Type-I error, by the normal law and for many seeds, of the two tests that leave out a part of the variance.
+    """Type-I error, by the normal law and for many seeds, of the two tests that ignore a part of the variance.
 
     A seed's mean EM varies by seed_sd² + w/Q, w an answer's variance given its question. The two-proportion z takes
     p(1 − p)/Q for it, the question-paired test w/Q.
@@ -148,8 +148,8 @@ class FaultAnswers(NamedTuple):
 def simulate_faults(
     rng: np.random.Generator, seeds: int = 5, difference: float = 0.0, questions: int = 100, seed_sd: float = 0.08
 ) -> tuple[FaultAnswers, float]:
-    """Two arms under faults, and the first arm's true effect. A policy that knows the answer recovers with a chance
-    that is its seed's (SD `seed_sd` around .6); arms differ in P(right | fault) by `difference`."""
+    """Two arms under faults, and the first arm's true effect. A policy that knows the answer recovers with a
+    probability drawn by seed (SD `seed_sd` around .6); arms differ in P(right | fault) by `difference`."""
     intercept = _slope(0.4)[0]
     p = 1 / (1 + np.exp(-(intercept + rng.normal(0, DIFFICULTY_SD, questions))))
     half = difference / 2 / p.mean()

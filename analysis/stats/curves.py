@@ -1,4 +1,4 @@
-"""How fast: area under a learning curve and time to a threshold that was fixed in advance."""
+"""Area under a learning curve and time to a threshold that was fixed in advance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def area(steps: ArrayLike, values: ArrayLike) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """When a curve reached a threshold: `time` in steps; `reached` False: not by `time`, its last step (censored)."""
+    """Time to a threshold in steps; `reached` False: censored at `time`, the last step."""
 
     time: float
     reached: bool

@@ -1,7 +1,7 @@
-"""Does one trace of a run move with another? Lagged rank correlation against circular shifts, combined over seeds.
+"""Lagged rank correlation of two traces of a run against circular shifts, combined over seeds.
 
-Values of one run follow each other, so their number is no sample size. The null keeps each trace's own rhythm and
-breaks only the alignment: one trace is rotated in time, independently in every run.
+Values of a run are autocorrelated, so their number is no sample size. The null preserves the autocorrelation of each
+trace and breaks only the alignment: one trace is rotated in time, independently in every run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import stats
 from analysis.stats.types import DegenerateInput, Test, finite_vector
 
 MIN_LENGTH = 8
-"""Shorter traces have too few rotations to say anything."""
+"""Shorter traces have too few rotations for a test."""
 
 
 @dataclass(frozen=True, slots=True)

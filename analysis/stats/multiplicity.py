@@ -1,4 +1,4 @@
-"""Several tests at once, and tests of sameness."""
+"""Corrections for multiple tests, and equivalence tests (TOST)."""
 
 from __future__ import annotations
 

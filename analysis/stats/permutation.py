@@ -32,7 +32,7 @@ def count_rearrangements(n_a: int, n_b: int, paired: bool) -> int:
 
 
 def smallest_p(n_a: int, n_b: int, paired: bool = False) -> float:
-    """Least two-sided p that the exact test can reach with these seed counts (1.0 when it cannot tell anything)."""
+    """Least two-sided p that the exact test can reach with these seed counts (1.0 when it cannot reject)."""
     if min(n_a, n_b) < 1:
         raise DegenerateInput(f"a contrast needs at least one seed an arm, got {n_a} and {n_b}")
     if paired and n_a != n_b:
@@ -94,8 +94,9 @@ def _exact_p(x: np.ndarray, y: np.ndarray, paired: bool) -> float:
 def sign_flip_p(differences: ArrayLike) -> float:
     """Two-sided p, 2·min(one-sided), over all 2^n sign flips of `differences` [n]; time and memory grow as 2^(n/2).
 
-    A flip's sum is one of 2^(n/2) sums of the first half plus one of the second; sorted, the second half tells for each
-    of the first how many of them reach the observed sum. Sums that differ by round-off alone count as ties.
+    A flip's sum is one of 2^(n/2) sums of the first half plus one of the second; a binary search in the sorted second
+    half counts, for each of the first, the sums that reach the observed one. Sums that differ by round-off alone count
+    as ties.
     """
     d = finite_vector(differences, "paired differences")
     half = d.size // 2
@@ -141,9 +142,9 @@ def _shift_thresholds(x: np.ndarray, y: np.ndarray, paired: bool) -> np.ndarray:
 def permutation_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level: float = 0.95) -> Estimate:
     """mean(a) − mean(b) with the exact interval of shifts that `seed_permutation` does not reject at 1 − level.
 
-    Where the seeds of each arm are all alike nothing tells how far another seed may lie: no interval, and a note.
-    When the design's smallest p exceeds 1 − level no shift can be rejected: the interval is None and `note` says so.
-    Beyond MAX_EXACT rearrangements the interval is left out too (a t interval is then as good and says what it is).
+    Without spread between the seeds of each arm there is no interval, and a note. When the design's smallest p exceeds
+    1 − level no shift can be rejected: the interval is None, with a note. Beyond MAX_EXACT rearrangements it is None
+    too (a t interval is then as good).
     """
     x, y = finite_vector(a, "arm A"), finite_vector(b, "arm B")
     difference = float(x.mean() - y.mean())
@@ -201,6 +202,6 @@ def difference_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level:
 
 
 def best_interval(a: ArrayLike, b: ArrayLike, paired: bool = False, level: float = 0.95) -> Estimate:
-    """Exact inversion where the design permits it, else the t interval, which names itself as such."""
+    """Exact inversion where the design permits it, else the t interval; `method` of the interval names which."""
     exact = permutation_interval(a, b, paired, level)
     return exact if exact.interval is not None else difference_interval(a, b, paired, level)

@@ -1,4 +1,4 @@
-"""Before a study: what it could find. Power and sample size for seeds and for questions."""
+"""Power and sample size for seeds and for questions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def question_power_n(
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> float:
-    """Questions needed to tell two *checkpoints* apart by `effect` (Miller 2024, "Adding error bars to evals", eq. 9).
+    """Questions needed to detect a difference of two *checkpoints* `effect` (Miller 2024, "Adding error bars to evals",
+    eq. 9).
 
     ω² is the variance over questions of the difference of expected scores, σ² the mean variance of one answer given
     the question, averaged over `samples` answers. Two-sided. Not rounded.

@@ -102,7 +102,7 @@ def paired_table(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 
 
 def two_proportion_z(successes_a: float, n_a: float, successes_b: float, n_b: float) -> Test:
-    """The pooled z test that treats every answer as independent. Kept to show in calibration what it costs."""
+    """The pooled z test that treats every answer as independent. Used in calibration only, for comparison."""
     _check(successes_a, n_a)
     _check(successes_b, n_b)
     pooled = (successes_a + successes_b) / (n_a + n_b)

@@ -30,7 +30,7 @@ class Coefficient:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A fitted regression. No coefficients where it could not be fitted, and `note` says why."""
+    """A fitted regression. Without coefficients where fitting failed, with the reason in `note`."""
 
     coefficients: tuple[Coefficient, ...]
     n: int

@@ -1,4 +1,4 @@
-"""Times that may not have come yet: turns to recovery, steps to a threshold."""
+"""Survival analysis of right-censored times: turns to recovery, steps to a threshold."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _times(time: ArrayLike, event: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def kaplan_meier(time: ArrayLike, event: ArrayLike, level: float = 0.95, clusters: ArrayLike | None = None) -> Survival:
-    """Curve of P(event has not come by t). `event` False: censored at that time. Zero events: flat at 1, with a note.
+    """Curve of P(no event by t). `event` False: censored at that time. Zero events: flat at 1, with a note.
 
     Bands: log-log transform (inside [0, 1]) of Greenwood's variance, or with `clusters` (e.g. questions, whose episodes
     are alike) of its clustered form, which is Greenwood's when every episode is its own cluster; one cluster: the band
@@ -127,7 +127,7 @@ def logrank(time_a: ArrayLike, event_a: ArrayLike, time_b: ArrayLike, event_b: A
 
 
 def _no_variance(ta: np.ndarray, ea: np.ndarray, tb: np.ndarray, eb: np.ndarray) -> bool:
-    """True when at every event time one arm is empty, or everybody at risk has the event at once."""
+    """True when at every event time one arm is empty, or all at risk have the event at once."""
     for u in np.unique(np.concatenate([ta[ea], tb[eb]])):
         na, nb = int((ta >= u).sum()), int((tb >= u).sum())
         d = int((ea & (ta == u)).sum() + (eb & (tb == u)).sum())

@@ -1,4 +1,4 @@
-"""What a statistic returns. A number that cannot be had is None with a `note` that says why: never NaN."""
+"""Result types of statistics. A number that cannot be computed is None with the reason in `note`, never NaN."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 ALGORITHM = "algorithm"
 """Claim about training algorithms: seeds are the units."""
 CHECKPOINT = "checkpoint"
-"""Claim about two fixed checkpoints: questions are the units; says nothing about another seed."""
+"""Claim about two fixed checkpoints: questions are the units; it does not extend to other seeds."""
 
 
 class DegenerateInput(ValueError):
-    """The data cannot answer the question asked (no observation, unequal question sets, values not finite)."""
+    """The data do not permit the statistic (no observation, unequal question sets, values not finite)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     def within(self, low: float, high: float) -> Interval:
-        """The part that is possible at all: no value outside [low, high] can be the truth, so nothing is lost."""
+        """The interval clipped to the range [low, high] of the quantity."""
         return replace(self, low=min(max(self.low, low), high), high=min(max(self.high, low), high))
 
 
@@ -50,7 +50,7 @@ class Estimate:
     note: str = ""
 
     def within(self, possible: tuple[float, float] | None) -> Estimate:
-        """With its interval cut to what is possible (None: anything is)."""
+        """The estimate with its interval clipped to the range `possible` (None: unbounded)."""
         if possible is None or self.interval is None:
             return self
         return replace(self, interval=self.interval.within(*possible))

@@ -1,6 +1,7 @@
-"""The chapters of a report, in reading order: one function each, from gathered material to text, figures and tables.
+"""Chapters of a report in reading order, one function each from report data to text, figures and tables.
 
-A chapter whose data the sweep does not have says so in one sentence instead.
+A chapter without data in the sweep gives the reason in one sentence. A new statistic with its figure takes two files:
+its module in analysis/, and the chapter that calls `Chapter.table` and `Chapter.figure` on it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from analysis import convergence, progress, robustness
-from analysis.compare import compare_arms, comparison_table
+from analysis.compare import compare_arms
 from analysis.episode_frames import GREEDY_SPLIT
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
@@ -15,24 +15,21 @@ from reports.report_data import ReportData
 
 
 def convergence_chapter(m: ReportData) -> Chapter:
-    section = Chapter("convergence", "Convergence and stability", stamp=m.stamp)
+    chapter = Chapter("convergence", "Convergence and stability", stamp=m.stamp)
     frames, plan = m.frames, m.plan
     rows = compare_arms(convergence.curve_areas(frames, plan.metric), m.contrasts, plan)
-    section.table(
+    chapter.exploratory_contrasts(
         "areas",
         "Area under the learning curve",
-        comparison_table(rows, "measure"),
+        rows,
         f"{plan.metric}: mean height of each seed's curve; exact seed permutation; exploratory.",
-        interval="drop",
-        test="drop",
-        role="drop",
-        p_equivalence="drop",
+        group="measure",
         p_adjusted="drop",
     )
     try:
         times = convergence.threshold_times(frames, plan.metric, plan.threshold)
         origin = "fixed before the sweep" if times.fixed else "set after the fact (half-way from start to best arm)"
-        section.table(
+        chapter.table(
             "speed",
             "Steps to a threshold",
             convergence.threshold_table(times, m.contrasts, plan.level),
@@ -45,8 +42,8 @@ def convergence_chapter(m: ReportData) -> Chapter:
             low="number",
         )
     except DegenerateInput as reason:
-        section.say(str(reason))
-    section.table(
+        chapter.add_sentence(str(reason))
+    chapter.table(
         "stability",
         "Stability",
         convergence.stability_table(frames, plan.metric, plan.level),
@@ -55,7 +52,7 @@ def convergence_chapter(m: ReportData) -> Chapter:
         **dict.fromkeys((n.split("/")[1] for n in convergence.STABILITY_TRACES), "number"),
     )
     changes = progress.before_and_after(m.course.split(GREEDY_SPLIT), plan.level)
-    section.table(
+    chapter.table(
         "progress",
         "Each checkpoint before and after training",
         changes[changes["suite"] == OVERALL],
@@ -67,21 +64,21 @@ def convergence_chapter(m: ReportData) -> Chapter:
         gained="number",
         lost="number",
     )
-    return section
+    return chapter
 
 
 def prompt_chapter(m: ReportData) -> Chapter:
-    section = Chapter("robustness", "Prompt robustness", stamp=m.stamp)
+    chapter = Chapter("robustness", "Prompt robustness", stamp=m.stamp, from_episodes=True)
     spreads = None
     try:
-        section.table(
+        chapter.table(
             "perturbations",
             "By perturbation",
             robustness.by_perturbation(m.everything, m.plan.level),
             "Compliance: share of episodes without a failure. Lenient: the answer contains a gold answer. Means over "
             "seeds, t interval; suites weigh the same.",
         )
-        section.table(
+        chapter.table(
             "spreads",
             "Spread over prompts",
             robustness.prompt_spread_table(m.everything, m.plan.level),
@@ -90,24 +87,21 @@ def prompt_chapter(m: ReportData) -> Chapter:
             "compare arms, do not read it as an effect.",
         )
         rows = compare_arms(robustness.seed_prompt_spreads(m.everything), m.contrasts, m.plan)
-        section.table(
+        chapter.exploratory_contrasts(
             "spread_contrasts",
             "Differences over prompts",
-            comparison_table(rows, "measure"),
+            rows,
             f"EM; exact seed permutation, p adj.: {m.plan.correction_name} over the rows of a contrast; exploratory.",
-            interval="drop",
-            test="drop",
-            role="drop",
-            p_equivalence="drop",
+            group="measure",
         )
         spreads = robustness.prompt_spreads(m.everything)
         for axis in dict.fromkeys(
             a for arm in m.frames.arms.values() for a in arm.settings if "perturb" in a or "prompt" in a
         ):
             crossed = robustness.prompt_cross_table(m.everything, m.frames, axis).reset_index()
-            section.table("prompt_cross", "Trained under, evaluated under", crossed, f"Mean EM; trained under: {axis}.")
+            chapter.table("prompt_cross", "Trained under, evaluated under", crossed, f"Mean EM; trained under: {axis}.")
     except DegenerateInput as reason:
-        section.say(str(reason))
+        chapter.add_sentence(str(reason))
     with contextlib.suppress(DegenerateInput):  # most sweeps do not vary the penalty
-        section.figures.append(format_penalty.draw_format_penalty(m.frames, spreads, m.plan.level))
-    return section
+        chapter.figures.append(format_penalty.draw_format_penalty(m.frames, spreads, m.plan.level))
+    return chapter

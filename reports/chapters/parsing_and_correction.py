@@ -1,4 +1,4 @@
-"""Parse reliability, and how the policy mends what went wrong: malformed turns, injected faults."""
+"""Parse reliability, and self-correction: malformed turns, injected faults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas as pd
 
 from analysis import parse_reliability, self_correction, transitions
-from analysis.compare import Comparison, compare_arms, comparison_table
+from analysis.compare import Comparison, compare_arms
 from analysis.episode_frames import GREEDY_SPLIT, SAMPLED_SPLIT, Episodes
 from analysis.operator_use import operator_use
 from analysis.stats.types import DegenerateInput
@@ -19,9 +19,9 @@ from reports.report_data import ReportData
 
 
 def parsing_chapter(m: ReportData) -> Chapter:
-    section = Chapter("parsing", "Parse reliability", stamp=m.stamp)
+    chapter = Chapter("parsing", "Parse reliability", stamp=m.stamp, from_episodes=True)
     level = m.plan.level
-    section.table(
+    chapter.table(
         "parse_links",
         "Malformed turns and what follows in training",
         parse_reliability.link_table(parse_reliability.link_to_learning(m.frames)),
@@ -31,7 +31,7 @@ def parsing_chapter(m: ReportData) -> Chapter:
         note="text",
         lag="text",
     )
-    section.table(
+    chapter.table(
         "instability",
         "Instability",
         parse_reliability.instability_table(m.frames),
@@ -39,71 +39,67 @@ def parsing_chapter(m: ReportData) -> Chapter:
         "an event "
         "and in all other steps. Descriptive.",
     )
-    section.figure(lambda: training_traces.draw_training_traces(m.frames, level=level))
+    chapter.figure(lambda: training_traces.draw_training_traces(m.frames, level=level))
     if m.greedy.episodes.empty:
-        section.text.append("No episodes of the last greedy evaluation were kept.")
-        return section
+        chapter.text.append("No episodes of the last greedy evaluation were kept.")
+        return chapter
     hops = m.greedy.of(m.greedy.episodes["hops"] >= 0)
-    section.figure(
+    chapter.figure(
         lambda: parse_failures.draw_parse_rates(
             m.frames, parse_reliability.parse_rates(hops, ["arm", "hops"], level), "hops"
         )
     )
-    section.figure(
+    chapter.figure(
         lambda: parse_failures.draw_parse_rates(
             m.frames, parse_reliability.parse_rates(m.greedy, ["arm", "suite"], level), "suite"
         )
     )
-    section.figure(
+    chapter.figure(
         lambda: parse_failures.draw_parse_rate_by_step(
             m.frames, parse_reliability.parse_rates(m.course.split(GREEDY_SPLIT), ["arm", "step"], level)
         )
     )
     wilson = "Wilson with the design effect of questions."
     last = f"Last greedy evaluation; {wilson}"
-    section.table(
+    chapter.table(
         "parse_rates", "Turns without a parse failure", parse_reliability.parse_rates(m.greedy, ["arm"], level), last
     )
-    section.table(
+    chapter.table(
         "parse_kinds",
         "Kinds of failure",
         parse_reliability.failure_kinds(m.greedy, ["arm"], level),
         f"Share of turns. {last}",
     )
     rows = compare_arms(parse_reliability.seed_parse_rates(m.greedy, "suite"), m.contrasts, m.plan)
-    section.table(
+    chapter.exploratory_contrasts(
         "parse_contrasts",
         "Differences in parse rate",
-        comparison_table(rows),
+        rows,
         f"Exact seed permutation, p adj.: {m.plan.correction_name} over suites; exploratory.",
-        interval="drop",
-        test="drop",
-        role="drop",
-        p_equivalence="drop",
     )
-    section.text += _claims(rows, m, Outcome("the parse rate"))
-    _complexity(m.greedy, section, "", level)
+    chapter.text += _claims(rows, m, Outcome("the parse rate"))
+    _complexity(m.greedy, chapter, "", level)
     sampled = m.everything.split(SAMPLED_SPLIT)
     if not sampled.episodes.empty:
         kept = sampled.of(sampled.episodes["hops"] >= 0)
         drawn = f"Answers sampled in the last evaluation, where greedy ones have little room. {wilson}"
         by_hops = parse_reliability.parse_rates(kept, ["arm", "hops"], level)
-        section.table("parse_rates_sampled", "Sampled turns without a parse failure, by hops", by_hops, drawn)
+        chapter.table("parse_rates_sampled", "Sampled turns without a parse failure, by hops", by_hops, drawn)
         by_kind = parse_reliability.failure_kinds(sampled, ["arm"], level)
-        section.table("parse_kinds_sampled", "Kinds of failure, sampled", by_kind, f"Share of turns. {drawn}")
-        _complexity(sampled, section, " (sampled answers)", level)
-    return section
+        chapter.table("parse_kinds_sampled", "Kinds of failure, sampled", by_kind, f"Share of turns. {drawn}")
+        _complexity(sampled, chapter, " (sampled answers)", level)
+    return chapter
 
 
-def _complexity(data: Episodes, section: Chapter, suffix: str, level: float) -> None:
+def _complexity(data: Episodes, chapter: Chapter, suffix: str, level: float) -> None:
     """Whether malformed turns cost more on questions of more hops, and come more often there."""
     try:
         em, odds = parse_reliability.hops_regressions(data, level)
     except DegenerateInput as reason:
-        section.say(f"{reason}{suffix}")
+        chapter.add_sentence(f"{reason}{suffix}")
         return
     for fit, what in ((em, "EM on failure share × hops"), (odds, "malformed episode on hops")):
-        section.text.append(regression_sentence(fit, f"{what}{suffix}"))
+        chapter.text.append(regression_sentence(fit, f"{what}{suffix}"))
 
 
 def _claims(rows: Sequence[Comparison], m: ReportData, what: Outcome) -> list[str]:
@@ -117,12 +113,12 @@ def _claims(rows: Sequence[Comparison], m: ReportData, what: Outcome) -> list[st
 
 
 def correction_chapter(m: ReportData) -> Chapter:
-    section = Chapter("correction", "Self-correction", stamp=m.stamp)
+    chapter = Chapter("correction", "Self-correction", stamp=m.stamp, from_episodes=True)
     frames, level = m.frames, m.plan.level
     if m.greedy.episodes.empty:
-        section.text.append("No episodes of the last greedy evaluation were kept.")
-        return section
-    section.table(
+        chapter.text.append("No episodes of the last greedy evaluation were kept.")
+        return chapter
+    chapter.table(
         "operator_use",
         "Operators called",
         _operators(m, level),
@@ -130,7 +126,7 @@ def correction_chapter(m: ReportData) -> Chapter:
         "with the design effect of questions, rule of three for none. An arm without the operator has never called it.",
     )
     first, back = transitions.parse_failure_curves(m.greedy, level)
-    section.figure(
+    chapter.figure(
         lambda: survival.draw_survival(
             frames,
             first,
@@ -140,7 +136,7 @@ def correction_chapter(m: ReportData) -> Chapter:
             "turn",
         )
     )
-    section.figure(
+    chapter.figure(
         lambda: survival.draw_survival(
             frames,
             back,
@@ -154,16 +150,16 @@ def correction_chapter(m: ReportData) -> Chapter:
         arm: transitions.failure_transitions(m.everything.of(m.everything.episodes["arm"] == arm))
         for arm in frames.arms
     }
-    section.figure(lambda: parse_failures.draw_transitions(frames, tables, ", ".join(m.splits)))
+    chapter.figure(lambda: parse_failures.draw_transitions(frames, tables, ", ".join(m.splits)))
     moves = transitions.operator_transitions(m.everything)
-    section.table(
+    chapter.table(
         "operator_transitions",
         "What follows a call that failed or was faulted",
         moves.rename_axis("turn").reset_index(),
         f"Counts over all arms, of the operator called (rows) and the next action (columns); {', '.join(m.splits)}.",
     )
     looks = transitions.candidate_reviews(m.everything, (GREEDY_SPLIT, SAMPLED_SPLIT))
-    section.table(
+    chapter.table(
         "second_looks",
         "What a second look does to an answer",
         transitions.candidate_review_table(looks, level),
@@ -172,12 +168,12 @@ def correction_chapter(m: ReportData) -> Chapter:
         "design effect of questions; helped: of wrong candidates the share that ended right.",
     )
     if looks.empty:
-        section.text.append("No episode reviewed a candidate answer.")
+        chapter.text.append("No episode reviewed a candidate answer.")
     try:
-        _faults(m, section)
+        _faults(m, chapter)
     except DegenerateInput as reason:
-        section.text.append(f"Injected faults: {reason}.")
-    return section
+        chapter.text.append(f"Injected faults: {reason}.")
+    return chapter
 
 
 def _either(names: Sequence[str]) -> str:
@@ -189,10 +185,10 @@ def _operators(m: ReportData, level: float) -> pd.DataFrame:
     return operator_use(m.course.of(steps.isin([steps.min(), steps.max()])), level)
 
 
-def _faults(m: ReportData, section: Chapter) -> None:
+def _faults(m: ReportData, chapter: Chapter) -> None:
     frames, level = m.frames, m.plan.level
     pairs = self_correction.exposures(m.everything, frames=frames)
-    section.figure(
+    chapter.figure(
         lambda: survival.draw_survival(
             frames,
             self_correction.recovery_curves(pairs, level),
@@ -206,17 +202,17 @@ def _faults(m: ReportData, section: Chapter) -> None:
     if pairs["pool"].nunique() > 1:
         listed.append((["pool"], "by pool of operators"))
     for by, title in listed:
-        section.table(
+        chapter.table(
             f"faults_{by[-1]}",
             f"Injected faults {title}",
             self_correction.exposure_table(pairs, by, level),
-            "Exposures: the policy read a fault and went on. Recovered: right all the same (Wilson, design effect of "
+            "Exposures: the policy read a fault and continued. Recovered: right despite it (Wilson, design effect of "
             "questions). Effect: EM with the fault minus EM of the fault-free twin, t over seeds. Hurt: of right twins "
             "the share that ended wrong.",
         )
-    section.table(
+    chapter.table(
         "after_fault",
-        "What follows a fault",
+        "Actions after a fault",
         self_correction.after_fault(pairs),
         "Next action after the faulted call; twin count: of the fault-free twins in the same turn.",
     )
@@ -224,9 +220,9 @@ def _faults(m: ReportData, section: Chapter) -> None:
         try:
             fit = self_correction.fault_interaction(pairs, contrast, level)
         except DegenerateInput as reason:
-            section.say(str(reason))
+            chapter.add_sentence(str(reason))
             continue
-        section.text.append(regression_sentence(fit, f"EM on fault × arm, {contrast.label}"))
+        chapter.text.append(regression_sentence(fit, f"EM on fault × arm, {contrast.label}"))
     for name, title, values in (
         ("recovery_contrasts", "Differences in P(recover | fault)", self_correction.seed_recovery(pairs)),
         (
@@ -236,15 +232,12 @@ def _faults(m: ReportData, section: Chapter) -> None:
         ),
     ):
         rows = compare_arms(values, m.contrasts, m.plan)
-        section.table(
+        chapter.exploratory_contrasts(
             name,
             title,
-            comparison_table(rows, "measure"),
+            rows,
             f"Exact seed permutation, p adj.: {m.plan.correction_name} over the rows of a contrast; exploratory.",
-            interval="drop",
-            test="drop",
-            role="drop",
-            p_equivalence="drop",
+            group="measure",
         )
         outcome = "P(recover)" if name.startswith("recovery") else "the effect of a fault"
-        section.text += _claims(rows, m, Outcome(outcome))
+        chapter.text += _claims(rows, m, Outcome(outcome))

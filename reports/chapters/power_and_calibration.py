@@ -1,4 +1,4 @@
-"""What it would take to know more, and how far the tests themselves can be trusted."""
+"""Power of a next study, and calibration of the tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ CALIBRATION = Path(__file__).parents[1] / "calibration" / "calibration.csv"
 
 
 def power_chapter(m: ReportData) -> Chapter:
-    """Power of this design and of larger ones, at the spread between seeds that was seen."""
-    section = Chapter("outlook", "What it would take", "planning", m.stamp)
+    """Power of this design and of larger ones, at the spread between seeds of this sweep."""
+    chapter = Chapter("outlook", "Power of a next study", "planning", m.stamp)
     try:
         found = project_power(m.frames, m.plan)
     except DegenerateInput as reason:
-        section.say(str(reason))
-        return section
-    section.text += found.sentences
-    section.table(
+        chapter.add_sentence(str(reason))
+        return chapter
+    chapter.text += found.sentences
+    chapter.table(
         "outlook",
         "Power by number of seeds",
         found.table,
@@ -37,27 +37,27 @@ def power_chapter(m: ReportData) -> Chapter:
         detectable="share",
         at_margin="share",
     )
-    return section
+    return chapter
 
 
 def calibration_chapter(m: ReportData, path: Path = CALIBRATION) -> Chapter:
     """The rows of the calibration table for tests that a report uses, at the seed count nearest to the sweep's."""
-    section = Chapter("calibration", "How far the tests can be trusted", "method")
+    chapter = Chapter("calibration", "Calibration of the tests", "method")
     table = pd.read_csv(path).fillna("") if path.exists() else pd.DataFrame()
     if "verdict" not in table:
-        section.text.append("The tests have not been calibrated here: `workflow-harness calibrate` does it.")
-        return section
+        chapter.text.append("The tests have not been calibrated here: `workflow-harness calibrate` does it.")
+        return chapter
     seeds = int(m.frames.trials[m.frames.trials["included"]].groupby("arm")["seed"].nunique().min())
     counts = table["design"].str.extract(r"^(\d+) v \1 seeds")[0]
     nearest = min(counts.dropna().unique(), key=lambda c: (abs(int(c) - seeds), int(c)))
     shown = table[(table["role"] != "not used") & (counts.isna() | (counts == nearest))]
     columns = ["test", "design", "type1", "power", "coverage", "verdict"]
     liberal = shown[shown["verdict"] == "too liberal"]["test"].tolist()
-    section.text.append(
+    chapter.text.append(
         f"By simulation with known truth, nearest to this sweep {nearest} seeds an arm: "
         + (f"too liberal: {', '.join(liberal)}." if liberal else "no test that this report uses is too liberal.")
     )
-    section.table(
+    chapter.table(
         "calibration",
         "Calibration",
         shown[columns],
@@ -69,4 +69,4 @@ def calibration_chapter(m: ReportData, path: Path = CALIBRATION) -> Chapter:
         power="share",
         coverage="share",
     )
-    return section
+    return chapter

@@ -1,4 +1,4 @@
-"""What was shown, and Exact Match in detail."""
+"""Verdict, and Exact Match in detail."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from reports.report_data import ReportData
 
 def verdict_chapter(m: ReportData) -> Chapter:
     confirmatory = any(f.confirmatory for f in m.findings)
-    section = Chapter("verdict", "What was shown", "confirmatory" if confirmatory else "exploratory", m.stamp)
+    chapter = Chapter("verdict", "Verdict", "confirmatory" if confirmatory else "exploratory", m.stamp)
     promised = [f for f in m.findings if f.comparison.contrast.confirmatory]
-    section.text += summarise_findings(promised, m.plan)
-    section.text += m.summary.notes
-    section.figure(lambda: forest.draw_forest(m.frames, m.summary.contrasts, m.plan))
+    chapter.text += summarise_findings(promised, m.plan)
+    chapter.text += m.summary.notes
+    chapter.figure(lambda: forest.draw_forest(m.frames, m.summary.contrasts, m.plan))
     named = ", ".join(dict.fromkeys(f.comparison.contrast.label for f in promised)) or "none"
-    section.table(
+    chapter.table(
         "contrasts",
         "Contrasts",
         m.summary.contrast_table(),
@@ -34,7 +34,7 @@ def verdict_chapter(m: ReportData) -> Chapter:
         test="drop",
         role="drop",
     )
-    section.table(
+    chapter.table(
         "arms",
         "Arms",
         m.summary.arm_table(),
@@ -44,19 +44,19 @@ def verdict_chapter(m: ReportData) -> Chapter:
     )
     for table in (ablation_table(m.frames), main_table(m.frames)):
         if table is not None:
-            section.tables.append(table)
-    return section
+            chapter.tables.append(table)
+    return chapter
 
 
 def exact_match_chapter(m: ReportData) -> Chapter:
-    section = Chapter("em", "Exact Match", stamp=m.stamp)
-    section.text += summarise_findings([f for f in m.findings if not f.comparison.contrast.confirmatory], m.plan)
+    chapter = Chapter("em", "Exact Match", stamp=m.stamp)
+    chapter.text += summarise_findings([f for f in m.findings if not f.comparison.contrast.confirmatory], m.plan)
     for metric, label in learning_curves.CURVE_METRICS.items():
         if m.frames.has(metric):
-            section.figure(partial(learning_curves.draw_learning_curves, m.frames, metric, label, m.plan.level))
+            chapter.figure(partial(learning_curves.draw_learning_curves, m.frames, metric, label, m.plan.level))
     if m.frames.suites("eval/em_sampled/"):
         sampled = summarise(m.frames, m.plan, "eval/em_sampled")
-        section.table(
+        chapter.table(
             "contrasts_sampled",
             "Contrasts, sampled answers",
             sampled.contrast_table(),
@@ -67,31 +67,31 @@ def exact_match_chapter(m: ReportData) -> Chapter:
             role="drop",
         )
     if m.greedy.episodes.empty:
-        section.text.append("No episodes of the last greedy evaluation were kept.")
-        return section
+        chapter.text.append("No episodes of the last greedy evaluation were kept.")
+        return chapter
     arms = list(m.frames.arms)
     totals = exact_match.aggregates(m.greedy, arms, m.contrasts, m.plan.level)
-    section.figure(lambda: aggregates.draw_aggregates(m.frames, totals))
-    section.figure(
+    chapter.figure(lambda: aggregates.draw_aggregates(m.frames, totals))
+    chapter.figure(
         lambda: aggregates.draw_performance_profile(m.frames, exact_match.profiles(m.greedy, arms, m.plan.level))
     )
     by = "Means over seeds, t interval; last greedy evaluation."
-    section.table("em_by_hops", "EM by hops", exact_match.by_hops(m.greedy, m.plan.level), by)
+    chapter.table("em_by_hops", "EM by hops", exact_match.by_hops(m.greedy, m.plan.level), by)
     held = exact_match.by_held_out(m.greedy, m.plan.level)
     if held["held_out"].nunique() > 1:
-        section.table("em_held_out", "EM on seen and held-out entities", held, by)
-    section.table("aggregates", "Aggregates", totals, "Jackknife t over whole seeds.", method="drop")
-    section.table(
+        chapter.table("em_held_out", "EM on seen and held-out entities", held, by)
+    chapter.table("aggregates", "Aggregates", totals, "Jackknife t over whole seeds.", method="drop")
+    chapter.table(
         "cross_checks",
-        "Other routes to the same differences",
+        "Other tests of the same differences",
         exact_match.cross_checks(m.greedy, m.contrasts, m.plan),
         "Beside the permutation test: two-way cluster (seed × question) t with 2S − 2 df, seed-and-question bootstrap. "
         "Uncorrected; exploratory.",
         method="drop",
     )
     claims = exact_match.checkpoint_claims(m.greedy, m.contrasts, m.plan)
-    section.text.append(exact_match.checkpoint_sentence(claims, m.plan.alpha))
-    section.table(
+    chapter.text.append(exact_match.checkpoint_sentence(claims, m.plan.alpha))
+    chapter.table(
         "checkpoint_claims",
         "Checkpoint claims",
         exact_match.checkpoint_claims(m.greedy, m.contrasts, m.plan, together=True),
@@ -100,4 +100,4 @@ def exact_match_chapter(m: ReportData) -> Chapter:
         claim="drop",
         suite="drop",
     )
-    return section
+    return chapter

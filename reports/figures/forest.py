@@ -1,4 +1,5 @@
-"""Forest plot: the difference of every contrast on every suite, with the margin and what survives the correction."""
+"""Forest plot: the difference of every contrast on every suite, with the margin and the significance after
+correction."""
 
 from __future__ import annotations
 

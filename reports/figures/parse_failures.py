@@ -1,4 +1,4 @@
-"""Parse failures: rates by hops, kinds, and what a turn leads to."""
+"""Parse failures: rates by hops, by kind, and transitions between turns."""
 
 from __future__ import annotations
 
@@ -12,42 +12,26 @@ from matplotlib.figure import Figure as Canvas
 from analysis.frames import Frames
 from analysis.stats.types import DegenerateInput
 from analysis.transitions import TURN_STATES
-from reports.figure_style import INK, Caption, Figure, house_style, legend_columns, looks
+from reports.figure_style import INK, Caption, Figure, house_style, looks
+from reports.figures.arm_dots import draw_arm_dots
 
 
 def draw_parse_rates(frames: Frames, table: pd.DataFrame, by: str) -> Figure:
-    """`parse_reliability.parse_rates` by arm and one more column: dots with intervals, arms side by side."""
+    """`parse_reliability.parse_rates` by arm and one more column. Raises DegenerateInput for an empty table."""
     if table.empty:
         raise DegenerateInput(f"no turn has a known {by}")
-    groups = list(dict.fromkeys(table[by]))
-    look = looks(list(frames.arms))
-    with house_style():
-        canvas = Canvas(figsize=(max(4.0, 1.6 + 0.7 * len(groups)), 2.8), layout="constrained")
-        axis = canvas.subplots()
-        for i, (arm, style) in enumerate(look.items()):
-            rows = table[table["arm"].astype(str) == arm]
-            if rows.empty:
-                continue
-            x = np.array([groups.index(g) for g in rows[by]]) + (i - (len(look) - 1) / 2) * 0.16
-            for at, low, high in zip(x, rows["low"], rows["high"], strict=True):
-                if low != "":
-                    axis.plot([at, at], [low, high], color=style.colour, linewidth=1.5)
-            axis.plot(x, rows["rate"], style.marker, color=style.colour, markersize=5, label=arm)
-        axis.set_xticks(range(len(groups)), [str(g) for g in groups], rotation=0 if by == "hops" else 25)
-        bottom = min([float(v) for v in table["low"] if v != ""] + [float(v) for v in table["rate"]])
-        axis.set_ylim(max(0.0, math.floor(20 * bottom - 0.5) / 20), 1.005)
-        axis.set_xlabel(by)
-        axis.set_ylabel("turns well formed")
-        axis.legend(ncols=legend_columns(list(look), canvas.get_size_inches()[0]), loc="lower left")
-    cut = "" if axis.get_ylim()[0] == 0 else f"; the axis begins at {axis.get_ylim()[0]:.2f}"
-    caption = Caption(
-        f"Share of Think-Action turns without a parse failure, by {by}, last evaluation{cut}",
-        n_seeds=frames.seed_text(),
-        n_questions=frames.question_text(),
+    return draw_arm_dots(
+        frames,
+        table,
+        by,
+        "rate",
+        name=f"parse_rate_by_{by}",
+        title=f"Parse reliability by {by}",
+        text=f"Share of Think-Action turns without a parse failure, by {by}, last evaluation",
+        label="turns well formed",
         interval="95% Wilson with design effect, clusters are questions",
-        config_hash=frames.config_hash,
+        top=1.005,
     )
-    return Figure(f"parse_rate_by_{by}", f"Parse reliability by {by}", caption, canvas, table)
 
 
 def draw_parse_rate_by_step(frames: Frames, table: pd.DataFrame) -> Figure:
@@ -71,7 +55,7 @@ def draw_parse_rate_by_step(frames: Frames, table: pd.DataFrame) -> Figure:
         axis.set_xlabel("training step")
         axis.set_ylabel("turns well formed")
         axis.legend(loc="lower right")
-    cut = f"; the axis begins at {bottom:.2f}" if bottom else ""
+    cut = f"; the axis starts at {bottom:.2f}" if bottom else ""
     caption = Caption(
         f"Share of Think-Action turns without a parse failure in the greedy evaluations of training{cut}",
         n_seeds=frames.seed_text(),
@@ -83,7 +67,8 @@ def draw_parse_rate_by_step(frames: Frames, table: pd.DataFrame) -> Figure:
 
 
 def draw_transitions(frames: Frames, tables: Mapping[str, pd.DataFrame], evaluations: str) -> Figure:
-    """Heat map of what follows what, one panel an arm: shares as shade, counts as numbers; `evaluations` names them."""
+    """Heat map of transitions between turns, one panel an arm: shares as shade, counts as numbers; `evaluations` names
+    them."""
     tables = {arm: t for arm, t in tables.items() if t.to_numpy().sum()}
     if not tables:
         raise DegenerateInput("no turn was recorded")
@@ -121,9 +106,8 @@ def draw_transitions(frames: Frames, tables: Mapping[str, pd.DataFrame], evaluat
         [t.stack().rename("count").rename_axis(["from", "to"]).reset_index().assign(arm=a) for a, t in tables.items()]
     )[["arm", "from", "to", "count"]]
     caption = Caption(
-        "What a turn leads to: counts, shaded by their share of the row; “no answer” ends an episode without one. "
-        "Last "
-        f"step; evaluations taken together: {evaluations}",
+        "Transitions to the next turn: counts, shaded by their share of the row; “no answer” ends an episode "
+        f"without one. Last step; evaluations pooled: {evaluations}",
         n_seeds=frames.seed_text(),
         n_questions=frames.question_text(),
         interval="",

@@ -57,7 +57,7 @@ def draw_survival(
         ],
         ignore_index=True,
     )
-    cut = f"; the axis begins at {bottom:.2f}" if bottom else ""
+    cut = f"; the axis starts at {bottom:.2f}" if bottom else ""
     bands = sorted({c.band.partition(" (")[0] for c in curves.values()})
     notes = "".join(f". {arm}: {c.note}" for arm, c in curves.items() if c.note)
     caption = Caption(

@@ -74,7 +74,7 @@ def draw_training_traces(frames: Frames, metrics: Mapping[str, str] = TRACE_TITL
         ncols = legend_columns(labels, canvas.get_size_inches()[0])
         canvas.legend(handles, labels, loc="outside upper center", ncols=ncols, handlelength=3.5)
     caption = Caption(
-        "Health of training, means over seeds; an axis whose values are all positive begins at 0",
+        "Health of training, means over seeds; an axis with positive values only starts at 0",
         n_seeds=frames.seed_text(),
         n_questions="training batches",
         interval=f"pointwise {level:.0%} t interval over seeds" if data["low"].notna().any() else "",

@@ -1,4 +1,4 @@
-"""FINDINGS.md: what the studies say of each claim and limitation, made from committed results alone (`make findings`).
+"""FINDINGS.md: evidence of the studies on each claim and limitation, from committed results alone (`make findings`).
 
-`claims.yaml` holds questions, designs and what would change an answer; every number and verdict is computed.
+`claims.yaml` holds questions, designs and the evidence that would change an answer; numbers and verdicts are computed.
 """

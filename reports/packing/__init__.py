@@ -1,4 +1,4 @@
-"""Results of finished studies as small committed data: one folder a study, from which FINDINGS.md is made again.
+"""Results of finished studies as small committed data, one folder a study, from which FINDINGS.md is generated.
 
     provenance.json     command, hashes of configuration and plan, version of the code, kind of machine, arms
     sweep.yaml          the sweep as it ran, without places

@@ -1,4 +1,4 @@
-"""Keep a finished sweep as small data: `python -m reports.packing runs/NAME [--out FOLDER] [--revision COMMIT]`."""
+"""Store a finished sweep as small data: `python -m reports.packing runs/NAME [--out FOLDER] [--revision COMMIT]`."""
 
 from __future__ import annotations
 

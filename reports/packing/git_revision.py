@@ -1,4 +1,4 @@
-"""The commit that a study's numbers come from, where the working tree's code is that of its trials."""
+"""Commit of the working tree, recorded where its code is that of a study's trials."""
 
 from __future__ import annotations
 

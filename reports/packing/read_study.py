@@ -1,4 +1,4 @@
-"""A folder of results → the frames that every analysis reads."""
+"""Reader of a results folder, as the frames that every analysis takes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reports.packing.write_study import (
 )
 
 RESULTS_FOLDER = Path(__file__).resolve().parents[1] / "results"
-"""Where committed results lie."""
+"""Folder of the committed results."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Study:
 
     @property
     def small(self) -> bool:
-        """Whether it shows only that the study runs."""
+        """Whether the run is a small one (`--small`), without evidential value."""
         return bool(self.provenance["mode"] == "small")
 
     @property
@@ -49,7 +49,7 @@ class Study:
 
 
 def read_study(folder: str | Path) -> Study:
-    """Raises OSError or ValueError for a folder that `write_study` has not written."""
+    """Read a folder written by `write_study`. Raises OSError or ValueError for any other."""
     root = Path(folder)
     made = json.loads((root / PROVENANCE_FILE).read_text(encoding="utf-8"))
     sweep = yaml.safe_load((root / SWEEP_COPY).read_text(encoding="utf-8"))
@@ -81,6 +81,6 @@ def _episodes(root: Path, owner: pd.DataFrame, arms: list[str]) -> Episodes:
 
 
 def committed_studies(root: Path = RESULTS_FOLDER) -> dict[str, Study]:
-    """Studies with results, by name; a full run takes the place of a small one."""
+    """Studies with results, by name; a full run replaces a small one."""
     found = [read_study(p.parent) for p in sorted(root.glob(f"*/{PROVENANCE_FILE}"))]
     return {s.name: s for s in sorted(found, key=lambda s: not s.small)}

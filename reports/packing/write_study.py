@@ -1,4 +1,4 @@
-"""A finished sweep → its folder of results. Everything is written aside and takes its place at the end."""
+"""Writer of a study's results folder. Files are staged and moved into place at the end."""
 
 from __future__ import annotations
 
@@ -50,27 +50,25 @@ KEPT_TRACES = frozenset(
         "time/eval_s",
     }
 )
-"""Training metrics that are kept; of evaluations all are."""
-KEPT_CHAPTERS = ("parsing", "correction", "robustness")
-"""Chapters whose tables are made from whole episodes, which are not kept."""
+"""Training metrics that are stored; evaluation metrics all are."""
 SMALL_SUFFIX = "-small"
 """End of the name of a study that ran with `--small`."""
 _QUESTION = ("trial", "suite", "question", "hops", "held_out", "em", "f1", "lenient", "n_turns", "n_ok", "tokens")
 
 
 def write_study(run_dir: str | Path, out: str | Path, code_revision: str | None = None) -> Path:
-    """Write `out`/STUDY from a sweep's folder; returns it. Replaces what stood there.
+    """Write `out`/STUDY from a sweep's folder; returns it. Replaces an existing folder.
 
-    Raises ValueError when nothing in the sweep can be analysed.
+    Raises ValueError when no trial of the sweep can be analysed.
     """
     frames = load_frames(run_dir)
-    material = gather_report_data(frames)
-    sections = [make(material) for make in CHAPTERS]
+    data = gather_report_data(frames)
+    chapters = [make(data) for make in CHAPTERS]
     target = Path(out) / frames.name
     staging = target.with_name(f".{target.name}.{os.getpid()}")
     (staging / TABLES_FOLDER).mkdir(parents=True)
     try:
-        _write(staging, frames, material, sections, code_revision)
+        _write(staging, frames, data, chapters, code_revision)
         shutil.rmtree(target, ignore_errors=True)
         staging.replace(target)
     finally:
@@ -78,23 +76,21 @@ def write_study(run_dir: str | Path, out: str | Path, code_revision: str | None 
     return target
 
 
-def _write(
-    folder: Path, frames: Frames, material: ReportData, sections: list[Chapter], code_revision: str | None
-) -> None:
+def _write(folder: Path, frames: Frames, data: ReportData, chapters: list[Chapter], code_revision: str | None) -> None:
     sweep = redact_places(frames.config)
     (folder / SWEEP_COPY).write_text(
         yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8"
     )
-    made = study_provenance(frames, material, code_revision)
+    made = study_provenance(frames, data, code_revision)
     (folder / PROVENANCE_FILE).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     frames.trials.to_csv(folder / TRIALS_TABLE, index=False, lineterminator="\n")
     _parquet(kept_metrics(frames), folder / METRICS_TABLE)
-    _parquet(question_rows(material.greedy), folder / QUESTIONS_TABLE)
-    for section in sections:
-        for table in section.tables if section.name in KEPT_CHAPTERS else ():
-            data = table.frame if table.data is None else table.data
-            data.to_csv(folder / TABLES_FOLDER / f"{table.name}.csv", index=False, lineterminator="\n")
-    (folder / REPORT_PAGE).write_text(render_report(material, sections), encoding="utf-8")
+    _parquet(question_rows(data.greedy), folder / QUESTIONS_TABLE)
+    for chapter in chapters:
+        for table in chapter.tables if chapter.from_episodes else ():
+            full = table.frame if table.data is None else table.data
+            full.to_csv(folder / TABLES_FOLDER / f"{table.name}.csv", index=False, lineterminator="\n")
+    (folder / REPORT_PAGE).write_text(render_report(data, chapters), encoding="utf-8")
 
 
 def _parquet(frame: pd.DataFrame, path: Path) -> None:
@@ -102,7 +98,7 @@ def _parquet(frame: pd.DataFrame, path: Path) -> None:
 
 
 def kept_metrics(frames: Frames) -> pd.DataFrame:
-    """trial, step, metric, value: evaluations whole, of training what KEPT_TRACES names."""
+    """trial, step, metric, value: all evaluation metrics, and the training metrics KEPT_TRACES."""
     names = frames.metrics["metric"]
     rows = frames.metrics[names.str.startswith("eval") | names.isin(KEPT_TRACES)]
     out = rows[["trial", "step", "metric", "value"]].astype({"trial": "category", "metric": "category"})
@@ -117,8 +113,8 @@ def question_rows(greedy: Episodes) -> pd.DataFrame:
     return rows
 
 
-def study_provenance(frames: Frames, material: ReportData, code_revision: str | None) -> dict[str, Any]:
-    """Where the numbers come from. Without a given revision that of the working tree stands, if its code ran them."""
+def study_provenance(frames: Frames, data: ReportData, code_revision: str | None) -> dict[str, Any]:
+    """Provenance of the numbers. `code_revision` None: that of the working tree, if its code ran the trials."""
     machines, versions = machines_and_packages(frames)
     same = frames.codes == {code_version()}
     used = frames.trials[frames.trials["included"]]
@@ -130,8 +126,8 @@ def study_provenance(frames: Frames, material: ReportData, code_revision: str | 
         "mode": "small" if small else "full",
         "command": " ".join(["python -m harness.sweep", f"ablations/{study}.yaml", *overrides, *small]),
         "configuration": frames.config_hash,
-        "preregistration": material.registration.recorded,
-        "plan_kept": material.registration.kept,
+        "preregistration": data.registration.recorded,
+        "plan_kept": data.registration.kept,
         "codes": sorted(frames.codes),
         "revision": code_revision or (working_tree_revision() if same else None),
         "machine": machines,
@@ -147,9 +143,9 @@ def study_provenance(frames: Frames, material: ReportData, code_revision: str | 
 
 
 def machines_and_packages(frames: Frames) -> tuple[str, dict[str, str]]:
-    """The kinds of machine that ran the trials, and the versions of their packages, as the trials noted them.
+    """The kinds of machine that ran the trials, and the versions of their packages, as recorded by the trials.
 
-    Trials of earlier versions of the code noted nothing: for them this machine stands.
+    Trials of earlier versions of the code recorded neither: this machine is assumed.
     """
     assert frames.path is not None
     used = frames.trials.loc[frames.trials["included"], "trial"]
@@ -168,7 +164,7 @@ def _seconds(frames: Frames) -> float | None:
 
 
 PLACEHOLDER = "FOLDER"
-"""Stands for a path of the machine that ran a sweep."""
+"""Replacement of a path of the machine that ran a sweep."""
 _PATH = re.compile(r"^(~|\.{0,2}/|[A-Za-z]:\\).*|.*://.*")
 
 

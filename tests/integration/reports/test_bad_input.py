@@ -65,15 +65,15 @@ def test_a_sweep_of_one_arm_has_no_registered_contrast():
 
 def test_a_sweep_without_a_finished_trial_is_refused_with_reasons():
     frames = made_frames({"grpo": 0.1}, seeds=(0, 1), unfinished=("grpo_seed0", "grpo_seed1"))
-    with pytest.raises(ValueError, match=r"none of 2 trials counts: grpo_seed0 \(no result\)"):
+    with pytest.raises(ValueError, match=r"none of 2 trials is included: grpo_seed0 \(no result\)"):
         gather_report_data(frames)
 
 
 def test_excluded_trials_are_listed_before_any_number():
     frames = made_frames(ARMS, steps=(0, 5), unfinished=("grpo_seed1",))
     text = page_of(frames)
-    assert text.index("1 left out") < text.index("What was shown")
-    assert "Left out: grpo_seed1 (unfinished): no result." in text
+    assert text.index("1 excluded, see Trials") < text.index("Contrasts")
+    assert "Excluded: grpo_seed1 (unfinished): no result." in text
 
 
 def test_unequal_question_sets_refuse_pairing_with_a_warning(tmp_path):

@@ -33,7 +33,7 @@ def test_failed_and_unfinished_trials_are_named_and_counted_nowhere(tmp_path):
     frames.trials.loc[frames.trials["trial"] == "gspo_seed1", ["status", "included"]] = ["failed", False]
     summary = summarise_sweep(write_sweep(tmp_path / "s", frames))
     assert {(t, s) for t, s, _ in summary.left_out} == {("grpo_seed3", "unfinished"), ("gspo_seed1", "failed")}
-    assert "left out: gspo_seed1 (failed): MemoryError: no memory" in summary.text()
+    assert "excluded: gspo_seed1 (failed): MemoryError: no memory" in summary.text()
     seeds = {(r.suite, r.arm): r.seeds for r in summary.arms}
     assert seeds["one_hop", "grpo"] == (0, 1, 2, 4)
     assert seeds["one_hop", "gspo"] == (0, 2, 3, 4)
