@@ -73,7 +73,7 @@ def drive(out: Path, trials: int) -> int:
     begun = time.perf_counter()
     status = run_sweep(
         spec,
-        Options(out=out / "runs", reports=out / "reports", limit=trials, trial="tests.support.cheap_trials:learns"),
+        Options(out=out / "runs", limit=trials, trial="tests.support.cheap_trials:learns"),
         Console(file=(out / "printed.txt").open("w")),
     )
     growth.over.set()

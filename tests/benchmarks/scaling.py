@@ -91,7 +91,7 @@ def run_sweep_of(home: Path, seeds: list[int], steps: int, *overrides: str, tria
     file = home / "scaling.yaml"
     file.write_text(SWEEP.format(seeds=seeds, steps=steps))
     console = Console(file=io.StringIO(), width=200)
-    where = Options(out=home / "runs", reports=home / "reports", address=address, trial=trial)
+    where = Options(out=home / "runs", address=address, trial=trial)
     if run_sweep(load_sweep(file, overrides), where, console) != 0:
         raise SystemExit(console.file.getvalue())  # type: ignore[attr-defined]
     return home / "runs" / "scaling" / "trials"

@@ -113,7 +113,7 @@ def drive(file: str, out: Path, overrides: list[str]) -> int:
     tune.start_ray = marked
     status = run_sweep(
         spec,
-        Options(out=out / "runs", reports=out / "reports", trial="tests.benchmarks.sweep_efficiency:timed_trial"),
+        Options(out=out / "runs", trial="tests.benchmarks.sweep_efficiency:timed_trial"),
         Console(),
     )
     marks["swept"] = time.time()
