@@ -140,8 +140,7 @@ async def _play(
             GenerationRequest(
                 e.index,
                 e.context,
-                seed=e.seed * 64
-                + len(e.turns),  # one stream a turn: what a turn draws does not hang on earlier lengths
+                seed=e.seed * 64 + len(e.turns),  # one stream a turn: a turn's draws do not depend on earlier lengths
                 max_tokens=min(budgets.max_turn_tokens, budgets.max_response_tokens - e.response_tokens()),
             )
             for e in active
@@ -158,7 +157,7 @@ async def _play(
 
 
 async def _take_turn(episode: _Episode, generation: Generation, environment: Environment, generate_s: float) -> None:
-    """Parse what was sampled, act on it, and leave the episode stopped or ready for its next turn."""
+    """Parse the sampled turn, execute it, and leave the episode stopped or ready for its next turn."""
     chat, budgets = environment.chat, environment.budgets
     text = chat.text(generation.tokens)
     parsed = environment.interface.parse(text, environment.operators.pool, truncated=not generation.stopped)

@@ -59,9 +59,9 @@ class EndpointSettings:
 
 
 class OpenAIBackend:
-    """LLMBackend over an endpoint. Equal requests that are under way or kept are paid once.
+    """LLMBackend over an endpoint. Equal requests, in flight or cached, are sent once.
 
-    The key is read once, at construction, and sent; it is in no repr, log or error, and struck out of completions.
+    The key is read once, at construction, and sent; it is in no repr, log or error, and redacted in completions.
     Raises ValueError for a key that cannot be sent.
     """
 
@@ -73,7 +73,7 @@ class OpenAIBackend:
         self.__key = key
         self._client = JsonClient(settings.http, {"authorization": f"Bearer {key}"} if key else {})
         self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
-        self._under_way: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._in_flight: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def __repr__(self) -> str:
         return f"OpenAIBackend(base_url={self.settings.base_url!r}, model={self.settings.model!r})"
@@ -83,10 +83,10 @@ class OpenAIBackend:
         if self._cache is None:
             return await self._ask(payload)
         key = request_key(payload)
-        # The second of two equal requests waits for the first and then finds its response kept.
-        lock = self._under_way.get(key)
+        # The second of two equal requests waits for the first and then hits the cache.
+        lock = self._in_flight.get(key)
         if lock is None:
-            lock = self._under_way[key] = asyncio.Lock()
+            lock = self._in_flight[key] = asyncio.Lock()
         async with lock:
             kept = self._cache.get(key)
             if kept is not None:
@@ -103,7 +103,7 @@ class OpenAIBackend:
             self._cache.close()
 
     def payload(self, request: LLMRequest) -> dict[str, Any]:
-        """The request's body, which is also what its cache key is made of."""
+        """The request's body; its hash is the cache key."""
         seed = {} if request.seed is None else {"seed": request.seed}
         return {
             "model": self.settings.model,

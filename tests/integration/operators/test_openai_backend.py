@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import sqlite3
@@ -245,6 +246,9 @@ def test_costs_follow_the_prices_and_missing_counts_are_estimated() -> None:
         ({"prompt_tokens": 1000, "completion_tokens": 10}, (1000, 10)),
         ("nonsense", None),
         ({"prompt_tokens": -5}, None),
+        ({"prompt_tokens": 10_000_000_000, "completion_tokens": 2**22 + 1}, None),
+        ({"prompt_tokens": True, "completion_tokens": 1e3}, None),
+        ({"prompt_tokens": 2**22, "completion_tokens": 0}, (2**22, 0)),
     ):
         with hostile(reply(200, completion(GOOD, usage))) as server:
             backend = OpenAIBackend(settings(server.url, prompt_price=2.0, completion_price=8.0))
@@ -252,6 +256,15 @@ def test_costs_follow_the_prices_and_missing_counts_are_estimated() -> None:
         chars = sum(len(m["content"]) for m in request().messages)
         assert (r.prompt_tokens, r.completion_tokens) == (expected or (-(-chars // 4), -(-len(GOOD) // 4)))
         assert r.cost_usd == pytest.approx((r.prompt_tokens * 2 + r.completion_tokens * 8) / 1e6)
+
+
+def test_halves_of_surrogate_pairs_in_an_answer_are_replaced() -> None:
+    body = json.dumps(completion("<thought>a</thought><answer>x\ud83d 😀\udc00</answer>")).encode()
+    for raw in (body, body.replace(rb"\udc00", b"\xed\xb0\x80")):  # escaped, and as bytes that are not UTF-8
+        with hostile(reply(200, raw)) as server:
+            (r,) = complete(OpenAIBackend(settings(server.url)), request())
+        assert r.failure is None
+        assert r.text == "<thought>a</thought><answer>x\ufffd 😀\ufffd</answer>"
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------

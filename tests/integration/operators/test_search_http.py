@@ -200,6 +200,24 @@ def test_the_single_form_is_read_with_and_without_the_outer_list() -> None:
             assert run(SearchR1Retriever(server.url, "query", FAST).retrieve(["q"], 3))[0].hits == ()
 
 
+def test_halves_of_surrogate_pairs_in_hits_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCH_API_KEY", "the key")
+    hit = {
+        "id": "1\ud83d",
+        "title": "Ch\udc00ad",
+        "text": "a \ud83d country",
+        "link": "1\ud83d",
+        "snippet": "a \ud83d country",
+    }
+    for kind in ("search_r1", "web"):
+        with hostile(reply(200, {"result": [[{"document": hit, "score": 0.5}]], "organic": [hit]})) as server:
+            retriever = (
+                SearchR1Retriever(server.url, http=FAST) if kind == "search_r1" else WebSearchRetriever(server.url)
+            )
+            (found,) = run(retriever.retrieve(["q"], 3))
+        assert [h.passage for h in found.hits] == [Passage("1\ufffd", "Ch\ufffdad", "a \ufffd country")]
+
+
 def test_a_failed_batch_fails_for_each_of_its_queries() -> None:
     with hostile(reply(404, {})) as server:
         found = run(SearchR1Retriever(server.url, "queries", FAST).retrieve(["a", "b"], 3))
