@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
+from harness.env.environment_settings import Budgets
 from harness.env.interfaces.base import ActionInterface, Execution, Session
 from harness.env.prompts.chat import ChatFormat
 from harness.operators.base import CallContext
@@ -23,20 +24,6 @@ from harness.operators.specs.warning import warning
 from harness.operators.toolbox import Caller
 from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward
 from harness.types import ActionKind, Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
-
-
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """Limits of an episode. Response tokens count observations too; an episode ends when its next turn has no room.
-
-    `stop`: strings that end a turn beside the end-of-turn token.
-    """
-
-    max_calls: int
-    max_turns: int
-    max_turn_tokens: int
-    max_response_tokens: int
-    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,31 +20,15 @@ from typing import Any, Generic, TypeVar
 import httpx
 import tenacity
 
+from harness.operators.operator_settings import HttpSettings
 from harness.tasks.boundary import scalar_value
 from harness.types import OperatorFailure
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """Bounds of one client. `deadline_s` is for a whole request, `attempt_s` for one attempt of it; waits between
-    attempts double from `backoff_s` to `backoff_max_s`, half of each at random. Raises ValueError for non-positive
-    values."""
-
-    concurrency: int = 16
-    deadline_s: float = 120.0
-    attempt_s: float = 60.0
-    max_attempts: int = 4
-    backoff_s: float = 0.5
-    backoff_max_s: float = 20.0
-    max_body_bytes: int = 4 << 20
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+MAX_BODY_BYTES = 4 << 20
+"""Longest answer that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +180,7 @@ class JsonClient:
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) > self.settings.max_body_bytes:
+            if len(body) > MAX_BODY_BYTES:
                 raise _Failed(OperatorFailure.BAD_RESPONSE, "response too long", retryable=False)
         return bytes(body)
 

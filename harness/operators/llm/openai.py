@@ -6,56 +6,14 @@ import asyncio
 import os
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from harness.operators.base import LLMRequest, LLMResponse
-from harness.operators.http import HttpSettings, JsonClient
+from harness.operators.http import JsonClient
 from harness.operators.llm.cache import ResponseCache, request_key
+from harness.operators.operator_settings import EndpointBackend
 from harness.tasks.boundary import MAX_TOKENS, is_count
-
-ADDRESS_VARIABLE = "OPERATOR_LLM_BASE_URL"
-MODEL_VARIABLE = "OPERATOR_LLM_MODEL"
-DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointSettings:
-    """Where the operator LLM is and what it costs.
-
-    `base_url` ends before `/chat/completions`; `key_variable` names the environment variable that holds the key (never
-    the key itself); prices are US dollars for a million tokens; `cache` is a file of kept responses, or None.
-    Raises ValueError for an address that is not plain http(s), or that holds a password.
-    """
-
-    base_url: str
-    model: str
-    key_variable: str = DEFAULT_KEY_VARIABLE
-    http: HttpSettings = field(default_factory=HttpSettings)
-    prompt_price: float = 0.0
-    completion_price: float = 0.0
-    cache: Path | None = None
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("the operator LLM's address must be http(s)://host[:port]/path")
-        if parts.username or parts.password:
-            raise ValueError("the operator LLM's address must not hold a user or password: put the key in a variable")
-        if not self.model:
-            raise ValueError("the operator LLM needs a model name")
-
-    @classmethod
-    def from_environment(cls, **settings: Any) -> EndpointSettings:
-        """Address and model from OPERATOR_LLM_BASE_URL and OPERATOR_LLM_MODEL unless given. ValueError if unset."""
-        for name, variable in (("base_url", ADDRESS_VARIABLE), ("model", MODEL_VARIABLE)):
-            if not settings.get(name):
-                settings[name] = os.environ.get(variable, "")
-            if not settings[name]:
-                raise ValueError(f"set {variable}, or give {name} in the configuration")
-        return cls(**settings)
 
 
 class OpenAIBackend:
@@ -65,14 +23,14 @@ class OpenAIBackend:
     Raises ValueError for a key that cannot be sent.
     """
 
-    def __init__(self, settings: EndpointSettings) -> None:
+    def __init__(self, settings: EndpointBackend) -> None:
         self.settings = settings
         key = os.environ.get(settings.key_variable, "").strip()
         if not (key.isascii() and key.isprintable()):
             raise ValueError(f"the key in {settings.key_variable} holds characters that no header may hold")
         self.__key = key
         self._client = JsonClient(settings.http, {"authorization": f"Bearer {key}"} if key else {})
-        self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
+        self._cache = ResponseCache(Path(settings.cache)) if settings.cache is not None else None
         self._in_flight: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def __repr__(self) -> str:

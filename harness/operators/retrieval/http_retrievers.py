@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from harness.operators.base import Hit, Retrieval
-from harness.operators.http import HttpSettings, JsonClient, Reply
+from harness.operators.http import JsonClient, Reply
+from harness.operators.operator_settings import HttpSettings
 from harness.types import Passage
 
 RequestForm = Literal["queries", "query"]

@@ -20,7 +20,7 @@ import pytest
 
 from harness.operators import CallContext, Retriever, Toolbox
 from harness.operators.base import Retrieval
-from harness.operators.http import HttpSettings
+from harness.operators.operator_settings import HttpSettings
 from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.operators.retrieval.http_retrievers import (
     RequestForm,
@@ -35,7 +35,7 @@ from tests.support.hostile_server import endless, ends_early, garbage, hostile, 
 from tests.support.small_world import ONE_HOP, PASSAGES, run
 
 # Generous where time is not the point: the tests must hold on a busy machine.
-FAST = HttpSettings(deadline_s=60, attempt_s=30, max_attempts=2, backoff_s=0.01, max_body_bytes=1 << 20)
+FAST = HttpSettings(deadline_s=60, attempt_s=30, max_attempts=2, backoff_s=0.01)
 HURRIED = replace(FAST, attempt_s=0.5)
 CORPUS = PASSAGES[:50] + PASSAGES[2000:2050]
 QUERIES = ["Land7 capital", "zzz", "Town12", ""]

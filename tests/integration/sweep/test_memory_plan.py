@@ -45,7 +45,8 @@ MODES: list[dict[str, Any]] = [
 def test_parameters_are_those_of_the_model(lora_rank: int | None) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2ForCausalLM
 
-    from harness.policy.load import LoraSettings, Policy, with_lora
+    from harness.policy.load import Policy, with_lora
+    from harness.policy.policy_settings import LoraSettings
 
     llama = LlamaConfig(
         vocab_size=500, hidden_size=96, intermediate_size=128, num_hidden_layers=2, num_attention_heads=6,

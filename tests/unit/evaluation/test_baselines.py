@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
-from harness.env.rollout import Budgets, Environment, rollout
+from harness.env.rollout import Environment, rollout
 from harness.evaluation.baselines.fixed_workflows import PLANS, WRITTEN, Call, candidates, read_plan, result_answer
 from harness.evaluation.baselines.methods import BASELINES, Settings, majority
 from harness.operators import LLMRequest, LLMResponse, Toolbox
 from harness.operators.retrieval.bm25 import BM25Retriever
-from harness.protocol import RewardWeights, normalize_answer
+from harness.protocol import PUBLISHED_REWARD, normalize_answer
 from harness.training.warm_start.scripted_agents import ScriptedEngine
 from harness.types import OperatorFailure, Passage, Question, StopReason, Trajectory
 from tests.support.episodes import chat
@@ -50,7 +51,7 @@ def play(
     tools = Toolbox(BASELINES[method].pool(how), llm, BM25Retriever(passages), style="compact")
     calls = BASELINES[method].calls(how)
     environment = Environment(
-        "s", chat(), tools, Budgets(calls, calls + 1, 10**6, 10**6), RewardWeights(), NaturalInterface()
+        "s", chat(), tools, Budgets(calls, calls + 1, 10**6, 10**6), PUBLISHED_REWARD, NaturalInterface()
     )
     (episode,) = rollout(
         ScriptedEngine(chat(), [BASELINES[method].script(QUESTION, how)]), environment, [QUESTION], [5], 0
