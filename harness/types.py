@@ -10,8 +10,32 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated, Any
 
 import numpy as np
+
+
+class Constraint:
+    """Constraint on a setting, as a keyword of pydantic's core schema: `Constraint(gt=0)`.
+
+    Settings are plain frozen dataclasses beside the code that reads them. `harness.config` validates them, and pydantic
+    finds constraints by the method below, so a room declares them without importing pydantic.
+    """
+
+    def __init__(self, **keywords: Any) -> None:
+        self._keywords = keywords
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(source), **self._keywords}
+
+
+Positive = Annotated[float, Constraint(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Constraint(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Constraint(ge=0, le=1)]
+Count = Annotated[int, Constraint(ge=1)]
+NaturalNumber = Annotated[int, Constraint(ge=0)]
+NonEmptyText = Annotated[str, Constraint(min_length=1)]
+Names = Annotated[tuple[str, ...], Constraint(min_length=1)]
 
 NO_UNIT = -1
 """Unit index of prompt and observation tokens in `Trajectory.unit_of_token`."""

@@ -3,11 +3,10 @@
 from harness.config.code_version import code_version
 from harness.config.expand import SweepSpec, TrialSpec, expand, load_sweep, load_trial, short_names
 from harness.config.identity import canonical_json, digest, flatten, trial_key
-from harness.config.schema import PRESETS, TrialConfig
+from harness.config.schema import TrialConfig
 from harness.config.yaml_source import ConfigError, Problem
 
 __all__ = [
-    "PRESETS",
     "ConfigError",
     "Problem",
     "SweepSpec",

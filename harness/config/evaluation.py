@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from harness.config.schema import Count, ProfileName, Section
+from harness.config.schema import Section
 from harness.config.sweep_file import Tracking
 from harness.config.tree import merge, nest, parse_overrides
 from harness.config.validation import build
 from harness.config.yaml_source import ConfigError, Location, Node, Problem, Source
+from harness.types import Count, NonEmptyText
 
 Method = Literal["agent", "direct", "cot", "self_consistency", "one_shot"]
 Plan = Literal["revise", "ensemble", "search", "written"]
@@ -39,7 +40,7 @@ class EvaluationSettings(Section):
     """Samples of self_consistency."""
     plan: Plan = "revise"
     """Workflow of one_shot; written: the operator LLM writes one for each question."""
-    profile: ProfileName | None = None
+    profile: NonEmptyText | None = None
     """Data and environment for a model that no trial made."""
     step: Annotated[int, Field(ge=0)] | None = None
     """Which of a trial's kept policies; null: the last."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.config.base_layers import base_layers, read_profile, with_identity
 from harness.config.code_version import code_version
 from harness.config.identity import canonical_json, digest, trial_key, varied
 from harness.config.schema import TrialConfig
@@ -26,9 +26,8 @@ from harness.config.sweep_checks import (
 from harness.config.sweep_file import SweepFile
 from harness.config.tree import find, locate, merge, nest, parse_overrides, plain, undot, within
 from harness.config.validation import CHECKS, Check, build, check_trial
-from harness.config.yaml_source import ConfigError, Location, Node, Problem, read_file
+from harness.config.yaml_source import ConfigError, Location, Node, Problem, Source, read_file
 
-PROFILES = Path(__file__).resolve().parent / "profiles"
 MAX_TRIALS = 5000
 
 
@@ -106,7 +105,7 @@ def load_sweep(
     axes = {name: _values(axis) for name, axis in _axes(root) if _has_values(axis)}
     narrowed = {name.removeprefix("parameters.") for name, _ in parsed}
     problems += seeds_differ(root) + exclusions_apply(root, axes, narrowed) + contrast_is_swept(root, axes, narrowed)
-    base = _base_layers(root, problems)
+    base = base_layers(root, Path(path).parent, problems)
     cells = _check_cells(root, axes, base, trial_overrides, checks, problems) if base is not None else []
     rules = file.exclude if file is not None else ()
     kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in rules)]
@@ -149,11 +148,11 @@ def expand(spec: SweepSpec, code: str | None = None) -> list[TrialSpec]:
 
 
 def load_trial(profile: str, overrides: Sequence[str] = (), seed: int = 0, checks: Sequence[Check] = ()) -> TrialConfig:
-    """One configuration from a profile and overrides, for doors and tests. Raises ConfigError."""
-    tree = _profile_tree(profile)
+    """One configuration from a profile (name or path) and overrides, for doors and tests. Raises ConfigError."""
+    tree = read_profile(profile, Location(Source("command line", profile), 1, 1))
     for name, node in parse_overrides(overrides):
         tree = merge(tree, nest(name.split("."), node))
-    return check_trial(_with(tree, profile=profile, seed=seed, at=tree.at), checks)
+    return check_trial(with_identity(tree, profile, seed, tree.at), checks)
 
 
 def trial_name(axes: dict[str, Any], seed: int, labels: dict[str, str]) -> str:
@@ -249,41 +248,6 @@ def _spread_seeds(root: Node) -> Node:
         return root
     listed = [Node(n, seeds.at) for n in range(max(0, min(seeds.value, MAX_TRIALS)))]
     return merge(root, nest(("seeds",), replace(seeds, value=listed)))
-
-
-def _profile_tree(name: str) -> Node:
-    return read_file(PROFILES / f"{name}.yaml", f"profiles/{name}.yaml")
-
-
-def _with(tree: Node, profile: str, seed: int | Node, at: Location) -> Node:
-    leaf = seed if isinstance(seed, Node) else Node(seed, at)
-    return merge(merge(tree, nest(("profile",), Node(profile, at))), nest(("seed",), leaf))
-
-
-def _base_layers(root: Node, problems: list[Problem]) -> Node | None:
-    """Profile, then `threads` from the resources, then `fixed`; None where there is no profile to start from.
-
-    A name that is none stands for the one it resembles, so that the rest of the file is checked too.
-    """
-    profile = find(root, "profile")
-    known = [p.stem for p in PROFILES.glob("*.yaml")]
-    meant = difflib.get_close_matches(str(profile.value), known, n=1) if profile is not None else []
-    if profile is None or not meant:
-        return None
-    tree = _profile_tree(meant[0])
-    cpus = find(root, "resources.cpus_per_worker") or find(root, "resources.cpus_per_trial")
-    if cpus is not None and type(cpus.value) is int and cpus.value > 0:
-        tree = merge(tree, nest(("threads",), cpus))
-    fixed = find(root, "fixed")
-    if fixed is not None and fixed.is_mapping:
-        tree = merge(tree, undot(fixed, problems))
-        for name in ("seed", "profile"):
-            given = find(fixed, name)
-            if given is not None:
-                problems.append(
-                    Problem(given.key_at or given.at, f"{name} is set at the top of the file, not in fixed")
-                )
-    return _with(tree, meant[0], Node(0, profile.at), profile.at)
 
 
 def _check_cells(

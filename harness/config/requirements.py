@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.schema import Count, Fraction, Positive, Section
+from harness.config.schema import Section
+from harness.types import Count, Fraction, Positive
 
 Name = Annotated[str, Field(min_length=1)]
 

@@ -24,8 +24,9 @@ from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model
 from pydantic_core import PydanticCustomError
 
 from harness.config.requirements import Requirement
-from harness.config.schema import Count, Fraction, NonNegative, Positive, ProfileName, Section
+from harness.config.schema import Section
 from harness.redact import is_secret
+from harness.types import Count, Fraction, NonEmptyText, NonNegative, Positive
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -138,7 +139,8 @@ class SweepFile(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     hypothesis: Annotated[str, Field(min_length=1)]
-    profile: ProfileName
+    profile: NonEmptyText
+    """Name of a shipped profile, or path of a YAML file of one's own."""
     fixed: dict[str, Any] = Field(default_factory=dict)
     parameters: dict[str, Axis] = Field(default_factory=dict)
     seeds: Annotated[tuple[Seed, ...], Field(strict=False)]

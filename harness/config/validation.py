@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -31,6 +32,7 @@ _WORDS = {
     "tuple_type": "must be a list",
     "list_type": "must be a list",
     "dict_type": "must be a mapping of keys to values",
+    "dataclass_type": "must be a mapping of keys to values",
     "model_type": "must be a mapping of keys to values",
     "model_attributes_type": "must be a mapping of keys to values",
     "greater_than": "must be greater than {gt}",
@@ -58,7 +60,8 @@ def did_you_mean(word: object, known: Iterable[str]) -> str | None:
 def build(model: type[Model], tree: Node, prefix: str = "") -> Model:
     """Validate a tree against a pydantic model. Raises ConfigError with every problem."""
     try:
-        return model.model_validate(plain(tree))
+        # as JSON: there the strict mode of pydantic builds dataclasses from mappings and tuples from lists
+        return model.model_validate_json(json.dumps(plain(tree)))
     except ValidationError as error:
         problems = [_problem(model, tree, dict(entry), prefix) for entry in error.errors()]
         raise ConfigError(problems) from None
@@ -213,14 +216,15 @@ CHECKS: tuple[Check, ...] = (
 def _problem(model: type[BaseModel], tree: Node, entry: dict[str, Any], prefix: str) -> Problem:
     path, kind, value = entry["loc"], entry["type"], entry.get("input")
     dotted = prefix + ".".join(str(part) for part in _without_tags(tree, path))
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         hint = did_you_mean(path[-1], _fields(model, path[:-1]))
         return Problem(locate(tree, path, key=True), f"unknown key {dotted!r}", hint)
     if kind == "missing":
         return Problem(locate(tree, path[:-1], key=True), f"{dotted} is required")
     words = _WORDS.get(kind)
     if words is None:  # a message of our own validators, complete as it is
-        message = entry["msg"] if entry["msg"].startswith(dotted) else f"{dotted}: {entry['msg']}"
+        text = entry["msg"].removeprefix("Value error, ")
+        message = text if text.startswith(dotted) else f"{dotted}: {text}"
         return Problem(locate(tree, path), message)
     context = dict(entry.get("ctx", {}))
     value = context.get("tag", value)
@@ -250,21 +254,27 @@ def _without_tags(tree: Node, path: Iterable[Any]) -> list[Any]:
     return kept
 
 
-def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
+def _fields(model: type, path: Iterable[Any]) -> list[str]:
     """Names of the fields of the section at `path`; of a union, of the member that its tag names."""
     current = [model]
     for part in path:
-        fields = [m.model_fields[part] for m in current if part in m.model_fields]
-        if fields:
-            current = [found for field in fields for found in _models_in(field.annotation)]
+        annotations = [hints[part] for m in current if part in (hints := _hints(m))]
+        if annotations:
+            current = [found for annotation in annotations for found in _sections_in(annotation)]
         else:
-            current = [
-                m for m in current if "kind" in m.model_fields and part in get_args(m.model_fields["kind"].annotation)
-            ]
-    return [name for m in current for name in m.model_fields]
+            current = [m for m in current if part in get_args(_hints(m).get("kind"))]
+    return [name for m in current for name in _hints(m)]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _hints(section: Any) -> dict[str, Any]:
+    """Annotations of the fields of a model or dataclass."""
+    hints = get_type_hints(section)
+    if issubclass(section, BaseModel):
+        return {name: hints[name] for name in section.model_fields}
+    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
+
+
+def _sections_in(annotation: Any) -> list[type]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
         return [annotation]
-    return [found for part in get_args(annotation) for found in _models_in(part)]
+    return [found for part in get_args(annotation) for found in _sections_in(part)]

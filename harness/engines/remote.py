@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
-from harness.engines.vllm import VllmEngine, VllmSettings
+from harness.engines.engine_settings import VllmSettings
+from harness.engines.vllm import VllmEngine
 from harness.engines.weights import plain_weights
 
 PIECE_BYTES = 64 * 2**20

@@ -19,7 +19,6 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
+from harness.engines.engine_settings import VllmSettings
 from harness.engines.stop_strings import StopStrings
 from harness.engines.weights import plain_weights
 
@@ -56,22 +56,6 @@ class EngineError(Exception):
     """An engine that cannot be built or does not do what it must; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class VllmSettings:
-    """`max_model_len`: longest sequence in tokens, prompt and response.
-
-    `kv_cache_bytes`: size of the key/value cache; None gives it what `gpu_memory_utilization` (a share of one GPU, for
-    weights and cache together) leaves, and on CPU 1 GiB. `tensor_parallel_size`: GPUs of the engine, each with a worker
-    process of its own where there are several; on CPU it is 1.
-    """
-
-    max_model_len: int
-    gpu_memory_utilization: float
-    kv_cache_bytes: int | None
-    tensor_parallel_size: int
-    dtype: torch.dtype
-
-
 class VllmEngine:
     """See the module's first lines. Raises EngineError when vLLM is missing or its weights cannot be set.
 
@@ -82,13 +66,15 @@ class VllmEngine:
     def __init__(self, model: nn.Module, settings: VllmSettings) -> None:
         vllm = _import_vllm()
         _give_back()  # and an engine that is only kept alive by a cycle still owns this process's device groups
-        self._settings = settings
+        if settings.max_model_len is None:
+            raise EngineError("engine.max_model_len is not set")
+        self._settings, self._longest = settings, settings.max_model_len
         self._asleep = False
         self._make_params: Any = vllm.SamplingParams
         # in a process group that is there, a trainer's of several workers, vLLM makes groups of one of its own
         joined = torch.distributed.is_initialized()
         with _process_state_kept():
-            self._llm: Any = _build(vllm, model, settings)
+            self._llm: Any = _build(vllm, model, settings, self._longest)
         self._can_sleep = bool(self._llm.llm_engine.vllm_config.model_config.enable_sleep_mode)
         self._finalizer = weakref.finalize(self, _shut_down, self._llm, joined)
         self.load_weights(model)
@@ -100,9 +86,9 @@ class VllmEngine:
             return []
         if self._asleep:
             raise EngineError("the engine sleeps until `load_weights`")
-        room = [min(r.max_tokens, params.max_tokens, self._settings.max_model_len - len(r.context)) for r in requests]
+        room = [min(r.max_tokens, params.max_tokens, self._longest - len(r.context)) for r in requests]
         if min(room) < 1:
-            raise ValueError(f"a sequence has no room left in the engine's {self._settings.max_model_len} tokens")
+            raise ValueError(f"a sequence has no room left in the engine's {self._longest} tokens")
         sampling = [
             self._make_params(
                 temperature=params.temperature,
@@ -207,7 +193,7 @@ def _import_vllm() -> Any:
     return vllm
 
 
-def _build(vllm: Any, model: nn.Module, settings: VllmSettings) -> Any:
+def _build(vllm: Any, model: nn.Module, settings: VllmSettings, longest: int) -> Any:
     from vllm.platforms import current_platform
 
     on_cpu = current_platform.is_cpu()
@@ -219,20 +205,21 @@ def _build(vllm: Any, model: nn.Module, settings: VllmSettings) -> Any:
     # Of a prompt read in pieces, vLLM sets the seeded generator back, which torch's CPU generator cannot do (an error)
     whole_prompts = {
         "enable_chunked_prefill": False,
-        "max_num_batched_tokens": max(CPU_BATCHED_TOKENS, settings.max_model_len),
+        "max_num_batched_tokens": max(CPU_BATCHED_TOKENS, longest),
     }
+    cache = int(settings.kv_cache_gib * 2**30) if settings.kv_cache_gib else None
     with tempfile.TemporaryDirectory() as folder:
         model.config.save_pretrained(folder)  # type: ignore[union-attr, operator]
         return vllm.LLM(
             model=folder,
             load_format="dummy",
             skip_tokenizer_init=True,  # tokens in, tokens out
-            dtype=str(settings.dtype).removeprefix("torch."),
-            max_model_len=settings.max_model_len,
+            dtype=settings.dtype or "auto",
+            max_model_len=longest,
             tensor_parallel_size=settings.tensor_parallel_size,
             distributed_executor_backend="uni" if settings.tensor_parallel_size == 1 else "mp",
             gpu_memory_utilization=settings.gpu_memory_utilization,
-            kv_cache_memory_bytes=settings.kv_cache_bytes or (CPU_CACHE_BYTES if on_cpu else None),
+            kv_cache_memory_bytes=cache or (CPU_CACHE_BYTES if on_cpu else None),
             enable_prefix_caching=True,
             enable_sleep_mode=not on_cpu and current_platform.is_sleep_mode_available(),
             enforce_eager=on_cpu,  # compiling takes longer than small rollouts; on GPU it pays

@@ -1,4 +1,4 @@
-"""What a batch of episodes says about the policy's health: rates that precede or explain a failure of training."""
+"""Diagnostics of a batch of episodes: rates and loops that precede or explain a failure of training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.operators.llm.knowledge_base import words
 from harness.types import ActionKind, Group, ParseFailure, Trajectory, Turn
 
 LOOP = 3
-"""This many turns in a row of the same trouble are a loop."""
+"""Length in turns of a run that counts as a loop."""
 WINDOW = 16
-"""Steps that a running median looks back over."""
+"""Steps in a running median."""
 MIN_HISTORY = 4
-"""Steps seen before anything is called a cliff or a spike: the median of fewer says little."""
+"""Least number of earlier steps for a cliff or a spike: a median of fewer is unreliable."""
 CLIFF_FRACTION = 0.25
 """A batch's reward variance below this fraction of its running median is a cliff."""
 SPIKE_MULTIPLE = 4.0
@@ -25,7 +25,7 @@ SPIKE_MULTIPLE = 4.0
 
 
 def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Means over episodes (rates in [0, 1] unless the name says otherwise).
+    """Means over episodes (rates in [0, 1] unless noted).
 
     reward_mean; em, f1, lenient; format_ok: no failure in the episode; parse_ok_rate: share of *turns* without one;
     no_answer; wrong_order: a turn acted before it thought; operator_loop, warning_loop: three or more failed calls
@@ -70,7 +70,7 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class RunningSignatures:
-    """Reward variances and gradient norms of the last `WINDOW` steps, oldest first: what a sudden change is judged by.
+    """Reward variances and gradient norms of the last `WINDOW` steps, oldest first: the reference for sudden changes.
 
     A step is compared with the steps before it, then joins them; a change that lasts becomes the new normal after half
     a window. A batch without any gradient (norm 0: every group's rewards equal) joins the variances only, because a
@@ -113,7 +113,7 @@ NOTABLE = {
 
 
 def notable(values: Mapping[str, float]) -> list[str]:
-    """What a reader of a run would look for at a step of these metrics: kinds of NOTABLE, in its order."""
+    """Kinds of NOTABLE events at a step with these metrics, in its order."""
     return [kind for kind, name in NOTABLE.items() if values.get(name) == 1]
 
 

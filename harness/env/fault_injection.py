@@ -63,7 +63,7 @@ class FaultPlan:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """What a fault may use: the call, its true result, and sources of plausible wrong content."""
+    """Input of a fault: the call, its true result, and sources of plausible wrong content."""
 
     caller: Caller
     text: str
@@ -114,7 +114,7 @@ class FaultSpec:
 
 
 async def _wrong_passage(scene: _Scene) -> OperatorResult | None:
-    """What a search for something else finds; tries a few decoys for one that does not give a true value away."""
+    """The result of a search for a decoy: of a few, the first that reveals no true value."""
     values = [v for f in scene.facts() for v in f.values] + list(scene.context.question.answers)
     for attempt in range(4):
         query = pick(scene.decoys, "decoy", attempt, *scene.keys)

@@ -15,6 +15,7 @@ import numpy as np
 
 from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
+from harness.env.environment_settings import Budgets
 from harness.env.interfaces.base import ActionInterface, Execution, Session
 from harness.env.prompts.chat import ChatFormat
 from harness.operators.base import CallContext
@@ -23,20 +24,6 @@ from harness.operators.specs.warning import warning
 from harness.operators.toolbox import Caller
 from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward
 from harness.types import ActionKind, Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
-
-
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """Limits of an episode. Response tokens count observations too; an episode ends when its next turn has no room.
-
-    `stop`: strings that end a turn beside the end-of-turn token.
-    """
-
-    max_calls: int
-    max_turns: int
-    max_turn_tokens: int
-    max_response_tokens: int
-    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +127,7 @@ async def _play(
             GenerationRequest(
                 e.index,
                 e.context,
-                seed=e.seed * 64
-                + len(e.turns),  # one stream a turn: what a turn draws does not hang on earlier lengths
+                seed=e.seed * 64 + len(e.turns),  # one stream a turn: a turn's draws do not depend on earlier lengths
                 max_tokens=min(budgets.max_turn_tokens, budgets.max_response_tokens - e.response_tokens()),
             )
             for e in active
@@ -158,7 +144,7 @@ async def _play(
 
 
 async def _take_turn(episode: _Episode, generation: Generation, environment: Environment, generate_s: float) -> None:
-    """Parse what was sampled, act on it, and leave the episode stopped or ready for its next turn."""
+    """Parse the sampled turn, execute it, and leave the episode stopped or ready for its next turn."""
     chat, budgets = environment.chat, environment.budgets
     text = chat.text(generation.tokens)
     parsed = environment.interface.parse(text, environment.operators.pool, truncated=not generation.stopped)

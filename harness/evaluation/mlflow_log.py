@@ -70,11 +70,11 @@ def log_answerer(
         if training.info.experiment_id == place:
             tags |= {PARENT: training.info.run_id}
     run = str(client.create_run(place, start_time=ts, tags=tags).info.run_id)
-    config = target.config
+    config, resolved = target.config, target.config.model_dump(mode="json")
     params: dict[str, Any] = {"method": answerer.method, "evaluated": arm_of(target), "seed": config.seed}
     params |= {"evaluated_step": target.step} if target.step is not None else {}
     for section in ("data", "environment"):
-        params |= flatten(getattr(config, section).model_dump(mode="json"), section)
+        params |= flatten(resolved[section], section)
     client.log_batch(run, params=[Param(name, as_text(value)[:PARAM_CHARS]) for name, value in params.items()])
     log_metrics(client, run, [(target.step or 0, dict(metrics), ts)])
     for file in files:

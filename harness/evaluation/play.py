@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -11,10 +12,11 @@ from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings, Method
 from harness.config.metric_names import FAULTED, TWIN
 from harness.engines.base import Engine
+from harness.env.environment_settings import Perturbations
 from harness.env.prompts.chat import ChatFormat
 from harness.env.rollout import Environment, rollout
 from harness.evaluation.baselines.fixed_workflows import WRITTEN
-from harness.evaluation.baselines.methods import BASELINES, Baseline, Settings
+from harness.evaluation.baselines.methods import BASELINES, Baseline, BaselineSettings
 from harness.evaluation.targets import Target
 from harness.operators import resolve_pool
 from harness.paths import cache_folder
@@ -103,19 +105,19 @@ def play_baseline(
     return Answers(play(environment, questions), play(environment, repeated), variants)
 
 
-def settings_of(config: TrialConfig, settings: EvaluationSettings) -> Settings:
+def settings_of(config: TrialConfig, settings: EvaluationSettings) -> BaselineSettings:
     """Settings of baselines from both configurations: a written plan may call the operators of the policy's pool."""
     pool = resolve_pool(config.environment.pool)
-    return Settings(settings.votes, settings.plan, pool, config.environment.max_calls)
+    return BaselineSettings(settings.votes, settings.plan, pool, config.environment.max_calls)
 
 
-def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> TrialConfig:
+def environment_of(config: TrialConfig, baseline: Baseline, how: BaselineSettings) -> TrialConfig:
     """The configuration with the operators and limits of a baseline, everything else as for the policy."""
     calls = baseline.calls(how)
-    changed = {
+    changed: dict[str, Any] = {
         "pool": baseline.pool(how),
         "interface": "natural",
-        "perturbations": config.environment.perturbations.model_copy(update={"train": (), "eval": ()}),
+        "perturbations": Perturbations(train=(), eval=()),
         "style": "compact",
         "max_calls": calls,
         "max_turns": calls + 1,
@@ -123,7 +125,7 @@ def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> Tr
         "max_response_tokens": UNLIMITED,
         "observation_chars": UNLIMITED,
     }
-    return config.model_copy(update={"environment": config.environment.model_copy(update=changed)})
+    return config.model_copy(update={"environment": replace(config.environment, **changed)})
 
 
 def any_chat(config: TrialConfig) -> ChatFormat:

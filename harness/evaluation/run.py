@@ -110,14 +110,15 @@ def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], conso
         config = a.target.config
         torch.set_num_threads(config.threads)
         start = time.perf_counter()
-        source = canonical_json([config.data.model_dump(mode="json"), config.policy.warm_start])
+        resolved = config.model_dump(mode="json")
+        source = canonical_json([resolved["data"], config.policy.warm_start])
         if source not in data:
             data[source] = factory.data(config, training=False)
         with console.status(f"{a.label} …") if console.is_terminal else nullcontext():
             if a.method == "agent":
                 answers[a.label] = play_agent(a.target, data[source])
             else:
-                same = canonical_json([a.method, source, config.environment.model_dump(mode="json")])
+                same = canonical_json([a.method, source, resolved["environment"]])
                 if same not in played:
                     played[same] = play_baseline(a.method, config, settings, any_chat(config), data[source])
                 answers[a.label] = played[same]

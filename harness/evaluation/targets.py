@@ -14,20 +14,20 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
 
 from harness.config import ConfigError, Problem, TrialConfig
+from harness.config.base_layers import read_profile, shipped_profiles
 from harness.config.evaluation import EvaluationSettings, Overrides
-from harness.config.expand import PROFILES
-from harness.config.schema import Policy
 from harness.config.tree import merge, nest
 from harness.config.validation import CHECKS, check_trial
 from harness.config.yaml_source import Location, Node, Source, read_file, read_text
 from harness.policy.folder_checks import folder_fault
 from harness.policy.folders import ADAPTER, is_model_folder, read_provenance
+from harness.policy.policy_settings import PolicySettings
 from harness.runs.layout import INFO
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
@@ -81,7 +81,7 @@ def find_targets(words: Sequence[str], settings: EvaluationSettings, overrides: 
 
 def _find(word: str, settings: EvaluationSettings) -> list[_Found]:
     path = Path(word)
-    profiles = sorted(p.stem for p in PROFILES.glob("*.yaml"))
+    profiles = shipped_profiles()
     if word in profiles:
         return [_Found(word, None, word)]
     if TrialRun(path).exists():
@@ -156,7 +156,7 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
     start = Location(Source("command line", word), 1, 1)
     tree = found.tree
     profile = found.profile or _named_profile(tree)
-    base = read_file(PROFILES / f"{profile}.yaml", f"profiles/{profile}.yaml")
+    base = read_profile(profile, start)
     base = merge(base, Node({"profile": Node(profile, start), "seed": Node(0, start)}, start))
     tree = merge(base, tree) if tree is not None else base  # settings newer than the trial have their defaults
     for name, node in overrides:
@@ -172,18 +172,18 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
 
 def _with_weights(tree: Node, found: _Found, at: Location) -> Node:
     """The tree with a policy section that names the weights, instead of how they were made."""
-    plain = Policy(
+    plain = PolicySettings(
         kind="hub", path=str(found.folder or found.hub), init="start", dtype="float32", lora=None, warm_start="none",
         warm_start_episodes=0, warm_start_lr=1e-3, warm_start_tokens=1,
-    ).model_dump(exclude={"dtype"})  # fmt: skip
-    section = {name: Node(value, at) for name, value in plain.items()}
+    )  # fmt: skip
+    section = {name: Node(value, at) for name, value in asdict(plain).items() if name != "dtype"}
     return merge(tree, Node({"policy": Node(section, at)}, at))
 
 
 def _named_profile(tree: Node | None) -> str:
     value = tree.value.get("profile") if tree is not None and tree.is_mapping else None
     name = value.value if isinstance(value, Node) else None
-    return name if isinstance(name, str) and (PROFILES / f"{name}.yaml").is_file() else "tiny"
+    return name if name in shipped_profiles() or (isinstance(name, str) and Path(name).is_file()) else "tiny"
 
 
 def _profile(word: str, settings: EvaluationSettings) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from verl.trainer.ppo.core_algos import register_policy_loss
 
 from harness.integrations.mask_runs import segment_mask_runs
-from harness.objectives.clip import ClipBand
+from harness.objectives.clip_settings import ClipBand
 from harness.objectives.loss import policy_objective_tokenwise, summarize
 from harness.objectives.reductions import REDUCTIONS
 

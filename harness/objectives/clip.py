@@ -11,10 +11,12 @@ clips some tokens never clips a sequence. At one shared band, a comparison of ra
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+
+from harness.objectives.clip_settings import ClipBand, ClipSettings
 
 UNMOVED = 1e-5
 """|ratio - 1| up to this is float32 noise: the policy has not been updated since the rollouts."""
@@ -22,23 +24,8 @@ SMALLEST_SCALE, LARGEST_SCALE = 1e-6, 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class ClipBand:
-    """Ratios are clipped to [1 - low, 1 + high]. Raises ValueError unless both are positive."""
-
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not (self.low > 0 and self.high > 0):
-            raise ValueError(f"clip band ({self.low}, {self.high}): both must be positive")
-
-
-@dataclass(frozen=True, slots=True)
-class FixedClip:
+class FixedClip(ClipBand):
     """A constant band."""
-
-    low: float
-    high: float
 
     @property
     def band(self) -> ClipBand:
@@ -57,7 +44,7 @@ class FixedClip:
 
 
 @dataclass(frozen=True, slots=True)
-class MatchedClip:
+class MatchedClip(ClipBand):
     """A band adapted to hold the clip fraction at `target`. Immutable: `observe` returns the next state.
 
     The band is (low, high) times a scale that starts at 1. After each batch the scale moves towards the one that would
@@ -71,9 +58,7 @@ class MatchedClip:
         ValueError: if `target` is not in (0, 1) or `rate` not in (0, 1].
     """
 
-    target: float
-    low: float
-    high: float
+    target: float = field(kw_only=True)
     rate: float = 0.3
     log_scale: float = 0.0
     observed: int = 0
@@ -104,8 +89,7 @@ class MatchedClip:
 
     def state(self) -> dict[str, float]:
         """Checkpoint state: plain numbers."""
-        kept = asdict(self)
-        return {"log_scale": kept["log_scale"], "observed": kept["observed"]}
+        return {"log_scale": self.log_scale, "observed": self.observed}
 
     def restore(self, state: dict[str, float]) -> MatchedClip:
         """This clip with a checkpoint's `state`."""
@@ -113,3 +97,10 @@ class MatchedClip:
 
 
 Clip = FixedClip | MatchedClip
+
+
+def make_clip(settings: ClipSettings) -> Clip:
+    """The clip of a configuration, in its initial state."""
+    if settings.target is None:
+        return FixedClip(settings.low, settings.high)
+    return MatchedClip(settings.low, settings.high, target=settings.target)

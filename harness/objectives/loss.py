@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from harness.objectives.clip import ClipBand
+from harness.objectives.clip_settings import ClipBand
 from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios, segment_mean
 from harness.objectives.segmentation import Segmentation
 

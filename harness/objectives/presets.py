@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.objectives.clip import ClipBand
+from harness.objectives.clip_settings import ClipBand
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ With the token ratio unit, N1 and N3 are seq-mean-token-mean (GRPO) and N2 and N
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # configuration reads the names of `REDUCTIONS`, and imports no torch
+    from torch import Tensor
 
-from harness.objectives.segmentation import Segmentation
+    from harness.objectives.segmentation import Segmentation
 
-Reduction = Callable[[Segmentation], Tensor]
+Reduction = Callable[["Segmentation"], "Tensor"]
 
 
 def n1_mean_of_means(s: Segmentation) -> Tensor:
@@ -25,7 +26,7 @@ def n1_mean_of_means(s: Segmentation) -> Tensor:
 
 def n2_mean_of_segments(s: Segmentation) -> Tensor:
     """1 / sum K: every segment weighs the same. float64 [S]."""
-    return torch.full_like(s.trajectory_of_segment, 1, dtype=torch.float64) / max(s.n_segments, 1)
+    return s.trajectory_of_segment.double().fill_(1) / max(s.n_segments, 1)
 
 
 def n3_mean_of_token_means(s: Segmentation) -> Tensor:

@@ -6,10 +6,10 @@ from harness.operators.base import (
     LLMRequest,
     LLMResponse,
     Retriever,
-    SearchSettings,
     Style,
     spelling_hint,
 )
+from harness.operators.operator_settings import SearchSettings
 from harness.operators.registry import CALLABLE, OPERATORS, POOLS, resolve_pool, with_role
 from harness.operators.spec import ANSWERING, SECOND_LOOKS, OperatorSpec, Role
 from harness.operators.toolbox import Caller, Toolbox

@@ -9,9 +9,10 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
+from harness.operators.operator_settings import FIVE_PASSAGES, SearchSettings
 from harness.types import OperatorFailure, Passage, Question
 
 Style = Literal["full", "compact"]
@@ -112,14 +113,6 @@ class Retriever(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """`top_k` passages a query, each text cut to `snippet_chars` characters."""
-
-    top_k: int = 5
-    snippet_chars: int = 300
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     """Services an operator may use, and the style of its observation.
 
@@ -130,7 +123,7 @@ class Services:
     llm: LLMBackend | None
     retriever: Retriever | None
     style: Style = "full"
-    search: SearchSettings = field(default_factory=SearchSettings)
+    search: SearchSettings = FIVE_PASSAGES
     max_tokens: int = 1024
     sample_temperature: float = 1.0
     tag_retries: int = 3

@@ -1,7 +1,7 @@
-"""JSON over HTTP to services that may misbehave: one pooled client, bounded in time, size, number and retries.
+"""Async JSON-over-HTTP client: pool, concurrency limit, deadline, size limit, retries with backoff.
 
-Promises: nothing raises for what a server does; a request takes at most `deadline_s` once it has its turn, retries,
-waits and endless bodies included; secrets are in no repr, log line or error text.
+Never raises for server errors: a `Reply` carries the value or the failure. A request takes at most `deadline_s` from
+the moment it leaves the queue, retries, backoff and endless bodies included. Secrets are in no repr, log line or error.
 """
 
 from __future__ import annotations
@@ -20,36 +20,20 @@ from typing import Any, Generic, TypeVar
 import httpx
 import tenacity
 
+from harness.operators.operator_settings import HttpSettings
 from harness.tasks.boundary import scalar_value
 from harness.types import OperatorFailure
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """Bounds of one client. `deadline_s` is for a whole request, `attempt_s` for one attempt of it; waits between
-    attempts double from `backoff_s` to `backoff_max_s`, half of each at random. Raises ValueError for non-positive
-    values."""
-
-    concurrency: int = 16
-    deadline_s: float = 120.0
-    attempt_s: float = 60.0
-    max_attempts: int = 4
-    backoff_s: float = 0.5
-    backoff_max_s: float = 20.0
-    max_body_bytes: int = 4 << 20
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+MAX_BODY_BYTES = 4 << 20
+"""Longest answer that is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[T]):
-    """A checked value, or why there is none. `attempt_failures` has one entry for each attempt that failed."""
+    """A validated value, or the failure. `attempt_failures` has one entry for each failed attempt."""
 
     value: T | None
     failure: OperatorFailure | None = None
@@ -59,7 +43,7 @@ class Reply(Generic[T]):
 
 
 class _Failed(Exception):
-    """One attempt failed. `wait_s` is what the server asked for by Retry-After."""
+    """Failure of one attempt. `wait_s`: the wait that the server requests by Retry-After."""
 
     def __init__(
         self, failure: OperatorFailure, detail: str, retryable: bool = True, wait_s: float | None = None
@@ -92,7 +76,7 @@ class BackgroundLoop:
 
 @dataclass
 class JsonClient:
-    """POSTs JSON and reads JSON. `headers` may hold secrets: they are sent and never shown."""
+    """POST JSON, parse the JSON response. `headers` may hold secrets: they are sent and never shown."""
 
     settings: HttpSettings = field(default_factory=HttpSettings)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -103,7 +87,7 @@ class JsonClient:
         self._slots: asyncio.Semaphore | None = None
 
     async def post(self, url: str, payload: Mapping[str, Any], check: Callable[[Any], T]) -> Reply[T]:
-        """`check` of the decoded answer. Whatever it raises means a wrong shape: BAD_RESPONSE."""
+        """`check` of the parsed response. Any exception it raises means another schema: BAD_RESPONSE."""
         return await self._background.run(self._post(url, payload, check))
 
     async def aclose(self) -> None:
@@ -143,7 +127,7 @@ class JsonClient:
             return backoff(state) if asked is None else asked
 
         def stop(state: tenacity.RetryCallState) -> bool:
-            # A wait that ends after the deadline would be for nothing.
+            # A wait beyond the deadline would end in a timeout anyway.
             return state.attempt_number >= s.max_attempts or time.perf_counter() + state.upcoming_sleep >= deadline
 
         def worth_retrying(error: BaseException) -> bool:
@@ -163,7 +147,7 @@ class JsonClient:
                             raise
                 return Reply(value, retries=len(failures), attempt_failures=tuple(failures))
         except _Failed as error:
-            log.warning("gave up on a request after %d attempts: %s", len(failures), error)
+            log.warning("request failed after %d attempts: %s", len(failures), error)
             failure = error.failure
         except TimeoutError:
             failure = OperatorFailure.TIMEOUT
@@ -178,26 +162,26 @@ class JsonClient:
                 _check_status(response)
                 body = await self._read(response)
         except httpx.TimeoutException as error:
-            raise _Failed(OperatorFailure.TIMEOUT, "no answer in time") from error
+            raise _Failed(OperatorFailure.TIMEOUT, "timeout") from error
         except TimeoutError as error:
-            raise _Failed(OperatorFailure.TIMEOUT, "no answer in time") from error
+            raise _Failed(OperatorFailure.TIMEOUT, "timeout") from error
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError) as error:
-            raise _Failed(OperatorFailure.BAD_RESPONSE, f"broken answer ({type(error).__name__})") from error
+            raise _Failed(OperatorFailure.BAD_RESPONSE, f"broken response ({type(error).__name__})") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise _Failed(OperatorFailure.SERVER_ERROR, f"no connection ({type(error).__name__})") from error
         try:
             return check(scalar_value(json.loads(body)))
-        except Exception as error:  # a foreign JSON may be of any shape: whatever reading it raises says so
-            raise _Failed(OperatorFailure.BAD_RESPONSE, f"unexpected answer ({type(error).__name__})") from error
+        except Exception as error:  # JSON of an unknown schema: parsing it may raise anything
+            raise _Failed(OperatorFailure.BAD_RESPONSE, f"unexpected schema ({type(error).__name__})") from error
 
     async def _read(self, response: httpx.Response) -> bytes:
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise _Failed(OperatorFailure.BAD_RESPONSE, "compressed answer")
+            raise _Failed(OperatorFailure.BAD_RESPONSE, "compressed response")
         body = bytearray()
         async for chunk in response.aiter_raw():
             body += chunk
-            if len(body) > self.settings.max_body_bytes:
-                raise _Failed(OperatorFailure.BAD_RESPONSE, "answer too long", retryable=False)
+            if len(body) > MAX_BODY_BYTES:
+                raise _Failed(OperatorFailure.BAD_RESPONSE, "response too long", retryable=False)
         return bytes(body)
 
 
@@ -210,7 +194,7 @@ def _check_status(response: httpx.Response) -> None:
         raise _Failed(OperatorFailure.RATE_LIMITED, detail, wait_s=wait_s)
     if status == 408 or status >= 500:
         raise _Failed(OperatorFailure.SERVER_ERROR, detail, wait_s=wait_s)
-    # What is refused once (no such model, no permission) is refused again.
+    # Not retried: a refusal (no such model, no permission) is permanent.
     raise _Failed(OperatorFailure.SERVER_ERROR, detail, retryable=False)
 
 

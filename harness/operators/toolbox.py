@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from harness.operators import formatting
-from harness.operators.base import CallContext, LLMBackend, Retriever, SearchSettings, Services, Style, spelling_hint
+from harness.operators.base import CallContext, LLMBackend, Retriever, Services, Style, spelling_hint
+from harness.operators.operator_settings import FIVE_PASSAGES, SearchSettings
 from harness.operators.registry import OPERATORS, resolve_pool
 from harness.operators.specs.warning import warning
 from harness.types import OperatorFailure, OperatorResult
@@ -43,7 +44,7 @@ class Toolbox:
         retriever: Retriever | None = None,
         *,
         style: Style = "full",
-        search: SearchSettings | None = None,
+        search: SearchSettings = FIVE_PASSAGES,
         observation_chars: int = 2048,
         max_tokens: int = 1024,
         sample_temperature: float = 1.0,
@@ -63,7 +64,7 @@ class Toolbox:
             llm=llm,
             retriever=retriever,
             style=style,
-            search=search or SearchSettings(),
+            search=search,
             max_tokens=max_tokens,
             sample_temperature=sample_temperature,
         )

@@ -18,6 +18,7 @@ from harness.policy.folder_checks import folder_fault
 from harness.policy.folders import is_adapter
 from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.gguf import convert_gguf
+from harness.policy.policy_settings import LoraSettings
 
 TINY_ASSETS = Path(__file__).parent / "assets"
 """Start weights and tokenizer of the tiny policy, made by `python -m harness.training.warm_start.tiny_recipe`."""
@@ -25,14 +26,6 @@ TINY_ASSETS = Path(__file__).parent / "assets"
 
 class PolicyError(Exception):
     """A policy that cannot be loaded; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoraSettings:
-    """PEFT's names; adapters sit on all linear layers of the decoder, without dropout (see `config.model.Lora`)."""
-
-    rank: int
-    alpha: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.protocol.scoring import exact_match, f1, lenient
-from harness.types import ParsedTurn, ParseFailure, Reward, StopReason
+from harness.types import NonNegative, ParsedTurn, ParseFailure, Positive, Reward, StopReason
 
 
 @dataclass(frozen=True, slots=True)
 class RewardWeights:
-    """`correct` is earned by an exact match; the penalties are positive and subtracted."""
+    """Magnitudes: `format_penalty` and `no_answer_penalty` are subtracted, `correct` is added for an exact match."""
 
-    correct: float = 1.0
-    format_penalty: float = 0.5
-    no_answer_penalty: float = 1.0
+    format_penalty: NonNegative
+    no_answer_penalty: NonNegative
+    correct: Positive
+
+
+PUBLISHED_REWARD = RewardWeights(format_penalty=0.5, no_answer_penalty=1.0, correct=1.0)
+"""The weights of the table above."""
 
 
 def final_answer(turns: Sequence[ParsedTurn]) -> str | None:
@@ -56,7 +60,7 @@ def episode_reward(
     turns: Sequence[ParsedTurn],
     stop: StopReason,
     golds: Sequence[str],
-    weights: RewardWeights = RewardWeights(),
+    weights: RewardWeights = PUBLISHED_REWARD,
     suite: str = "",
 ) -> Reward:
     """Score an episode. `golds` are the acceptable answers, `suite` the benchmark whose F1 applies.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.runs.episode_store import EpisodeFile
+from harness.types import StopReason
 
 _MARKS = ("failures", "stop", *(f"turns.list.element.{name}" for name in ("failures", "operator_failure", "fault")))
 """Columns of an episode file that `trace_failures` reads: a seventh of the work of reading all."""
@@ -26,7 +27,7 @@ def trace_failures(row: Mapping[str, Any]) -> list[str]:
     for turn in row["turns"]:
         kinds += [f"operator:{turn['operator_failure']}"] if turn["operator_failure"] else []
         kinds += [f"fault:{turn['fault']}"] if turn["fault"] else []
-    kinds += [row["stop"]] if row["stop"] != "answered" else []
+    kinds += [row["stop"]] if row["stop"] != StopReason.ANSWERED else []
     return list(dict.fromkeys(kinds))
 
 

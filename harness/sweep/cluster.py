@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import TrialConfig, code_version
-from harness.config.schema import EndpointBackend, LocalBackend
 from harness.config.sweep_file import Resources
+from harness.operators.operator_settings import EndpointBackend, LocalBackend
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
 NODE_TIMEOUT_S = 180.0

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import TrialConfig
-from harness.config.schema import Bm25, LocalBackend, SimulatedBackend
 from harness.config.sweep_file import Resources, Tracking
+from harness.operators.operator_settings import Bm25Settings, LocalBackend, SimulatedBackend
 from harness.runs.journal import Journal
 from harness.runs.layout import CHECKPOINTS, METRICS
 from harness.runs.run import TrialRun
@@ -86,7 +86,7 @@ def timed_part(config: TrialConfig) -> TrialConfig:
     """The trial that is timed: of policies other than the embedded one, with fewer episodes a step and evaluation."""
     if config.policy.kind == "tiny":
         return config
-    data = config.data.model_copy(update={"eval_questions": min(config.data.eval_questions, FEW_QUESTIONS)})
+    data = replace(config.data, eval_questions=min(config.data.eval_questions, FEW_QUESTIONS))
     fewest = config.update.updates_per_batch  # prompts: an update needs one
     size = config.rollout.model_copy(update={"prompts_per_step": fewest})
     return config.model_copy(update={"data": data, "rollout": size})
@@ -95,7 +95,7 @@ def timed_part(config: TrialConfig) -> TrialConfig:
 def probe(config: TrialConfig, function: str, resources: Resources, timeout_s: float = LONGEST_S) -> Timing:
     """Time a step of the trial. Raises ProbeError where this is not possible, or would call a paid service."""
     e = config.environment
-    if not isinstance(e.backend, SimulatedBackend | LocalBackend) or not isinstance(e.search.retriever, Bm25):
+    if not isinstance(e.backend, SimulatedBackend | LocalBackend) or not isinstance(e.search.retriever, Bm25Settings):
         raise ProbeError("its step would call a service")
     if resources.workers > 1:
         raise ProbeError("it takes several processes")

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from harness.config import TrialConfig, digest
-from harness.config.schema import Bm25, BuiltinEngine, SimulatedBackend
+from harness.engines.engine_settings import BuiltinSettings
+from harness.operators.operator_settings import Bm25Settings, SimulatedBackend
 
 KEPT = 12
 """Evaluations remembered at a time: the arms of a sweep that start from different prompts, or pools. Arms take turns:
@@ -44,8 +45,8 @@ def start_key(config: TrialConfig) -> str | None:
     e = config.environment
     deterministic = (
         isinstance(e.backend, SimulatedBackend)
-        and isinstance(e.search.retriever, Bm25)
-        and isinstance(config.engine, BuiltinEngine)
+        and isinstance(e.search.retriever, Bm25Settings)
+        and isinstance(config.engine, BuiltinSettings)
     )
     if not deterministic:
         return None

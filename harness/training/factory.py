@@ -13,42 +13,38 @@ import torch
 
 from harness.config import TrialConfig, code_version, digest, trial_key
 from harness.config.metric_names import FAULTED, PROMPTED
-from harness.config.schema import (
-    Bm25,
-    EndpointBackend,
-    Faults,
-    HttpLimits,
-    LocalBackend,
-    SearchR1,
-    SimulatedBackend,
-    WebSearch,
-)
 from harness.distributed.collective import ALONE, Collective
 from harness.engines.base import Engine
 from harness.engines.builtin import BuiltinEngine
+from harness.engines.engine_settings import BuiltinSettings
+from harness.env.environment_settings import Faults
 from harness.env.fault_injection import FaultInjector, FaultPlan
 from harness.env.interfaces import INTERFACES, ActionInterface, CodeInterface, Limits
 from harness.env.prompts.chat import ChatFormat
 from harness.env.prompts.perturbations import Perturbed, parts_of, split_of
 from harness.env.prompts.system import standard_prompt
-from harness.env.rollout import Budgets, Environment
-from harness.objectives.clip import Clip, FixedClip, MatchedClip
-from harness.operators import SearchSettings, Style, Toolbox
+from harness.env.rollout import Environment
+from harness.operators import Toolbox
 from harness.operators.base import LLMBackend, Retriever
-from harness.operators.http import HttpSettings
 from harness.operators.llm.simulated import SimulatedLLM, SimulatedRates
 from harness.operators.llm.world_knowledge import WorldKnowledge
+from harness.operators.operator_settings import (
+    Bm25Settings,
+    EndpointBackend,
+    LocalBackend,
+    SearchR1Settings,
+    SimulatedBackend,
+    WebSearchSettings,
+)
 from harness.operators.registry import OPERATORS, resolve_pool
 from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.operators.retrieval.corpus_index import file_retriever
 from harness.paths import cache_folder
 from harness.policy.export import export_policy
 from harness.policy.folders import bases_for
-from harness.policy.load import LoraSettings, Policy, load_policy, recompute_activations, with_lora
-from harness.protocol import RewardWeights
+from harness.policy.load import Policy, load_policy, recompute_activations, with_lora
 from harness.tasks.benchmarks import DataFolder, subset
 from harness.tasks.world import World, load_world
-from harness.training.update import UpdateSettings
 from harness.training.warm_start.warm_start import WARM_START_SEED, warm_start
 from harness.types import Question
 
@@ -119,19 +115,9 @@ def operator_llm(config: TrialConfig) -> LLMBackend | None:
         case SimulatedBackend():
             return world_expert(backend.rates)
         case EndpointBackend():
-            from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
+            from harness.operators.llm.openai import OpenAIBackend
 
-            return OpenAIBackend(
-                EndpointSettings(
-                    backend.base_url,
-                    backend.model,
-                    backend.key_variable,
-                    _http(backend.http),
-                    backend.prompt_price,
-                    backend.completion_price,
-                    Path(backend.cache) if backend.cache else None,
-                )
-            )
+            return OpenAIBackend(backend)
         case LocalBackend():
             from harness.operators.llm.local import LocalLLM
 
@@ -192,37 +178,32 @@ def _remote(config: TrialConfig) -> Retriever | None:
 
     chosen = config.environment.search.retriever
     match chosen:
-        case Bm25():
+        case Bm25Settings():
             return None
-        case SearchR1():
-            return SearchR1Retriever(chosen.url, chosen.form, _http(chosen.http))
-        case WebSearch():
-            return WebSearchRetriever(chosen.url, chosen.key_variable, _http(chosen.http))
-
-
-def _http(limits: HttpLimits) -> HttpSettings:
-    return HttpSettings(**limits.model_dump())
+        case SearchR1Settings():
+            return SearchR1Retriever(chosen.url, chosen.form, chosen.http)
+        case WebSearchSettings():
+            return WebSearchRetriever(chosen.url, chosen.key_variable, chosen.http)
 
 
 def environment(config: TrialConfig, chat: ChatFormat, data: TrialData) -> Environment:
     """The standard one: no perturbation, no fault."""
     c = config.environment
-    style: Style = c.style
     toolbox = Toolbox(
         c.pool,
         operator_llm(config),
         data.retriever,
-        style=style,
-        search=SearchSettings(c.search.top_k, c.search.snippet_chars),
+        style=c.style,
+        search=c.search,
         observation_chars=c.observation_chars,
     )
-    prompt = standard_prompt(c.pool, style, _interface(config))
+    prompt = standard_prompt(c.pool, c.style, _interface(config))
     return Environment(
         prompt.messages("")[0],
         chat,
         toolbox,
-        Budgets(c.max_calls, c.max_turns, c.max_turn_tokens, c.max_response_tokens, c.stop),
-        RewardWeights(config.reward.correct, config.reward.format_penalty, config.reward.no_answer_penalty),
+        c,
+        config.reward,
         prompt.interface,
     )
 
@@ -281,56 +262,30 @@ def _with_faults(
 
 def engine(config: TrialConfig, policy: Policy) -> Engine:
     """The engine that samples, holding the policy's weights. Raises EngineError where vLLM is wanted and missing."""
-    c, dtype = config.engine, DTYPES[config.policy.dtype]
+    c = config.engine
     capacity = PROMPT_TOKENS + config.environment.max_response_tokens
-    if c.kind == "builtin":
-        return BuiltinEngine(policy.model, capacity=capacity, dtype=dtype)
+    if isinstance(c, BuiltinSettings):
+        return BuiltinEngine(policy.model, capacity=capacity, dtype=getattr(torch, config.policy.dtype))
     from harness.engines.remote import RemoteEngine
-    from harness.engines.vllm import VllmEngine, VllmSettings
+    from harness.engines.vllm import VllmEngine
 
-    settings = VllmSettings(
-        max_model_len=c.max_model_len or capacity,
-        gpu_memory_utilization=c.gpu_memory_utilization,
-        kv_cache_bytes=int(c.kv_cache_gib * 2**30) if c.kv_cache_gib else None,
-        tensor_parallel_size=c.tensor_parallel_size,
-        dtype=DTYPES[c.dtype] if c.dtype else dtype,
-    )
+    settings = replace(c, max_model_len=c.max_model_len or capacity, dtype=c.dtype or config.policy.dtype)
     if c.placement == "dedicated":
         return RemoteEngine(policy.model, settings, gpus=c.tensor_parallel_size if torch.cuda.is_available() else 0)
     return VllmEngine(policy.model, settings)
 
 
-def update_settings(config: TrialConfig) -> UpdateSettings:
-    o, u = config.objective, config.update
-    return UpdateSettings(
-        ratio_unit=o.ratio_unit,
-        reduction=o.reduction,
-        kl_weight=o.kl_weight,
-        updates_per_batch=u.updates_per_batch,
-        tokens_per_microbatch=u.tokens_per_microbatch,
-        max_grad_norm=u.max_grad_norm,
-        temperature=config.rollout.temperature,
-        autocast=u.autocast,
-        seed=config.seed,
-        importance_cap=o.importance_cap,
-    )
-
-
-def clip(config: TrialConfig) -> Clip:
-    c = config.objective.clip
-    return FixedClip(c.low, c.high) if c.target is None else MatchedClip(c.target, c.low, c.high)
-
-
 def start_policy(config: TrialConfig, base: Policy, environment: Environment, data: TrialData) -> Policy:
     """The policy RL starts from: warm-started if asked for, then with its adapters if it has any."""
     c = config.policy
-    lora = LoraSettings(c.lora.rank, c.lora.alpha) if c.lora else None
+    resolved = config.model_dump(mode="json")
     start = base
     if c.warm_start == "imitation":
-        prompted = config.environment.model_dump(mode="json", exclude={"faults": True, "perturbations": {"eval"}})
+        prompted = {name: value for name, value in resolved["environment"].items() if name != "faults"}
+        prompted["perturbations"] = {"train": prompted["perturbations"]["train"]}
         depends_on = {
-            "policy": c.model_dump(mode="json"),
-            "data": config.data.model_dump(mode="json", include={"source", "path", "train_suites"}),
+            "policy": resolved["policy"],
+            "data": {name: resolved["data"][name] for name in ("source", "path", "train_suites")},
             "environment": prompted,
             "autocast": config.update.autocast,
             "code": code_version(),
@@ -342,14 +297,14 @@ def start_policy(config: TrialConfig, base: Policy, environment: Environment, da
             data.titles,
             episodes=c.warm_start_episodes,
             learning_rate=c.warm_start_lr,
-            lora=lora,
+            lora=c.lora,
             tokens_per_update=c.warm_start_tokens,
             tokens_per_microbatch=config.update.tokens_per_microbatch,
             autocast=config.update.autocast,
             cache=cache_folder(),
             key=digest(depends_on)[:16],
         )
-    policy = with_lora(start, lora, config.seed) if lora else start
+    policy = with_lora(start, c.lora, config.seed) if c.lora else start
     if config.update.gradient_checkpointing:
         recompute_activations(policy)
     return policy

@@ -23,13 +23,14 @@ from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective
 from harness.env.diagnostics import RunningSignatures, episode_metrics, group_metrics, notable
 from harness.env.rollout import rollout_groups
+from harness.objectives.clip import make_clip
 from harness.policy.load import Policy, reference_of
 from harness.policy.sharding import shard, unsharded
 from harness.policy.state import restore_training, training_state
 from harness.training import factory
 from harness.training.eval_cache import played_once, start_key
 from harness.training.evaluation import evaluate_all
-from harness.training.update import Reference, UpdateSettings, policy_update
+from harness.training.update import Reference, policy_update
 from harness.types import Question, Trajectory
 
 
@@ -69,9 +70,8 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
     training = factory.training_environment(config, environment)
     policy = factory.start_policy(config, base, training, data)
     training = factory.with_training_faults(config, training, data)
-    settings = factory.update_settings(config)
-    clip = factory.clip(config)
-    model, reference = _model_and_reference(policy, settings, workers)
+    clip = make_clip(config.objective.clip)
+    model, reference = _model_and_reference(policy, config, workers)
     optimizer = torch.optim.AdamW(
         policy.trainable,
         lr=config.update.learning_rate,
@@ -104,7 +104,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
             )
             engine.sleep()
             rolled = time.perf_counter()
-            result = policy_update(model, optimizer, groups, clip, settings, reference, workers)
+            result = policy_update(model, optimizer, groups, clip, config, reference, workers)
             clip = result.clip
             engine.load_weights(policy.model)
             trajectories = [t for g in groups for t in g.trajectories]
@@ -160,13 +160,14 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
 
 
 def _model_and_reference(
-    policy: Policy, settings: UpdateSettings, workers: Collective
+    policy: Policy, config: TrialConfig, workers: Collective
 ) -> tuple[nn.Module, Reference | None]:
     """The policy's model as the update runs it, and the policy the KL term keeps it near."""
+    temperature, autocast, with_kl = config.rollout.temperature, config.update.autocast, config.objective.kl_weight > 0
     if workers.size > 1:
-        return shard(policy, settings.temperature, settings.autocast, with_reference=settings.kl_weight > 0)
-    if settings.kl_weight > 0:
-        return policy.model, reference_of(policy, settings.temperature, settings.autocast)
+        return shard(policy, temperature, autocast, with_reference=with_kl)
+    if with_kl:
+        return policy.model, reference_of(policy, temperature, autocast)
     return policy.model, None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective, rounds, totals
 from harness.distributed.tensors import whole
 from harness.objectives.advantages import group_relative
@@ -31,23 +32,6 @@ Reference = Callable[[MicroBatch], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateSettings:
-    """`ratio_unit` and `reduction` are keys of `RATIO_UNITS` and `REDUCTIONS`; `temperature` is the sampler's."""
-
-    ratio_unit: str
-    reduction: str
-    kl_weight: float
-    updates_per_batch: int
-    tokens_per_microbatch: int
-    max_grad_norm: float
-    temperature: float
-    autocast: bool
-    seed: int
-    importance_cap: float | None = None
-    """Of `truncated_importance`; None: no weights, the sampler's log-probs stand for the old policy's."""
-
-
-@dataclass(frozen=True, slots=True)
 class UpdateResult:
     """`clip`: its state after this batch; `metrics`: means over the updates, `update/…` and `sampler/…`."""
 
@@ -60,7 +44,7 @@ def policy_update(
     optimizer: torch.optim.Optimizer,
     groups: Sequence[Group],
     clip: Clip,
-    settings: UpdateSettings,
+    config: TrialConfig,
     reference: Reference | None = None,
     workers: Collective = ALONE,
 ) -> UpdateResult:
@@ -69,14 +53,14 @@ def policy_update(
     `reference` serves the KL term (k3, token level) and is needed when `kl_weight` is positive. Raises ValueError then.
     With several `workers`, all are given all groups and a `Sharded` model, and all get the same result.
     """
-    if settings.kl_weight > 0 and reference is None:
+    if config.objective.kl_weight > 0 and reference is None:
         raise ValueError("a positive kl_weight needs a reference policy")
     outputs: list[ObjectiveOutput] = []
     records: list[dict[str, float]] = []
-    start = _start_logprobs(model, groups, settings, workers) if settings.importance_cap is not None else None
-    for chunk in np.array_split(np.arange(len(groups)), settings.updates_per_batch):
+    start = _start_logprobs(model, groups, config, workers) if config.objective.importance_cap is not None else None
+    for chunk in np.array_split(np.arange(len(groups)), config.update.updates_per_batch):
         minibatch = [groups[i] for i in chunk]
-        produced, record = _one_update(model, optimizer, minibatch, clip, settings, reference, workers, start)
+        produced, record = _one_update(model, optimizer, minibatch, clip, config, reference, workers, start)
         outputs += produced
         records.append(record)
     optimizer.zero_grad(set_to_none=True)  # nothing of them is held through the next rollouts
@@ -99,7 +83,7 @@ def _one_update(
     optimizer: torch.optim.Optimizer,
     groups: Sequence[Group],
     clip: Clip,
-    settings: UpdateSettings,
+    config: TrialConfig,
     reference: Reference | None,
     workers: Collective,
     start: _StartLogprobs | None,
@@ -108,23 +92,23 @@ def _one_update(
     rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
     group_index = torch.tensor([i for i, g in enumerate(groups) for _ in g.trajectories])
     advantage = group_relative(rewards, group_index)
-    segmentation = segment_batch(trajectories, settings.ratio_unit, seed=settings.seed)
-    weights = REDUCTIONS[settings.reduction](segmentation)
+    segmentation = segment_batch(trajectories, config.objective.ratio_unit, seed=config.seed)
+    weights = REDUCTIONS[config.objective.reduction](segmentation)
     kl_weights = seq_mean_token_mean(segmentation)
     # A group of equal rewards has no policy gradient; without a KL term its trajectories need no forward at all.
-    active = [i for i in range(len(trajectories)) if settings.kl_weight > 0 or advantage[i] != 0]
+    active = [i for i in range(len(trajectories)) if config.objective.kl_weight > 0 or advantage[i] != 0]
     optimizer.zero_grad(set_to_none=True)
     outputs: list[ObjectiveOutput] = []
     loss, kl, entropy, n_tokens = 0.0, 0.0, 0.0, 0.0
-    drift, cap = Mismatch(), settings.importance_cap
+    drift, cap = Mismatch(), config.objective.importance_cap
     importances: list[Tensor] = []
-    batches = micro_batches([trajectories[i] for i in active], settings.tokens_per_microbatch)
+    batches = micro_batches([trajectories[i] for i in active], config.update.tokens_per_microbatch)
     for batch, counts in rounds(workers, batches):
         selection = segmentation.select([active[i] for i in batch.indices])
         selected = [trajectories[active[i]] for i in batch.indices]
         # the reference first: its activations are gone before the policy's are kept for the backward pass
-        ref_logp = reference(batch) if settings.kl_weight > 0 and reference is not None else None
-        logp, token_entropy = logprobs(model, batch, settings.temperature, settings.autocast)
+        ref_logp = reference(batch) if config.objective.kl_weight > 0 and reference is not None else None
+        logp, token_entropy = logprobs(model, batch, config.rollout.temperature, config.update.autocast)
         sampled = _sampled_logprobs(selected).to(logp)
         segments, device = selection.segmentation.to(logp.device), logp.device
         old, factors = sampled, weights[selection.segments].to(device)
@@ -137,7 +121,7 @@ def _one_update(
         total = output.loss
         if ref_logp is not None:
             k3 = kl_k3(logp, ref_logp)
-            total = total + settings.kl_weight * (kl_weights[selection.tokens].to(logp) * k3).sum()
+            total = total + config.objective.kl_weight * (kl_weights[selection.tokens].to(logp) * k3).sum()
             kl += float(k3.detach().sum()) if counts else 0.0
         (total if counts else 0 * total).backward()
         if not counts:
@@ -152,7 +136,7 @@ def _one_update(
     importances = [x for part in workers.gather(importances) for x in part]
     outputs = [o for part in workers.gather(outputs) for o in part]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm))) if n_tokens else 0.0
+    norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, config.update.max_grad_norm))) if n_tokens else 0.0
     record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
     if n_tokens:
         optimizer.step()
@@ -163,7 +147,7 @@ def _one_update(
                 "importance_mean": float(together.mean()),
                 "importance_capped": float(torch.ge(together, cap).double().mean()),
             }
-        if settings.kl_weight > 0:
+        if config.objective.kl_weight > 0:
             record["kl"] = kl / n_tokens
     return outputs, record
 
@@ -178,13 +162,13 @@ _StartLogprobs = dict[int, Tensor]
 
 @torch.no_grad()
 def _start_logprobs(
-    model: nn.Module, groups: Sequence[Group], settings: UpdateSettings, workers: Collective
+    model: nn.Module, groups: Sequence[Group], config: TrialConfig, workers: Collective
 ) -> _StartLogprobs:
     """Under the model before the batch's first update: one more forward pass over the whole batch."""
     trajectories = [t for g in groups for t in g.trajectories]
     mine: list[tuple[int, Tensor]] = []
-    for batch, counts in rounds(workers, micro_batches(trajectories, settings.tokens_per_microbatch)):
-        logp, _ = logprobs(model, batch, settings.temperature, settings.autocast)
+    for batch, counts in rounds(workers, micro_batches(trajectories, config.update.tokens_per_microbatch)):
+        logp, _ = logprobs(model, batch, config.rollout.temperature, config.update.autocast)
         parts = logp.cpu().split([trajectories[i].n_policy_tokens for i in batch.indices])
         if counts:
             mine += zip(batch.indices, parts, strict=True)

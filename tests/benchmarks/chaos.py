@@ -16,8 +16,8 @@ import time
 from collections import Counter
 
 from harness.operators import CallContext, Toolbox
-from harness.operators.http import HttpSettings
-from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
+from harness.operators.llm.openai import OpenAIBackend
+from harness.operators.operator_settings import EndpointBackend, HttpSettings
 from harness.types import OperatorFailure, OperatorResult, Question
 from tests.support.hostile_server import (
     Behaviour,
@@ -72,7 +72,7 @@ def main() -> None:
 
     began = time.perf_counter()
     with hostile(behave) as server:
-        llm = RecordedLLM(OpenAIBackend(EndpointSettings(server.url, "some-model", http=BOUNDS)))
+        llm = RecordedLLM(OpenAIBackend(EndpointBackend(server.url, "some-model", http=BOUNDS)))
         box = Toolbox(["AnswerGenerate"], llm)
 
         async def everything() -> list[OperatorResult]:

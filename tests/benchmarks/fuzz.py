@@ -1,19 +1,24 @@
 """A million hostile inputs and more, no exception: `python -m tests.benchmarks.fuzz [--cases N] [--seed S]`.
 
 Each case is one text given to one target: a grammar's parser, an action interface (a turn parsed and executed), the
-observation renderer, or the scorer. Besides not raising, each must keep its promise: spans inside the text, executed
-exactly if nothing is wrong, no tag in an observation, scores in [0, 1]. Stops at the first broken promise and shows it.
+observation renderer, the scorer, or the reader of data files. Besides not raising, each must keep its promise: spans
+inside the text, executed exactly if nothing is wrong, no tag in an observation, scores in [0, 1], errors of one line.
+Stops at the first broken promise and shows it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import random
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from harness.env.interfaces import CodeInterface, Execution, NaturalInterface
@@ -23,7 +28,9 @@ from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.protocol import GRAMMARS, XML, exact_match, f1, lenient, parse_turn, render_observation
 from harness.protocol.grammar import Grammar
 from harness.protocol.reliability.synthetic_turns import KINDS, make_turn
+from harness.tasks.benchmarks import DataError, load_corpus, load_questions
 from harness.types import OperatorFailure, OperatorResult, ParsedTurn, Passage, Question
+from tests.support.hostile_rows import hostile_line
 
 GOAL = 1_000_000
 POOL = [OPERATORS[name] for name in CALLABLE]
@@ -168,6 +175,32 @@ def scores(rng: random.Random) -> str:
     return text
 
 
+@cache
+def scratch() -> Path:
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
+def data_rows(rng: random.Random) -> str:
+    """A line of a data file is a question or passage that can be stored and sent, or one printable, located error."""
+    passage = rng.random() < 0.4
+    line = hostile_line(rng, passage)
+    LAST[0] = line.decode("utf-8", "replace")
+    path = scratch() / ("corpus.jsonl" if passage else "nq.test.jsonl")
+    path.write_bytes(line)
+    try:
+        for read in load_corpus(path) if passage else load_questions(path):
+            repr(read).encode()
+        return LAST[0]
+    except DataError as error:
+        message = str(error)
+    assert message.startswith(str(path))
+    assert message.isprintable()
+    return LAST[0]
+
+
 LAST = [""]
 """The text of the case under way, for the report of a failure."""
 
@@ -178,6 +211,7 @@ TARGETS: dict[str, tuple[Callable[[random.Random], str], int]] = {
     "operator inputs": (operator_input, 2),
     "observations": (observation, 1),
     "scores": (scores, 1),
+    "data rows": (data_rows, 1),
 }
 """Each with its weight in the mixture."""
 

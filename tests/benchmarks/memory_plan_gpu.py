@@ -22,12 +22,14 @@ import torch
 
 from harness.engines.weights import plain_weights
 from harness.objectives.clip import FixedClip
-from harness.policy.load import LoraSettings, Policy, recompute_activations, reference_of, with_lora
+from harness.policy.load import Policy, recompute_activations, reference_of, with_lora
 from harness.policy.logprobs import CHUNK_ELEMENTS
+from harness.policy.policy_settings import LoraSettings
 from harness.sweep.memory_plan.memory import Phase, Workload, components
 from harness.sweep.memory_plan.shapes import PUBLISHED, ModelShape
-from harness.training.update import UpdateSettings, policy_update
+from harness.training.update import policy_update
 from tests.support.real_memory import groups_of
+from tests.support.update_config import update_config
 
 GOAL = 0.12
 LENGTH = 2048
@@ -71,7 +73,10 @@ def measure(w: Workload) -> Measured:
     policy = make_policy(w)
     reference = reference_of(policy, 1.0, w.autocast) if w.reference else None
     optimizer = torch.optim.AdamW(policy.trainable, lr=1e-6, fused=True)
-    settings = UpdateSettings("token", "N3", 0.1 if w.reference else 0.0, 1, w.tokens, 1.0, 1.0, w.autocast, 0)
+    settings = update_config(
+            ratio_unit="token", reduction="N3", kl_weight=0.1 if w.reference else 0.0, tokens_per_microbatch=w.tokens,
+            max_grad_norm=1.0, autocast=w.autocast,
+        )  # fmt: skip
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     seconds = []

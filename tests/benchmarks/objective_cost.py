@@ -22,8 +22,9 @@ from harness.objectives.loss import policy_objective
 from harness.objectives.presets import PRESETS
 from harness.objectives.reductions import REDUCTIONS
 from harness.policy.tiny import new_model
-from harness.training.update import UpdateSettings, policy_update
+from harness.training.update import policy_update
 from harness.types import Group, ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
+from tests.support.update_config import update_config
 
 GOAL = 1.01
 VOCABULARY = 2048
@@ -57,16 +58,8 @@ def make_groups(prompts: int, group_size: int, seed: int) -> list[Group]:
 def update_seconds(arm: str, model: torch.nn.Module, groups: list[Group]) -> Callable[[], float]:
     """One whole update of this arm, timed in CPU seconds."""
     preset = PRESETS[arm]
-    settings = UpdateSettings(
-        ratio_unit=preset.ratio_unit,
-        reduction=preset.reduction,
-        kl_weight=0.0,
-        updates_per_batch=1,
-        tokens_per_microbatch=4096,
-        max_grad_norm=1.0,
-        temperature=1.0,
-        autocast=False,
-        seed=0,
+    settings = update_config(
+        ratio_unit=preset.ratio_unit, reduction=preset.reduction, tokens_per_microbatch=4096, max_grad_norm=1.0
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0)
     clip = FixedClip(preset.band.low, preset.band.high)

@@ -33,6 +33,7 @@ import torch
 
 from harness.config import TrialConfig, load_trial
 from harness.env.rollout import Environment, rollout, rollout_groups
+from harness.objectives.clip import make_clip
 from harness.policy.load import Policy
 from harness.training import factory
 from harness.training.train import question_order
@@ -55,7 +56,7 @@ class Ours:
         self._config, self._environment, self._questions = config, environment, questions
         self._policy = factory.base_policy(config)
         self._engine = factory.engine(config, self._policy)
-        self._clip = factory.clip(config)
+        self._clip = make_clip(config.objective.clip)
         self._optimizer = torch.optim.AdamW(self._policy.trainable, lr=0.0, weight_decay=0.0, fused=True)
         self.steps: list[dict[str, float]] = []
 
@@ -81,8 +82,7 @@ class Ours:
         )
 
     def _update(self, groups: list[Group]) -> Any:
-        settings = factory.update_settings(self._config)
-        return policy_update(self._policy.model, self._optimizer, groups, self._clip, settings)
+        return policy_update(self._policy.model, self._optimizer, groups, self._clip, self._config)
 
 
 def distinct_rewards(group: Group) -> Group:

@@ -37,8 +37,9 @@ from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.logprobs import token_logprobs
-from harness.training.update import UpdateSettings, policy_update
+from harness.training.update import policy_update
 from harness.types import Group, ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
+from tests.support.update_config import update_config
 
 GOAL = 0.5
 LENGTH, PROMPT, TURN, OBSERVATION = 256, 64, 32, 32
@@ -119,7 +120,7 @@ def update_once(
 ) -> float:
     """CPU seconds of one update."""
     preset = PRESETS["gsspo"]
-    settings = UpdateSettings(preset.ratio_unit, preset.reduction, 0.0, 1, budget, 1.0, 1.0, autocast, 0)
+    settings = update_config(tokens_per_microbatch=budget, max_grad_norm=1.0, autocast=autocast)
     begun = time.process_time()
     policy_update(model, optimizer, groups, FixedClip(preset.band.low, preset.band.high), settings)
     return time.process_time() - begun

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.env.prompts.chat import ChatFormat
 from harness.policy.tiny import train_tokenizer
-from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward, parse_turn
+from harness.protocol import PUBLISHED_REWARD, action_start_char, episode_failures, episode_reward, parse_turn
 from harness.types import Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
 
 POOL = ("AnswerGenerate", "Search")
@@ -47,7 +47,7 @@ def trajectory(
         )
     answered = parsed[-1].action is not None and turns[-1][1] is None
     stop = StopReason.ANSWERED if answered else StopReason.TURN_BUDGET
-    reward = episode_reward(parsed, stop, asked.answers, RewardWeights())
+    reward = episode_reward(parsed, stop, asked.answers, PUBLISHED_REWARD)
     prompt = form.prompt("Operators: " + ", ".join(POOL), asked.text)
     return Trajectory(asked, prompt, tuple(made), stop, reward, episode_failures(parsed, stop), seed)
 

@@ -17,12 +17,14 @@ from harness.engines.base import GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
 from harness.objectives.clip import FixedClip
 from harness.policy.forward import MicroBatch, policy_logprobs
-from harness.policy.load import LoraSettings, Policy, recompute_activations, reference_of, with_lora
+from harness.policy.load import Policy, recompute_activations, reference_of, with_lora
+from harness.policy.policy_settings import LoraSettings
 from harness.protocol import parse_turn
 from harness.sweep.memory_plan.memory import Workload
 from harness.sweep.memory_plan.shapes import shape_of_config
-from harness.training.update import UpdateSettings, policy_update
+from harness.training.update import policy_update
 from harness.types import Group, Question, Reward, StopReason, Trajectory, Turn
+from tests.support.update_config import update_config
 
 SIZES = {
     "small": {"vocab_size": 1024, "hidden_size": 256, "intermediate_size": 640, "num_hidden_layers": 4},
@@ -113,7 +115,10 @@ def peaks(size: str, w: Workload) -> int:
         engine = BuiltinEngine(policy.model, capacity=LENGTH, dtype=next(policy.model.parameters()).dtype)
         reference = reference_of(policy, 1.0, w.autocast) if w.reference else None
         optimizer = torch.optim.AdamW(policy.trainable, lr=1e-6, fused=True)
-        settings = UpdateSettings("token", "N3", 0.1 if w.reference else 0.0, 1, w.tokens, 1.0, 1.0, w.autocast, 0)
+        settings = update_config(
+            ratio_unit="token", reduction="N3", kl_weight=0.1 if w.reference else 0.0, tokens_per_microbatch=w.tokens,
+            max_grad_norm=1.0, autocast=w.autocast,
+        )  # fmt: skip
         requests = [GenerationRequest(i, [1] * (LENGTH - 4), i, 4) for i in range(EPISODES)]
         engine.generate(requests, SamplingParams(1.0, 4, -1))
         for _ in range(2):

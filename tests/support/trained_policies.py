@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from harness.policy.export import export_policy
-from harness.policy.load import LoraSettings, Policy, load_policy, with_lora
+from harness.policy.load import Policy, load_policy, with_lora
+from harness.policy.policy_settings import LoraSettings
 
 QUESTION = "What is the capital of Chad?"
 

@@ -12,13 +12,7 @@ ROOMS = ("harness", "analysis", "reports")
 SAME_WORD = {"main"}
 """Names that mean the same in every file that defines them."""
 
-TO_RENAME: dict[str, tuple[str, ...]] = {
-    "BuiltinEngine": ("harness/config/schema.py", "harness/engines/builtin.py"),
-    "Environment": ("harness/config/schema.py", "harness/env/rollout.py"),
-    "Policy": ("harness/config/schema.py", "harness/policy/load.py"),
-    "RewardWeights": ("harness/config/schema.py", "harness/protocol/reward.py"),
-    "VllmEngine": ("harness/config/schema.py", "harness/engines/vllm.py"),
-}
+TO_RENAME: dict[str, tuple[str, ...]] = {}
 
 
 def public_names() -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""How the policy acts: in natural language, or in code over the same operators. One protocol, two siblings."""
+"""Action interfaces: natural language, or code over the same operators. One protocol, two implementations."""
 
 from collections.abc import Callable, Mapping
 

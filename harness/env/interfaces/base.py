@@ -1,6 +1,6 @@
-"""What an action interface is: how the policy says what to do, and how that is done.
+"""Action interface: the form in which the policy acts, and the execution of its turns.
 
-Siblings: `natural` (one operator call or answer a turn) and `code` (a small program a turn, over the same operators).
+Two implementations: `natural` (one operator call or answer a turn), `code` (a small program over the same operators).
 Pure: operators are reached through a coroutine the caller gives.
 """
 
@@ -18,7 +18,7 @@ Call = Callable[[str, str], Awaitable[OperatorResult]]
 
 
 class Signature(Protocol):
-    """What an interface needs to know of an operator (`harness.operators.OperatorSpec` has it).
+    """The part of an operator's specification that an interface needs (see `harness.operators.OperatorSpec`).
 
     `tags` maps each inner tag of the input to the least number of its occurrences; with none, the input is plain text.
     """
@@ -42,10 +42,10 @@ class Signature(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What became of a turn.
+    """Outcome of a turn.
 
-    `parsed` is the turn with what only execution shows: a code turn's answer, OVER_BUDGET. `result` is what the policy
-    gets to read, its costs the sum over `calls`; None if the turn answered. `calls` are the operator calls made, in
+    `parsed` is the turn, with what only execution reveals: a code turn's answer, OVER_BUDGET. `result` is the
+    observation, its costs the sum over `calls`; None if the turn answered. `calls` are the operator calls made, in
     order: each counts against the call budget.
     """
 
@@ -58,10 +58,10 @@ class Session(Protocol):
     """One episode's side of an interface; holds what persists between turns."""
 
     async def execute(self, parsed: ParsedTurn, call: Call, calls_left: int) -> Execution:
-        """Do what `parsed.action` says, with at most `calls_left` operator calls.
+        """Execute `parsed.action`, with at most `calls_left` operator calls.
 
-        Raises ValueError if the turn has no action. Whatever the policy wrote, nothing else is raised; what `call`
-        raises passes through.
+        Raises ValueError if the turn has no action. The policy's text raises nothing else; exceptions
+        of `call` propagate.
         """
 
 
@@ -70,17 +70,17 @@ class ActionInterface(Protocol):
     def name(self) -> str: ...
 
     def parse(self, text: str, operators: Collection[str], *, truncated: bool = False) -> ParsedTurn:
-        """Read a turn; as `harness.protocol.parse_turn`."""
+        """Parse a turn; as `harness.protocol.parse_turn`."""
 
     @property
     def grammar(self) -> Grammar:
-        """How a turn is spelled."""
+        """The syntax of a turn."""
 
     def usage(self, operator: Signature) -> str:
-        """How an operator is called, in few tokens."""
+        """The form of a call, in few tokens."""
 
     def describe(self, operator: Signature) -> str:
-        """For the prompt: one operator, in a line."""
+        """One operator's documentation for the prompt, in a line."""
 
     def start(self, operators: Sequence[Signature]) -> Session:
         """A new episode."""
@@ -89,7 +89,7 @@ class ActionInterface(Protocol):
         """`text` as the policy reads it; as `harness.protocol.render_observation`."""
 
     def warning(self, parsed: ParsedTurn) -> str:
-        """The text that answers a turn without an action: what was wrong, and the permitted forms."""
+        """The text that answers a turn without an action: the failures, and the permitted forms."""
 
     def turn(self, think: str, call: str) -> str:
         """A scripted turn that makes the call `Name: input` and reads its result."""

@@ -13,7 +13,7 @@ from harness.types import ActionKind, ParsedTurn, ParseFailure
 
 @dataclass(frozen=True)
 class NaturalInterface:
-    """`grammar` is how a turn is spelled (`harness.protocol.GRAMMARS`); `compact`: warnings of few tokens.
+    """`grammar` is the syntax of a turn (`harness.protocol.GRAMMARS`); `compact`: warnings of few tokens.
 
     Keeps nothing between turns.
     """

@@ -1,7 +1,7 @@
-"""Prompt perturbations: other ways to put the same task. How much of a policy hangs on its prompt's exact form?
+"""Prompt perturbations: the same task in other forms, to measure how much a policy depends on its prompt's form.
 
-Each changes parts of a `Prompt` of its own, so they compose in any order; what two of them would both set (the syntax,
-the wording) is refused. The operators, what they do and the question's meaning stay. Randomness is a function of
+Each changes parts of a `Prompt` of its own, so they compose in any order; two that set the same part (the syntax, the
+wording) are refused. The operators, what they do and the question's meaning stay. Randomness is a function of
 (seed, question): the same question is put in the same words to every policy, and is another draw than its neighbour's.
 """
 
@@ -19,7 +19,7 @@ from harness.protocol import GRAMMARS
 from harness.types import Question
 
 Draw = tuple[object, ...]
-"""What a perturbation's randomness depends on."""
+"""Keys of a perturbation's randomness."""
 
 AND = "+"
 """Between the names of perturbations that are applied together: `brackets+typos`."""
@@ -27,8 +27,8 @@ AND = "+"
 
 @dataclass(frozen=True, slots=True)
 class Perturbation:
-    """`change` gives the perturbed prompt. `sets` names the part of which only one perturbation may dispose; `refuses`
-    says why it cannot be applied to a prompt (None: it can); `syntax` is the grammar it brings."""
+    """`change` gives the perturbed prompt. `sets` names the part that only one perturbation may set; `refuses`
+    gives the reason why it cannot be applied to a prompt (None: it can); `syntax` is the grammar it introduces."""
 
     summary: str
     change: Callable[[Prompt, Draw], Prompt]
@@ -195,7 +195,7 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
     "headings": Perturbation("Markdown headings", _spelt_in("markdown"), "syntax", _natural_only, "markdown"),
     "json_call": Perturbation("one JSON object a turn", _spelt_in("json"), "syntax", _natural_only, "json"),
     "loose_wording": Perturbation("constraints as mere advice", _in_words(_LOOSE), "wording"),
-    "paraphrased": Perturbation("the same said in other words", _in_words(_PARAPHRASED), "wording"),
+    "paraphrased": Perturbation("the same in other words", _in_words(_PARAPHRASED), "wording"),
     "no_constraints": Perturbation(
         "constraints left out", lambda prompt, draw: replace(prompt, constraints=False), "wording"
     ),
@@ -213,12 +213,12 @@ def parts_of(name: str) -> list[str]:
 
 
 def split_of(name: str) -> str:
-    """What the episodes and metrics of an evaluation under `name` are filed under: letters, digits, underscores."""
+    """Name of the split that holds an evaluation under `name`: letters, digits, underscores."""
     return "_and_".join(parts_of(name))
 
 
 def problem_of(names: Sequence[str], prompt: Prompt) -> str | None:
-    """Why these perturbations cannot be applied together to `prompt`, or None."""
+    """The reason why these perturbations cannot be applied together to `prompt`, or None."""
     for name in names:
         if name not in PERTURBATIONS:
             return f"unknown perturbation {name!r}{spelling_hint(name, list(PERTURBATIONS))}"
@@ -255,7 +255,7 @@ class Perturbed:
 
     @property
     def interface(self) -> ActionInterface:
-        """With the grammar that the perturbations brought."""
+        """The interface, with the grammar that the perturbations introduce."""
         return self.applied(()).interface
 
     def applied(self, draw: Draw) -> Prompt:

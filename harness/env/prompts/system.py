@@ -1,4 +1,4 @@
-"""The instruction an episode begins with, in two styles: full for real models, compact for the tiny policy.
+"""The instruction that opens an episode, in two styles: full for real models, compact for the tiny policy.
 
 A prompt is made of parts, so that perturbations can change one and leave the others; text exists only when rendered.
 The operators' text comes from their specifications: what is documented is what can be called.
@@ -62,7 +62,7 @@ Piece = tuple[str, bool]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What an episode begins with. `constraints` false leaves out all that limits the policy's form; `example` is a
+    """The opening of an episode. `constraints` false leaves out all that limits the policy's form; `example` is a
     worked episode, `aside` text before the question; `spell` rewrites prose."""
 
     interface: ActionInterface
@@ -87,7 +87,7 @@ class Prompt:
         return self._compact(wording) if self.style == "compact" else self._full(wording)
 
     def _compact(self, wording: Wording) -> list[Piece]:
-        """Names only; the forms too where they are not those the policy learnt."""
+        """Names only; the forms too where they differ from those the policy learnt."""
         names = ", ".join(self.interface.usage(spec) for spec in self.operators)
         pieces = [(wording.compact, True)] if self.constraints else []
         pieces.append((names, False))

@@ -1,4 +1,4 @@
-"""Responses of the operator LLM kept on disk: one SQLite file, safe for many processes, checked when read."""
+"""Response cache of the operator LLM: one SQLite file, safe for many processes, checksums verified on read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def request_key(parts: Mapping[str, Any]) -> str:
 
 class ResponseCache:
     """Key → JSON value. A write is one transaction: whole or absent. A value that fails its checksum counts as absent;
-    a file that is no database is moved aside (`.damaged`); where nothing can be written the cache only forgets."""
+    a file that is no database is moved aside (`.damaged`); without write access nothing is cached."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -55,13 +55,13 @@ class ResponseCache:
                 db.execute("CREATE TABLE IF NOT EXISTS responses (key TEXT PRIMARY KEY, value TEXT, checksum TEXT)")
                 return db
             except sqlite3.OperationalError as error:
-                log.warning("responses are not kept: %s", error)
+                log.warning("response cache disabled: %s", error)
                 return None
             except sqlite3.DatabaseError:
-                log.warning("the response cache %s was damaged and is moved aside", self._path.name)
+                log.warning("response cache %s is damaged: moved aside", self._path.name)
                 self._path.replace(self._path.with_name(self._path.name + ".damaged"))
             except OSError as error:
-                log.warning("responses are not kept: %s", error.strerror)
+                log.warning("response cache disabled: %s", error.strerror)
                 return None
         return None
 

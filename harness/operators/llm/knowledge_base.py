@@ -1,4 +1,4 @@
-"""What the simulated LLM can know: facts of the offline world, and the reading of free-worded questions about them."""
+"""Knowledge of the simulated LLM: facts, and a reader of free-worded questions about them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FUNCTION_WORDS = frozenset(
 class KnownFact:
     """`subject` --relation--> any of `values`. `wrong`: values an expert who does not know would plausibly give.
 
-    `obscurity` is in [0, 1]: 0 for what everybody knows.
+    `obscurity` is in [0, 1]: 0 for common knowledge.
     """
 
     subject: str
@@ -51,7 +51,7 @@ def phrase(fact: KnownFact) -> str:
 
 
 class Reader:
-    """Understands free-worded questions: which subject, which relations, in which order.
+    """Reader of free-worded questions: the subject, the relations, their order.
 
     `names` gives the subject of every wording of a name, `wordings` the relations of every wording of a relation (a
     wording may stand for several: the first that the subject has counts), `lookup` the fact.
@@ -71,8 +71,11 @@ class Reader:
         self._longest = max((len(k) for k in (*self._names, *self._relations)), default=0)
 
     def read(self, text: str) -> tuple[KnownFact, ...]:
-        """Longest mentions win. Relations apply from the subject outwards: in "capital of the country of X" the last
-        one named first. Without a subject that has one of the relations: empty."""
+        """The chain of facts in question; empty without a subject that has one of the relations.
+
+        Longest mentions win. Relations apply from the subject outwards: in "capital of the country of X" the last one
+        named first.
+        """
         asked = words(text[:_MAX_READ_CHARS])
         for start, end in sorted(self._mentions(asked, self._names), key=lambda span: (span[0] - span[1], span[0])):
             rest = (*asked[:start], "", *asked[end:])  # the gap keeps mentions from spanning the subject

@@ -6,74 +6,32 @@ import asyncio
 import os
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from harness.operators.base import LLMRequest, LLMResponse
-from harness.operators.http import HttpSettings, JsonClient
+from harness.operators.http import JsonClient
 from harness.operators.llm.cache import ResponseCache, request_key
+from harness.operators.operator_settings import EndpointBackend
 from harness.tasks.boundary import MAX_TOKENS, is_count
-
-ADDRESS_VARIABLE = "OPERATOR_LLM_BASE_URL"
-MODEL_VARIABLE = "OPERATOR_LLM_MODEL"
-DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointSettings:
-    """Where the operator LLM is and what it costs.
-
-    `base_url` ends before `/chat/completions`; `key_variable` names the environment variable that holds the key (never
-    the key itself); prices are US dollars for a million tokens; `cache` is a file of kept responses, or None.
-    Raises ValueError for an address that is not plain http(s), or that holds a password.
-    """
-
-    base_url: str
-    model: str
-    key_variable: str = DEFAULT_KEY_VARIABLE
-    http: HttpSettings = field(default_factory=HttpSettings)
-    prompt_price: float = 0.0
-    completion_price: float = 0.0
-    cache: Path | None = None
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("the operator LLM's address must be http(s)://host[:port]/path")
-        if parts.username or parts.password:
-            raise ValueError("the operator LLM's address must not hold a user or password: put the key in a variable")
-        if not self.model:
-            raise ValueError("the operator LLM needs a model name")
-
-    @classmethod
-    def from_environment(cls, **settings: Any) -> EndpointSettings:
-        """Address and model from OPERATOR_LLM_BASE_URL and OPERATOR_LLM_MODEL unless given. ValueError if unset."""
-        for name, variable in (("base_url", ADDRESS_VARIABLE), ("model", MODEL_VARIABLE)):
-            if not settings.get(name):
-                settings[name] = os.environ.get(variable, "")
-            if not settings[name]:
-                raise ValueError(f"set {variable}, or give {name} in the configuration")
-        return cls(**settings)
 
 
 class OpenAIBackend:
-    """LLMBackend over an endpoint. Equal requests that are under way or kept are paid once.
+    """LLMBackend over an endpoint. Equal requests, in flight or cached, are sent once.
 
-    The key is read once, at construction, and sent; it is in no repr, log or error, and struck out of completions.
+    The key is read once, at construction, and sent; it is in no repr, log or error, and redacted in completions.
     Raises ValueError for a key that cannot be sent.
     """
 
-    def __init__(self, settings: EndpointSettings) -> None:
+    def __init__(self, settings: EndpointBackend) -> None:
         self.settings = settings
         key = os.environ.get(settings.key_variable, "").strip()
         if not (key.isascii() and key.isprintable()):
             raise ValueError(f"the key in {settings.key_variable} holds characters that no header may hold")
         self.__key = key
         self._client = JsonClient(settings.http, {"authorization": f"Bearer {key}"} if key else {})
-        self._cache = ResponseCache(settings.cache) if settings.cache is not None else None
-        self._under_way: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._cache = ResponseCache(Path(settings.cache)) if settings.cache is not None else None
+        self._in_flight: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def __repr__(self) -> str:
         return f"OpenAIBackend(base_url={self.settings.base_url!r}, model={self.settings.model!r})"
@@ -83,10 +41,10 @@ class OpenAIBackend:
         if self._cache is None:
             return await self._ask(payload)
         key = request_key(payload)
-        # The second of two equal requests waits for the first and then finds its response kept.
-        lock = self._under_way.get(key)
+        # The second of two equal requests waits for the first and then hits the cache.
+        lock = self._in_flight.get(key)
         if lock is None:
-            lock = self._under_way[key] = asyncio.Lock()
+            lock = self._in_flight[key] = asyncio.Lock()
         async with lock:
             kept = self._cache.get(key)
             if kept is not None:
@@ -103,7 +61,7 @@ class OpenAIBackend:
             self._cache.close()
 
     def payload(self, request: LLMRequest) -> dict[str, Any]:
-        """The request's body, which is also what its cache key is made of."""
+        """The request's body; its hash is the cache key."""
         seed = {} if request.seed is None else {"seed": request.seed}
         return {
             "model": self.settings.model,

@@ -1,4 +1,4 @@
-"""The offline world as a KnowledgeBase: what the simulated LLM knows and confuses, read from the world's own facts."""
+"""The offline world as a KnowledgeBase: the facts that the simulated LLM knows and confuses."""
 
 from __future__ import annotations
 

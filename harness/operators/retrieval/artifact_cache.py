@@ -1,4 +1,4 @@
-"""Folders that are made once, however many processes want them at a time, and made again when they are damaged."""
+"""Cache of built folders: built once under a lock across processes, verified on use, rebuilt when damaged."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MANIFEST = "manifest.json"
 
 
 def stored(directory: Path, key: str, build: Callable[[Path], None]) -> Path:
-    """The folder `directory/key`, filled by `build` unless it is there and whole.
+    """The folder `directory/key`, built by `build` unless it exists intact.
 
-    It is filled under another name and moved into place, under a lock (a file beside `directory`): processes that need
-    it meanwhile wait. Raises OSError, and what `build` raises.
+    Built under another name and moved into place, under a lock (a file beside `directory`) that other processes wait
+    for. Raises OSError, and what `build` raises.
     """
     home = directory / key
     if _intact(home):
@@ -30,11 +30,11 @@ def stored(directory: Path, key: str, build: Callable[[Path], None]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     with FileLock(directory.with_name(f"{directory.name}-{key}.lock")):
         if home.exists():
-            if _intact(home):  # another process made it while this one waited
+            if _intact(home):  # built by another process meanwhile
                 return home
-            log.warning("search index %s is damaged: building it again", home.name)
+            log.warning("search index %s is damaged: rebuilding it", home.name)
             shutil.rmtree(home, ignore_errors=True)
-        for left in directory.glob(f".building-{key}-*"):  # by a process that was killed, or it would hold the lock
+        for left in directory.glob(f".building-{key}-*"):  # of a killed process: a live one would hold the lock
             shutil.rmtree(left, ignore_errors=True)
         staging = Path(tempfile.mkdtemp(dir=directory, prefix=f".building-{key}-"))
         try:
@@ -49,20 +49,20 @@ def stored(directory: Path, key: str, build: Callable[[Path], None]) -> Path:
 
 
 def _intact(home: Path) -> bool:
-    """Whether every file is as it was noted. The checksum of one is taken only where size or time say that it was
-    written to (or copied): of an index over millions of passages it would take minutes."""
+    """Whether every file matches the manifest. A checksum is computed only where size or time differ (a write or a
+    copy): for an index over millions of passages it would take minutes."""
     try:
         note = json.loads((home / _MANIFEST).read_text(encoding="utf-8"))
-        return bool(note) and all(_as_noted(home / name, state) for name, state in note.items())
+        return bool(note) and all(_matches(home / name, state) for name, state in note.items())
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return False
 
 
-def _as_noted(path: Path, noted: dict[str, int | str]) -> bool:
+def _matches(path: Path, entry: dict[str, int | str]) -> bool:
     now = _state(path)
-    if now["size"] != noted["size"]:
+    if now["size"] != entry["size"]:
         return False
-    return now["mtime_ns"] == noted["mtime_ns"] or _checksum(path) == noted["sha256"]
+    return now["mtime_ns"] == entry["mtime_ns"] or _checksum(path) == entry["sha256"]
 
 
 def _state(path: Path) -> dict[str, int | str]:

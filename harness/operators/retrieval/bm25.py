@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _WORD = re.compile(r"\w+")
 _STOP = frozenset(STOPWORDS_EN)
 FORMAT = f"1 bm25s {bm25s.__version__}"
-"""Part of every index's name: raise the number when tokenisation or what is stored changes."""
+"""Part of every index's name: raise the number when tokenisation or the stored files change."""
 MAX_QUERY_CHARS = 4096
 
 
@@ -42,7 +42,7 @@ class Tokenizer:
         plain = "".join(c for c in folded if not unicodedata.combining(c))
         words = _WORD.findall(plain)
         kept = [w for w in words if w not in _STOP]
-        return list(self._stem.stemWords(kept or words))  # a query of stop words alone still asks something
+        return list(self._stem.stemWords(kept or words))  # a query of stop words alone is still a query
 
 
 def indexed_text(passage: Passage) -> str:
@@ -115,5 +115,5 @@ class BM25Retriever:
             home = stored(directory, key, lambda staging: self._build().save(staging, show_progress=False))
             return bm25s.BM25.load(home, mmap=True, load_corpus=False, show_progress=False)
         except OSError as error:  # such as a full disk
-            log.warning("search index was not stored: %s", error)
+            log.warning("search index not stored: %s", error)
             return self._build()

@@ -1,7 +1,7 @@
-"""bm25s, made to leave JAX alone: everything here that searches by BM25 takes it from this module.
+"""Import of bm25s without JAX, for every module here that searches by BM25.
 
-Where JAX is installed, bm25s picks the best passages with it and runs it on being imported; JAX then takes three
-quarters of a GPU's memory for this process, of which the policy and other trials have need. numpy picks as fast.
+Where JAX is installed, bm25s ranks with it and initialises it on import; JAX then reserves three quarters of a GPU's
+memory, which the policy and other trials need. numpy ranks as fast.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The BM25 index of a corpus file: built once, then read from disk, for corpora that no process could hold.
+"""The BM25 index of a corpus file: built once, then read from disk, for corpora larger than memory.
 
-What it needs, for wiki-18's 21 million passages. Building: one process, two passes, memory for the vocabulary (some
+Resources for wiki-18's 21 million passages. Building: one process, two passes, memory for the vocabulary (some
 200 bytes a distinct word: 1 to 2 GB), 16 bytes a passage and a chunk of postings; twice the index's size of free disk.
-Then every process that searches: the vocabulary again, as bm25s loads it; passages and postings are memory-mapped, so
-what of them is in memory is the system's page cache, which all processes share. A query takes eight bytes a passage
+Then every process that searches: the vocabulary again, as bm25s loads it; passages and postings are memory-mapped:
+they share the system's page cache. A query takes eight bytes a passage
 for its scores, and time that grows with the corpus: many trials had better ask one server (`server.py`).
 """
 
@@ -27,15 +27,15 @@ from harness.tasks.benchmarks.passages import PassageStore, write_passages
 from harness.types import Passage
 
 PASSAGES = "passages.sqlite"
-TOLD_EVERY = 1_000_000
+REPORT_EVERY = 1_000_000
 
 
 def file_retriever(path: Path, directory: Path) -> tuple[BM25Retriever, PassageStore]:
-    """A retriever over the passages of a corpus file, and these; its index is kept in `directory`. Prints a line.
+    """(retriever over the passages of a corpus file, the passages); its index is kept in `directory`. Prints a line.
 
     Raises DataError for a file that is no corpus, OSError where the index cannot be kept.
     """
-    begun = time.perf_counter()
+    start = time.perf_counter()
     built = False
 
     def build(staging: Path) -> None:
@@ -47,14 +47,14 @@ def file_retriever(path: Path, directory: Path) -> tuple[BM25Retriever, PassageS
     passages = PassageStore(home / PASSAGES)
     index = bm25s.BM25.load(home, mmap=True, load_corpus=False, show_progress=False)
     size = sum(file.stat().st_size for file in home.iterdir())
-    how = f"built in {time.perf_counter() - begun:.1f} s" if built else "reused"
-    _say(f"index: {len(passages)} passages, {size / 1e6:.1f} MB, {how}")
+    how = f"built in {time.perf_counter() - start:.1f} s" if built else "reused"
+    _report(f"index: {len(passages)} passages, {size / 1e6:.1f} MB, {how}")
     return BM25Retriever(passages, index=index), passages
 
 
 def file_key(path: Path) -> str:
-    """Names a corpus file's index: from where it is, its size and time, and the checksum that `prepare` noted, so that
-    a later start reads nothing of it."""
+    """Name of a corpus file's index: a hash of its path, size, time and the checksum in the manifest that `prepare`
+    wrote, so that a later start does not read the file."""
     try:
         state = path.stat()
     except OSError as error:
@@ -66,7 +66,7 @@ def file_key(path: Path) -> str:
 
 
 def _build(path: Path, staging: Path) -> None:
-    if not write_passages(staging / PASSAGES, _told(iter_corpus(path))):
+    if not write_passages(staging / PASSAGES, _reported(iter_corpus(path))):
         raise DataError(f"{path}: holds no passage; fetch it again")
     tokenize = Tokenizer()
     documents = (tokenize(indexed_text(p)) for p in PassageStore(staging / PASSAGES))
@@ -74,12 +74,12 @@ def _build(path: Path, staging: Path) -> None:
         build_index(documents, Path(scratch)).save(staging, show_progress=False)
 
 
-def _told(passages: Iterable[Passage]) -> Iterator[Passage]:
+def _reported(passages: Iterable[Passage]) -> Iterator[Passage]:
     for n, passage in enumerate(passages, 1):
-        if n % TOLD_EVERY == 0:
-            _say(f"index: {n} passages read")
+        if n % REPORT_EVERY == 0:
+            _report(f"index: {n} passages read")
         yield passage
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

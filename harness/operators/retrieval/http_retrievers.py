@@ -1,8 +1,8 @@
 """Retrievers over HTTP: the Search-R1 protocol (a de-facto standard for local retrievers) and a JSON web-search API.
 
 Search-R1: `POST /retrieve {"queries": [...], "topk": 3, "return_scores": true}` gives `{"result": [[{"document":
-{"id", "contents": "\"Title\"\ntext"}, "score"}, …], …]}`, no hit gives `[]`. Scores are always asked for: without
-them its own server answers wrongly. A variant in use takes one query: `{"query": "q"}`.
+{"id", "contents": "\"Title\"\ntext"}, "score"}, …], …]}`, no hit gives `[]`. Scores are always requested: without
+them its own server returns a wrong result. A variant in use takes one query: `{"query": "q"}`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from harness.operators.base import Hit, Retrieval
-from harness.operators.http import HttpSettings, JsonClient, Reply
+from harness.operators.http import JsonClient, Reply
+from harness.operators.operator_settings import HttpSettings
 from harness.types import Passage
 
 RequestForm = Literal["queries", "query"]

@@ -1,4 +1,4 @@
-"""bm25s's index of documents that do not fit in memory as lists of words: two passes, arrays on disk.
+"""Out-of-core construction of bm25s's index: two passes over the documents, arrays on disk.
 
 bm25s builds from all documents at once (for 21 million passages some 50 GB). Its index is a matrix of scores in CSC
 form; this makes the same matrix, to the last bit, its columns in another order: the first pass writes each document's
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from harness.operators.retrieval.bm25s_import import bm25s
 
 CHUNK = 1 << 22
-"""Postings (a word of a document) that are worked on at a time."""
+"""Postings (a word of a document) in one chunk."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness.operators.base import CallContext, Hit, Inputs, LLMResponse, SearchSettings, Services, Style
+from harness.operators.base import CallContext, Hit, Inputs, LLMResponse, Services, Style
 from harness.operators.formatting import result
+from harness.operators.operator_settings import SearchSettings
 from harness.operators.spec import OperatorSpec, Role
 from harness.types import OperatorFailure, OperatorResult
 

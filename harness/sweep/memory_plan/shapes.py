@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.schema import Policy
+from harness.policy.policy_settings import PolicySettings
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
@@ -102,7 +102,7 @@ def shape_of_config(config: object) -> ModelShape:
     )
 
 
-def shape_of(policy: Policy) -> ModelShape:
+def shape_of(policy: PolicySettings) -> ModelShape:
     """The shape of a trial's policy, without loading it and without the network. Raises PlanError."""
     if policy.kind == "gguf" and policy.path is None:
         return PUBLISHED[SMOLLM2]

@@ -1,9 +1,9 @@
-"""Scripted episodes: how a competent, lazy, credulous or hasty agent would work on a question whose plan is known.
+"""Scripted agents: competent, lazy, credulous and hasty episodes on questions whose plan is known.
 
-They are what the start policies imitate. A script is a generator: it yields the text of a turn and is sent the text of
+The initial policies imitate them. A script is a generator: it yields the text of a turn and is sent the text of
 the observation. `ScriptedEngine` speaks these texts through the ordinary rollout, so that scripted episodes meet the
-real operators, parser and reward. A good start policy reads well and *decides* badly: skill comes from `search`, and
-the mixture makes the bad decisions the common ones, which is the room that RL has.
+real operators, parser and reward. A good initial policy reads well and *decides* badly: skill comes from `search`, and
+the mixture makes bad decisions common, which leaves room for RL to improve.
 """
 
 from __future__ import annotations
@@ -79,15 +79,15 @@ class Scripts:
             yield turn(f"{known}Done.", answer=value)
 
     def hasty(self, question: Question, pool: Sequence[str], rng: np.random.Generator) -> Script:
-        """Stops a hop early."""
+        """Stop a hop early."""
         return self.search(question, pool, rng, hops=max(1, len(question.plan) - 1))
 
     def lazy(self, question: Question, pool: Sequence[str], rng: np.random.Generator) -> Script:
-        """Answers at once from memory."""
+        """Answer at once from memory."""
         yield turn("I know.", answer=self.guess(question, rng))
 
     def credulous(self, question: Question, pool: Sequence[str], rng: np.random.Generator) -> Script:
-        """Takes the expert's word."""
+        """Accept the expert's answer."""
         if _EXPERT.name not in pool:
             yield from self.lazy(question, pool, rng)
             return
@@ -96,7 +96,7 @@ class Scripts:
         yield turn(f"Answer is {said}. Done.", answer=said)
 
     def careful(self, question: Question, pool: Sequence[str], rng: np.random.Generator) -> Script:
-        """Has the expert's word reviewed; searches when the review is not content."""
+        """Have the expert's answer reviewed; search or revise when it is rejected."""
         if _REVIEW.name not in pool or _EXPERT.name not in pool:
             yield from self.credulous(question, pool, rng)
             return
@@ -146,7 +146,7 @@ class Scripts:
 
 
 STRATEGIES = {"lazy": 0.34, "credulous": 0.24, "search": 0.20, "hasty": 0.10, "careful": 0.08, "voting": 0.04}
-"""Shares of the strategies in what a start policy imitates last: mostly bad decisions."""
+"""Shares of the strategies in what the initial policy imitates last: mostly bad decisions."""
 
 
 def world_scripts() -> Scripts:
@@ -162,7 +162,7 @@ def world_scripts() -> Scripts:
 
 
 def imitated(question: Question, pool: Sequence[str], titles: Mapping[str, str], rng: np.random.Generator) -> Script:
-    """What a warm start imitates: a strategy drawn by `STRATEGIES` where the question's plan is known, else
+    """The script that a warm start imitates: a strategy drawn by `STRATEGIES` where the question's plan is known, else
     `look_up`."""
     if not question.plan:
         return look_up(question, titles)
@@ -210,7 +210,7 @@ def spoken(script: Script, interface: ActionInterface) -> Script:
     text = next(script, None)
     while text is not None:
         parsed = parse_turn(text, names)
-        if parsed.action is None or parsed.think is None:  # it took a warning (say, a turn too long) for an answer
+        if parsed.action is None or parsed.think is None:  # a warning (such as of a turn too long) taken for an answer
             yield interface.answer("Done.", "unknown")
             return
         think = text[parsed.think.start : parsed.think.end].removeprefix("<think>").removesuffix("</think>")
@@ -233,7 +233,7 @@ def _unwrapped(seen: str, grammar: Grammar) -> str:
 
 
 def malformed(script: Script, rate: float, rng: np.random.Generator) -> Script:
-    """The script with a share `rate` of its turns spoilt: think left out, a tag unclosed, or the order reversed."""
+    """The script with a share `rate` of its turns malformed: think left out, a tag unclosed, or the order reversed."""
     text = next(script, None)
     while text is not None:
         if rng.random() < rate:
@@ -243,7 +243,7 @@ def malformed(script: Script, rate: float, rng: np.random.Generator) -> Script:
                 action, think = text[len(text) // 2 :], text[: len(text) // 2]
             text = (action, think + action, f"{action}{think}</think>")[int(rng.integers(3))]
             seen = yield text
-            # the environment warned instead of acting: say it properly now
+            # the environment warned instead of acting: repeat the turn well-formed
             seen = yield proper
         else:
             seen = yield text
@@ -258,7 +258,7 @@ _OPENS, _CLOSES = "user\n", "\nassistant\n"
 
 
 class ScriptedEngine:
-    """Speaks scripts through the rollout: sequence i follows `scripts[i]`. Log-probs are 0 (probability one)."""
+    """Inference engine that plays scripts: sequence i follows `scripts[i]`. Log-probs are 0 (probability one)."""
 
     def __init__(self, chat: ChatFormat, scripts: Sequence[Script]) -> None:
         self._chat, self._scripts = chat, scripts
@@ -285,7 +285,7 @@ class ScriptedEngine:
             begin, end = message.index(_OPENS) + len(_OPENS), message.rindex(_CLOSES)
             try:
                 text = script.send(message[begin:end])
-            except StopIteration:  # a spoilt last turn was not accepted and the script has nothing left to say
+            except StopIteration:  # a malformed last turn was refused and the script is at its end
                 text = turn("Done.", answer="unknown")
         tokens = self._chat.turn(text)[: min(request.max_tokens, params.max_tokens)]
         self._read[request.sequence_id] = len(request.context) + len(tokens)

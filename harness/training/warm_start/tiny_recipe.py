@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_model, save_model
 
+from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
 from harness.env.prompts.chat import ChatFormat
 from harness.env.prompts.system import system_prompt
-from harness.env.rollout import Budgets, Environment, rollout
+from harness.env.rollout import Environment, rollout
 from harness.operators import POOLS, SearchSettings, Toolbox
 from harness.policy.tiny import new_model, train_tokenizer
-from harness.protocol import RewardWeights, render_observation
+from harness.protocol import PUBLISHED_REWARD, render_observation
 from harness.tasks.world import load_world
 from harness.training.warm_start.imitation import imitate
 from harness.training.warm_start.name_randomization import Renamer
@@ -94,7 +95,7 @@ def environments(chat: ChatFormat) -> dict[str, Environment]:
             chat,
             Toolbox(pool, world_expert(), world_retriever(), style="compact", search=search, observation_chars=600),
             BUDGETS,
-            RewardWeights(),
+            PUBLISHED_REWARD,
             NATURAL,
         )
         for pool in POOL_SHARES

@@ -16,7 +16,8 @@ from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from harness.env.rollout import Environment, rollout
-from harness.policy.load import LoraSettings, Policy, with_lora
+from harness.policy.load import Policy, with_lora
+from harness.policy.policy_settings import LoraSettings
 from harness.training.warm_start.imitation import imitate
 from harness.training.warm_start.scripted_agents import Script, ScriptedEngine, imitated, malformed, spoken
 from harness.types import Question

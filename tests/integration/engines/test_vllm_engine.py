@@ -23,7 +23,8 @@ from harness.engines.base import Engine, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
 from harness.env.rollout import Environment, rollout
 from harness.policy.forward import micro_batches, policy_logprobs
-from harness.policy.load import LoraSettings, Policy, with_lora
+from harness.policy.load import Policy, with_lora
+from harness.policy.policy_settings import LoraSettings
 from harness.training import factory
 from harness.types import Question, Trajectory
 from tests.integration.engines.vllm_workers import ENGINE
@@ -34,12 +35,13 @@ if importlib.util.find_spec("vllm") is None:
     pytest.skip("vLLM is not in this environment: `make test-vllm` runs these", allow_module_level=True)
 
 from harness.engines import vllm as module
-from harness.engines.vllm import EngineError, VllmEngine, VllmSettings
+from harness.engines.engine_settings import VllmSettings
+from harness.engines.vllm import EngineError, VllmEngine
 from harness.training.train import run_trial
 
 pytestmark = pytest.mark.timeout(240)  # a stalled engine must not stall the suite
 
-SETTINGS = VllmSettings(1500, 0.5, 2**28, 1, torch.float32)
+SETTINGS = VllmSettings(max_model_len=1500, kv_cache_gib=0.25, dtype="float32")
 STOP = 2
 CLOSE = 2e-5
 """Log-probs of two float32 kernels, at positions whose probabilities go down to e^-15."""
@@ -296,7 +298,7 @@ def test_an_engine_leaves_the_process_as_it_was_and_another_can_follow(start: Po
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
-    first = VllmEngine(start.model, replace(SETTINGS, dtype=torch.bfloat16))
+    first = VllmEngine(start.model, replace(SETTINGS, dtype="bfloat16"))
     worst = gap(first, halved, contexts(4, 100))
     assert 1e-4 < worst < 0.3  # half precision is what was asked for
     del first  # without `close`, as when a trial fails

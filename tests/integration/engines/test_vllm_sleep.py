@@ -11,11 +11,12 @@ import torch
 
 from harness.engines import vllm as module
 from harness.engines.base import GenerationRequest, SamplingParams
-from harness.engines.vllm import EngineError, VllmEngine, VllmSettings
+from harness.engines.engine_settings import VllmSettings
+from harness.engines.vllm import EngineError, VllmEngine
 from harness.policy.tiny import new_model
 
 MODEL = new_model(97, hidden=32, layers=1, heads=2)
-SETTINGS = VllmSettings(64, 0.5, None, 1, torch.float32)
+SETTINGS = VllmSettings(max_model_len=64, dtype="float32")
 REQUEST = GenerationRequest(0, [1, 2], 0, 4)
 
 

@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from harness.ask import main
+from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
-from harness.env.rollout import Budgets, Environment, rollout
+from harness.env.rollout import Environment, rollout
 from harness.evaluation import single_question as module
 from harness.evaluation.episode_console import EpisodeConsole
 from harness.evaluation.evaluate_command import load_evaluation
@@ -19,7 +20,7 @@ from harness.evaluation.play import any_chat
 from harness.evaluation.single_question import PLACEHOLDER_QUESTION, DisplayingEngine, ask_question
 from harness.operators import Toolbox
 from harness.operators.base import CallContext
-from harness.protocol import RewardWeights, parse_turn
+from harness.protocol import PUBLISHED_REWARD, parse_turn
 from harness.tasks.world import load_world
 from harness.training.warm_start.scripted_agents import ScriptedEngine, turn
 from harness.types import OperatorResult, Question
@@ -152,7 +153,7 @@ def played(texts: list[str], show: EpisodeConsole, curious: bool = False):  # ty
     tools = Toolbox("search_only", None, module.factory.world_retriever(), style="compact")
     caller = Curious(tools, show.console) if curious else tools
     environment = Environment(
-        "s", chat, caller, Budgets(9, 9, 500, 5000), RewardWeights(), NaturalInterface(compact=True)
+        "s", chat, caller, Budgets(9, 9, 500, 5000), PUBLISHED_REWARD, NaturalInterface(compact=True)
     )
     engine = DisplayingEngine(ScriptedEngine(chat, [(text for text in texts)]), environment, show)
     (episode,) = rollout(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import sqlite3
@@ -21,9 +22,10 @@ import pytest
 from harness.operators import OPERATORS, CallContext, LLMRequest, LLMResponse, Toolbox
 from harness.operators.base import LLMBackend
 from harness.operators.completions import render
-from harness.operators.http import HttpSettings, retry_after
+from harness.operators.http import MAX_BODY_BYTES, retry_after
 from harness.operators.llm.cache import ResponseCache, request_key
-from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
+from harness.operators.llm.openai import OpenAIBackend
+from harness.operators.operator_settings import EndpointBackend, HttpSettings
 from harness.types import OperatorFailure, OperatorResult
 from tests.benchmarks import chaos
 from tests.support.hostile_server import (
@@ -43,9 +45,7 @@ from tests.support.small_world import ONE_HOP, run
 
 Q = ONE_HOP[0]
 # Generous where time is not the point: the tests must hold on a busy machine.
-FAST = HttpSettings(
-    deadline_s=60, attempt_s=30, max_attempts=3, backoff_s=0.01, backoff_max_s=0.05, max_body_bytes=1 << 20
-)
+FAST = HttpSettings(deadline_s=60, attempt_s=30, max_attempts=3, backoff_s=0.01, backoff_max_s=0.05)
 HURRIED = replace(FAST, attempt_s=1.0)
 SLACK_S = 30.0  # a broken bound shows as a minute (silence) or as no end at all
 KEY = "sk-very-secret-0123456789"
@@ -59,8 +59,8 @@ def request(text: str = Q.text, seed: int | None = None) -> LLMRequest:
     return LLMRequest("AnswerGenerate", messages, completion_.required, inputs, CallContext(Q), temperature, 64, seed)
 
 
-def settings(url: str, http: HttpSettings = FAST, **more: Any) -> EndpointSettings:
-    return EndpointSettings(url, "some-model", key_variable="TEST_LLM_KEY", http=http, **more)
+def settings(url: str, http: HttpSettings = FAST, **more: Any) -> EndpointBackend:
+    return EndpointBackend(url, "some-model", key_variable="TEST_LLM_KEY", http=http, **more)
 
 
 def complete(backend: LLMBackend, *requests: LLMRequest) -> list[LLMResponse]:
@@ -104,7 +104,7 @@ FINAL = {
     "404": (reply(404, {}), ERROR),
     "redirect": (reply(302, {}, {"location": "http://127.0.0.1:1/"}), ERROR),
     "endless body": (endless(), BAD),
-    "huge body": (reply(200, b"x" * (2 << 20)), BAD),
+    "huge body": (reply(200, b"x" * (MAX_BODY_BYTES + 1)), BAD),
 }
 
 
@@ -245,6 +245,9 @@ def test_costs_follow_the_prices_and_missing_counts_are_estimated() -> None:
         ({"prompt_tokens": 1000, "completion_tokens": 10}, (1000, 10)),
         ("nonsense", None),
         ({"prompt_tokens": -5}, None),
+        ({"prompt_tokens": 10_000_000_000, "completion_tokens": 2**22 + 1}, None),
+        ({"prompt_tokens": True, "completion_tokens": 1e3}, None),
+        ({"prompt_tokens": 2**22, "completion_tokens": 0}, (2**22, 0)),
     ):
         with hostile(reply(200, completion(GOOD, usage))) as server:
             backend = OpenAIBackend(settings(server.url, prompt_price=2.0, completion_price=8.0))
@@ -252,6 +255,15 @@ def test_costs_follow_the_prices_and_missing_counts_are_estimated() -> None:
         chars = sum(len(m["content"]) for m in request().messages)
         assert (r.prompt_tokens, r.completion_tokens) == (expected or (-(-chars // 4), -(-len(GOOD) // 4)))
         assert r.cost_usd == pytest.approx((r.prompt_tokens * 2 + r.completion_tokens * 8) / 1e6)
+
+
+def test_halves_of_surrogate_pairs_in_an_answer_are_replaced() -> None:
+    body = json.dumps(completion("<thought>a</thought><answer>x\ud83d 😀\udc00</answer>")).encode()
+    for raw in (body, body.replace(rb"\udc00", b"\xed\xb0\x80")):  # escaped, and as bytes that are not UTF-8
+        with hostile(reply(200, raw)) as server:
+            (r,) = complete(OpenAIBackend(settings(server.url)), request())
+        assert r.failure is None
+        assert r.text == "<thought>a</thought><answer>x\ufffd 😀\ufffd</answer>"
 
 
 # --- the key ---------------------------------------------------------------------------------------------------------
@@ -281,19 +293,9 @@ def test_a_key_that_cannot_be_sent_is_refused_by_its_variable(monkeypatch: pytes
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x/v1", "http://", "http://user:pw@host/v1"])
 def test_bad_addresses_are_refused_without_repeating_them(url: str) -> None:
-    with pytest.raises(ValueError, match="address") as error:
+    with pytest.raises(ValueError, match=r"http\(s\)|user or password") as error:
         settings(url)
     assert "pw" not in str(error.value)
-
-
-def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPERATOR_LLM_BASE_URL", raising=False)
-    with pytest.raises(ValueError, match="OPERATOR_LLM_BASE_URL"):
-        EndpointSettings.from_environment(model="m")
-    monkeypatch.setenv("OPERATOR_LLM_BASE_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setenv("OPERATOR_LLM_MODEL", "env-model")
-    assert EndpointSettings.from_environment().model == "env-model"
-    assert EndpointSettings.from_environment(model="given").model == "given"
 
 
 # --- the cache -------------------------------------------------------------------------------------------------------
@@ -301,7 +303,9 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_kept_responses_survive_the_process_and_cost_nothing(tmp_path: Path) -> None:
     with hostile(reply()) as server:
-        first, second = (OpenAIBackend(settings(server.url, cache=tmp_path / "c.db", prompt_price=1)) for _ in range(2))
+        first, second = (
+            OpenAIBackend(settings(server.url, cache=str(tmp_path / "c.db"), prompt_price=1)) for _ in range(2)
+        )
         (paid,) = complete(first, request())
         (kept,) = complete(second, request())
         assert len(server.seen) == 1
@@ -316,7 +320,7 @@ def test_kept_responses_survive_the_process_and_cost_nothing(tmp_path: Path) -> 
 
 def test_equal_requests_at_the_same_time_are_asked_once(tmp_path: Path) -> None:
     with hostile(reply(delay=0.1)) as server:
-        backend = OpenAIBackend(settings(server.url, cache=tmp_path / "c.db"))
+        backend = OpenAIBackend(settings(server.url, cache=str(tmp_path / "c.db")))
         responses = complete(backend, *([request()] * 8), request(seed=1), request(seed=2), request("other"))
     assert len(server.seen) == 4
     assert sorted(r.cached for r in responses) == [False] * 4 + [True] * 7
@@ -324,7 +328,7 @@ def test_equal_requests_at_the_same_time_are_asked_once(tmp_path: Path) -> None:
 
 def test_failures_are_not_kept(tmp_path: Path) -> None:
     with hostile(reply(401, {}), reply()) as server:
-        backend = OpenAIBackend(settings(server.url, cache=tmp_path / "c.db"))
+        backend = OpenAIBackend(settings(server.url, cache=str(tmp_path / "c.db")))
         assert complete(backend, request())[0].failure is ERROR
         (second,) = complete(backend, request())
         assert (second.failure, second.text, second.cached) == (None, GOOD, False)

@@ -19,9 +19,9 @@ import torch
 from harness.operators import CallContext, Toolbox
 from harness.operators.base import LLMBackend
 from harness.operators.completions import render
-from harness.operators.http import HttpSettings
 from harness.operators.llm.local import LocalLLM
-from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
+from harness.operators.llm.openai import OpenAIBackend
+from harness.operators.operator_settings import EndpointBackend, HttpSettings
 from harness.operators.specs.answer_generate import COMPLETION
 from harness.types import OperatorFailure, OperatorResult
 from tests.support.recorded_llm import RecordedLLM
@@ -144,7 +144,7 @@ def endpoint(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.mark.slow
 def test_a_real_server_serves_operators_and_both_backends_agree(endpoint: str, model: Path, tmp_path: Path) -> None:
     http = HttpSettings(deadline_s=60, attempt_s=60)
-    llm = RecordedLLM(OpenAIBackend(EndpointSettings(endpoint, str(model), http=http, cache=tmp_path / "c.db")))
+    llm = RecordedLLM(OpenAIBackend(EndpointBackend(endpoint, str(model), http=http, cache=str(tmp_path / "c.db"))))
     first, second = call(llm), call(llm)
     assert first.text == "Thought: t\nAnswer: Paris" == call(LocalLLM(model)).text
     assert (first.cached, second.cached) == (False, True)
@@ -155,7 +155,7 @@ def test_a_real_server_serves_operators_and_both_backends_agree(endpoint: str, m
 
 @pytest.mark.slow
 def test_a_real_server_is_asked_at_the_same_time(endpoint: str, model: Path) -> None:
-    backend = OpenAIBackend(EndpointSettings(endpoint, str(model), http=HttpSettings(concurrency=4, deadline_s=60)))
+    backend = OpenAIBackend(EndpointBackend(endpoint, str(model), http=HttpSettings(concurrency=4, deadline_s=60)))
     box = Toolbox(["AnswerGenerate"], backend, max_tokens=64)
 
     async def work() -> list[OperatorResult]:
@@ -167,5 +167,5 @@ def test_a_real_server_is_asked_at_the_same_time(endpoint: str, model: Path) -> 
 @pytest.mark.slow
 def test_a_model_the_server_does_not_have_is_a_visible_failure(endpoint: str) -> None:
     http = HttpSettings(deadline_s=20, max_attempts=1)
-    result = call(OpenAIBackend(EndpointSettings(endpoint, "no-such-model", http=http)))
+    result = call(OpenAIBackend(EndpointBackend(endpoint, "no-such-model", http=http)))
     assert result.failure is OperatorFailure.SERVER_ERROR

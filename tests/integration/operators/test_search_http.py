@@ -20,7 +20,7 @@ import pytest
 
 from harness.operators import CallContext, Retriever, Toolbox
 from harness.operators.base import Retrieval
-from harness.operators.http import HttpSettings
+from harness.operators.operator_settings import HttpSettings
 from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.operators.retrieval.http_retrievers import (
     RequestForm,
@@ -35,7 +35,7 @@ from tests.support.hostile_server import endless, ends_early, garbage, hostile, 
 from tests.support.small_world import ONE_HOP, PASSAGES, run
 
 # Generous where time is not the point: the tests must hold on a busy machine.
-FAST = HttpSettings(deadline_s=60, attempt_s=30, max_attempts=2, backoff_s=0.01, max_body_bytes=1 << 20)
+FAST = HttpSettings(deadline_s=60, attempt_s=30, max_attempts=2, backoff_s=0.01)
 HURRIED = replace(FAST, attempt_s=0.5)
 CORPUS = PASSAGES[:50] + PASSAGES[2000:2050]
 QUERIES = ["Land7 capital", "zzz", "Town12", ""]
@@ -198,6 +198,24 @@ def test_the_single_form_is_read_with_and_without_the_outer_list() -> None:
     for result in ([], [[]]):
         with hostile(reply(200, {"result": result})) as server:
             assert run(SearchR1Retriever(server.url, "query", FAST).retrieve(["q"], 3))[0].hits == ()
+
+
+def test_halves_of_surrogate_pairs_in_hits_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCH_API_KEY", "the key")
+    hit = {
+        "id": "1\ud83d",
+        "title": "Ch\udc00ad",
+        "text": "a \ud83d country",
+        "link": "1\ud83d",
+        "snippet": "a \ud83d country",
+    }
+    for kind in ("search_r1", "web"):
+        with hostile(reply(200, {"result": [[{"document": hit, "score": 0.5}]], "organic": [hit]})) as server:
+            retriever = (
+                SearchR1Retriever(server.url, http=FAST) if kind == "search_r1" else WebSearchRetriever(server.url)
+            )
+            (found,) = run(retriever.retrieve(["q"], 3))
+        assert [h.passage for h in found.hits] == [Passage("1\ufffd", "Ch\ufffdad", "a \ufffd country")]
 
 
 def test_a_failed_batch_fails_for_each_of_its_queries() -> None:

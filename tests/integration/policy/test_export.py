@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from harness.config import load_trial, trial_key
 from harness.policy.export import export_policy, load_export
 from harness.policy.folders import is_adapter, read_provenance
-from harness.policy.load import TINY_ASSETS, LoraSettings, Policy, PolicyError, with_lora
+from harness.policy.load import TINY_ASSETS, Policy, PolicyError, with_lora
+from harness.policy.policy_settings import LoraSettings
 from harness.runs.journal import Journal
 from harness.runs.run import TrialRun
 from harness.training.factory import save_policy, saves_at

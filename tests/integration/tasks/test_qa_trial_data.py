@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.ask import main as ask
 from harness.config import TrialConfig, load_trial
+from harness.evaluate import main as evaluate
 from harness.operators.retrieval.http_retrievers import SearchR1Retriever
 from harness.tasks.benchmarks import DataError
 from harness.training import factory
@@ -74,3 +76,32 @@ def test_a_second_trial_finds_the_index_of_the_first(folder: Path, capsys: pytes
     assert "index: 10 passages" in capsys.readouterr().err
     factory.data(config(folder))
     assert capsys.readouterr().err.endswith("reused\n")
+
+
+def test_an_evaluation_needs_no_training_questions_and_a_training_does(folder: Path) -> None:
+    write(folder / "corpus.jsonl.gz", [passage_row(n) for n in range(10)])
+    assert len(factory.data(config(folder), training=False).train) == 4  # those that are there can be asked
+    (folder / TRAIN).unlink()
+    assert factory.data(config(folder), training=False).train == ()
+    for wanted in (config(folder), config(folder, *WARM)):  # a warm start trains, whoever asks for the data
+        with pytest.raises(DataError, match="no questions of nq/train"):
+            factory.data(wanted, training=wanted.policy.warm_start == "none")
+
+
+def test_a_folder_of_test_questions_can_be_evaluated_and_asked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "corpus.jsonl.gz", [passage_row(n) for n in range(10)])
+    (folder / TRAIN).unlink()
+    settings = ["data.source=files", f"data.path={folder}", "data.eval_suites=[nq]", "data.train_suites=[nq]"]
+    settings += ["data.eval_samples=0", "data.eval_questions=3", "environment.pool=search_only"]
+    assert evaluate(["tiny", *settings, "--out", str(folder / "out")]) == 0
+    assert ask(["who wrote book number 1", *settings]) == 0
+    assert "Author 1" in capsys.readouterr().out
+
+
+def test_a_question_that_is_not_unicode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["smile \udc9f"], ["who?", "--gold", "\udc9f"]):
+        with pytest.raises(SystemExit):
+            ask(words)
+        assert "Unicode" in capsys.readouterr().err

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.support.devices import NEEDS_GPU
 from tests.support.episodes import group
 from tests.support.file_trial import prepare
 from tests.support.memory_sink import Memory
+from tests.support.update_config import changed
 from tests.unit.training.test_update import SETTINGS, model
 
 pytestmark = NEEDS_GPU
@@ -30,7 +30,7 @@ pytestmark = NEEDS_GPU
 def test_an_update_moves_the_weights_as_on_the_processor(preset: str) -> None:
     groups = [group(i) for i in range(3)]
     chosen = PRESETS[preset]
-    settings = replace(
+    settings = changed(
         SETTINGS,
         ratio_unit=chosen.ratio_unit,
         reduction=chosen.reduction,

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from harness.config import load_trial
+from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
 from harness.env.prompts.system import system_prompt
-from harness.env.rollout import Budgets, Environment, rollout
+from harness.env.rollout import Environment, rollout
 from harness.operators import Toolbox
 from harness.policy.forward import micro_batches, policy_logprobs
-from harness.policy.load import LoraSettings, Policy, PolicyError, load_policy, smollm2_gguf, with_lora
-from harness.protocol import RewardWeights
+from harness.policy.load import Policy, PolicyError, load_policy, smollm2_gguf, with_lora
+from harness.policy.policy_settings import LoraSettings
+from harness.protocol import PUBLISHED_REWARD
 from harness.tasks.world import load_world
 from harness.training.factory import base_policy, world_expert, world_retriever
 from harness.training.warm_start import warm_start as module
@@ -36,7 +38,7 @@ def environment(policy: Policy) -> Environment:
     tools = Toolbox("search_only", world_expert(), world_retriever(), style="compact")
     budgets = Budgets(4, 5, 120, 1500)
     prompt = system_prompt("search_only", "compact", COMPACT)
-    return Environment(prompt, policy.chat, tools, budgets, RewardWeights(), COMPACT)
+    return Environment(prompt, policy.chat, tools, budgets, PUBLISHED_REWARD, COMPACT)
 
 
 def nll(policy: Policy) -> float:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from harness.integrations.mask_runs import segment_mask_runs
-from harness.objectives.clip import ClipBand
+from harness.objectives.clip_settings import ClipBand
 from harness.objectives.loss import kl_k3, policy_objective, summarize
 from harness.objectives.ratio_units import UnitLayout
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean

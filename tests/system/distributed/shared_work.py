@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,17 +23,19 @@ from harness.engines.weights import plain_state_dict
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.policy import sharding
-from harness.policy.load import LoraSettings, Policy, recompute_activations, reference_of, with_lora
+from harness.policy.load import Policy, recompute_activations, reference_of, with_lora
+from harness.policy.policy_settings import LoraSettings
 from harness.policy.sharding import shard, unsharded
 from harness.policy.tiny import new_model
 from harness.training import factory
 from harness.training.train import run_trial
-from harness.training.update import UpdateSettings, policy_update
+from harness.training.update import policy_update
 from tests.support.episodes import chat, group
 from tests.support.membership import membership
 from tests.support.memory_sink import Memory
+from tests.support.update_config import changed, update_config
 
-SETTINGS = UpdateSettings("subsequence", "N1", 0.0, 1, 150, 1e9, 1.0, False, 0)
+SETTINGS = update_config(tokens_per_microbatch=150)
 UPDATES: dict[str, dict[str, Any]] = {
     **{preset: {"preset": preset} for preset in PRESETS},
     "one micro-batch": {"tokens_per_microbatch": 100_000},  # the second worker has nothing to do
@@ -67,7 +68,7 @@ def update(
 ) -> dict[str, Any]:
     """Metrics and weight changes of plain gradient steps of rate 1."""
     axes = PRESETS[preset]
-    chosen = replace(SETTINGS, ratio_unit=axes.ratio_unit, reduction=axes.reduction, **settings)
+    chosen = changed(SETTINGS, ratio_unit=axes.ratio_unit, reduction=axes.reduction, **settings)
     policy = Policy(new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2).to(dtype), chat())
     if lora:
         policy = with_lora(policy, LoraSettings(4, 8.0), seed=0)
@@ -76,9 +77,9 @@ def update(
                 torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(len(name)))
     if checkpointing:
         recompute_activations(policy)
-    model, reference = policy.model, reference_of(policy, 1.0, chosen.autocast)
+    model, reference = policy.model, reference_of(policy, 1.0, chosen.update.autocast)
     if workers.size > 1:
-        model, reference = shard(policy, 1.0, chosen.autocast, with_reference=chosen.kl_weight > 0)
+        model, reference = shard(policy, 1.0, chosen.update.autocast, with_reference=chosen.objective.kl_weight > 0)
     before = {n: p.detach().clone() for n, p in each_whole(dict(policy.model.named_parameters()))}
     optimizer = torch.optim.SGD(policy.trainable, lr=1.0)
     groups = [group(i, mixed=mixed and i != 1) for i in range(4)]

@@ -12,7 +12,8 @@ from harness.config import load_trial
 from harness.distributed.collective import ALONE
 from harness.engines.base import Engine
 from harness.policy.export import export_policy
-from harness.policy.load import LoraSettings, Policy, with_lora
+from harness.policy.load import Policy, with_lora
+from harness.policy.policy_settings import LoraSettings
 from harness.policy.sharding import _hollow
 from harness.policy.tiny import new_model
 from harness.training import factory, train

@@ -13,7 +13,7 @@ import click
 import pytest
 
 from harness.config import SweepSpec, load_sweep, load_trial
-from harness.config.schema import EndpointBackend, SearchR1
+from harness.operators.operator_settings import EndpointBackend, SearchR1Settings
 from harness.sweep import __main__ as sweep
 from harness.sweep.memory_plan.gpus import parse_gpus
 from harness.sweep.memory_plan.show import judge, workload
@@ -120,7 +120,7 @@ def test_each_section_with_gpus_has_a_7b_command_and_the_judge_can_refuse() -> N
 def test_the_services_of_the_page_are_where_the_profile_asks() -> None:
     (line,) = (c for c in COMMANDS if "harness.operators.retrieval.server" in c)
     retriever = load_trial("qwen7b", ["data.path=."]).environment.search.retriever
-    assert isinstance(retriever, SearchR1)
+    assert isinstance(retriever, SearchR1Settings)
     assert retriever.url == f"http://127.0.0.1:{shlex.split(line)[-1]}/retrieve"
 
 
@@ -153,4 +153,4 @@ def test_settings_named_in_the_text_exist() -> None:
         model = SweepFile if head == "resources" else TrialConfig
         annotation = model.model_fields[head].annotation
         members = getattr(annotation, "__args__", (annotation,))
-        assert any(field in getattr(m, "model_fields", {}) for m in members), name
+        assert any(field in m.__annotations__ for m in members), name

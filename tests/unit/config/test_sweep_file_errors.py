@@ -175,7 +175,11 @@ def test_the_good_file_is_good(tmp_path):
         ("axis: objective.preset", "axis: ^objective.prest", "the contrast's axis 'objective.prest' is not swept"),
         ("alpha: 0.05", "alpha: ^1.5", "analysis.alpha must be at most 1.0, not 1.5"),
         ("alpha: 0.05", "alpha: 0.05\n  threshold: ^-0.5", "analysis.threshold must be greater than 0.0, not -0.5"),
-        ("profile: tiny", "profile: ^tny", "profile must be 'tiny' or 'smollm2' or 'qwen7b', not 'tny'"),
+        (
+            "profile: tiny",
+            "profile: ^tny",
+            "profile must be 'qwen7b' or 'smollm2' or 'tiny' or the path of a YAML file, not 'tny'",
+        ),
         ("name: demo", "name: ^../demo", "name must match"),
         ("seeds: [0, 1]", "seeds: [0, 1]^]", "not valid YAML"),
         ("profile: tiny", "profile: ^!!python/object:os.system tiny", "the tag"),
@@ -251,9 +255,9 @@ def test_a_message_shows_the_line_with_a_caret_and_the_nearest_word(tmp_path):
 def test_an_alias_bomb_is_refused_at_once(tmp_path):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    start = time.monotonic()
+    start = time.process_time()
     found = problems_of(tmp_path, "\n".join(lines))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert any("aliases" in message for message in found.values())
 
 

@@ -14,7 +14,7 @@ from harness.env.interfaces import CodeInterface, Execution, Limits
 from harness.env.interfaces.code.interface import CodeSession, function_name
 from harness.env.prompts.system import system_prompt
 from harness.operators import CALLABLE, OPERATORS
-from harness.protocol import RewardWeights, episode_reward
+from harness.protocol import PUBLISHED_REWARD, episode_reward
 from harness.types import OperatorFailure, OperatorResult, ParseFailure, StopReason
 
 POOL = [OPERATORS[name] for name in CALLABLE]
@@ -144,7 +144,7 @@ def test_answer_ends_the_episode_at_once() -> None:
     assert execution.result is None
     assert execution.parsed.answer_text == "about a"
     assert len(call.asked) == len(execution.calls) == 1
-    reward = episode_reward([execution.parsed], StopReason.ANSWERED, ["about a"], RewardWeights())
+    reward = episode_reward([execution.parsed], StopReason.ANSWERED, ["about a"], PUBLISHED_REWARD)
     assert reward.total == 1.0
 
 

@@ -14,7 +14,7 @@ from harness.env.diagnostics import Loop, loops
 from harness.env.doubt import doubts
 from harness.env.fault_detection import Response, Signal, content_words, read_faults, same_need, signals_after
 from harness.operators.registry import CALLABLE
-from harness.protocol import RewardWeights, episode_failures, episode_reward, parse_turn
+from harness.protocol import PUBLISHED_REWARD, episode_failures, episode_reward, parse_turn
 from harness.types import Fault, OperatorFailure, OperatorResult, Question, StopReason, Trajectory, Turn
 
 QUESTION = Question("q", "What is the capital of the country where Bongor is?", ("N'Djamena",), "suite", 2)
@@ -53,7 +53,7 @@ def episode(*said_and_read: str | Read) -> Trajectory:
         observed = (9,) if read is not None and items else ()
         turns.append(Turn((1, 2), (-0.1, -0.1), parsed, 1, observed, result))
     stop = StopReason.ANSWERED if turns[-1].result is None else StopReason.TURN_BUDGET
-    reward = episode_reward(parsed_turns, stop, QUESTION.answers, RewardWeights())
+    reward = episode_reward(parsed_turns, stop, QUESTION.answers, PUBLISHED_REWARD)
     return Trajectory(QUESTION, (5,), tuple(turns), stop, reward, episode_failures(parsed_turns, stop))
 
 

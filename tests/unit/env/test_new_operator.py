@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 
 from analysis.transitions import CORRECTORS
+from harness.env.environment_settings import Budgets
 from harness.env.fault_detection import Response, Signal, read_faults
 from harness.env.fault_injection import FAULTS, FaultInjector, FaultPlan
 from harness.env.interfaces import ActionInterface, CodeInterface, NaturalInterface
 from harness.env.prompts.perturbations import Perturbed
 from harness.env.prompts.system import standard_prompt, system_prompt
-from harness.env.rollout import Budgets, Environment, rollout
+from harness.env.rollout import Environment, rollout
 from harness.operators import OPERATORS, POOLS, LLMRequest, OperatorSpec, Role
 from harness.operators.completions import one_completion
 from harness.operators.llm.simulated import SimulatedLLM, SimulatedRates, states
 from harness.operators.spec import Completion
-from harness.protocol import RewardWeights
+from harness.protocol import PUBLISHED_REWARD
 from harness.training.warm_start.scripted_agents import Script, ScriptedEngine, spoken, turn
 from harness.types import OperatorFailure, Trajectory
 from tests.support.episodes import chat
@@ -65,7 +66,12 @@ def play(interface: ActionInterface, *kinds: str) -> Trajectory:
     box = toolbox(SimulatedRates(knows_common=1, knows_obscure=1), pool="audited")
     tools = FaultInjector(box, FaultPlan(kinds, 1.0, positions=(1,)), KNOWLEDGE, LANDS) if kinds else box
     environment = Environment(
-        system_prompt("audited", "full", interface), chat(), tools, Budgets(5, 6, 600, 9000), RewardWeights(), interface
+        system_prompt("audited", "full", interface),
+        chat(),
+        tools,
+        Budgets(5, 6, 600, 9000),
+        PUBLISHED_REWARD,
+        interface,
     )
     engine = ScriptedEngine(chat(), [spoken(script(), interface)])
     return rollout(engine, environment, [Q], [0], 0.0)[0]

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
+from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
-from harness.env.rollout import Budgets, Environment, rollout, rollout_groups
+from harness.env.rollout import Environment, rollout, rollout_groups
 from harness.operators.base import CallContext
 from harness.policy.tiny import new_model
-from harness.protocol import RewardWeights
+from harness.protocol import PUBLISHED_REWARD
 from harness.types import NO_UNIT, OperatorResult, ParseFailure, Question, StopReason, Trajectory
 from tests.support.episodes import MALFORMED, POOL, RIGHT, SEARCH, chat, question
 
@@ -85,7 +86,7 @@ def spelt(text: str, seed: int) -> tuple[int, ...]:
 def environment(operators: Echo, **budgets: int) -> Environment:
     limits = {"max_calls": 20, "max_turns": 21, "max_turn_tokens": 200, "max_response_tokens": 3000} | budgets
     return Environment(
-        "Operators", chat(), operators, Budgets(**limits), RewardWeights(), NaturalInterface(compact=True)
+        "Operators", chat(), operators, Budgets(**limits), PUBLISHED_REWARD, NaturalInterface(compact=True)
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.objectives.clip import ClipBand
+from harness.objectives.clip_settings import ClipBand
 from harness.objectives.ratio_units import UnitLayout
 
 Ragged = list[list[list[float]]]

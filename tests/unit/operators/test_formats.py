@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from harness.env.interfaces import NaturalInterface
 from harness.env.prompts.system import system_prompt
 from harness.operators import CALLABLE, OPERATORS, POOLS, CallContext, LLMRequest, LLMResponse, Toolbox
-from harness.operators.base import Retrieval, SearchSettings, elements
+from harness.operators.base import Retrieval, elements
 from harness.operators.formatting import cut_middle
+from harness.operators.operator_settings import SearchSettings
 from harness.operators.specs.search import snippet
 from harness.types import OperatorFailure
 from tests.support.small_world import ONE_HOP, call, retriever, run, toolbox

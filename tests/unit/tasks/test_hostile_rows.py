@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.protocol.scoring import exact_match, f1, lenient
 from harness.tasks.benchmarks import DataError, load_corpus, load_questions
 from harness.tasks.benchmarks.load import iter_question_rows
 from harness.tasks.benchmarks.manifest import write_rows
@@ -141,6 +142,13 @@ def test_every_list_of_strings_survives_being_written_as_text(tmp_path: Path, qu
             "".join(rng.choices("aé, []()1.-", k=rng.randint(1, 8))).strip() + "x" for _ in range(rng.randint(1, 4))
         ]
         assert golds(tmp_path, quote(written)) == tuple(dict.fromkeys(g.strip() for g in written))
+
+
+def test_a_gold_that_normalises_to_nothing_is_matched_by_itself_alone(tmp_path: Path) -> None:
+    read = golds(tmp_path, ["The The"])
+    for score in (exact_match, f1, lenient):
+        assert score("the the", read) == 1
+        assert [score(answer, read) for answer in (".", "", "A", "an")] == [0, 0, 0, 0]
 
 
 # --- prompts

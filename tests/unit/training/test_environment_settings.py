@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.config import TrialConfig, expand, load_sweep
-from harness.config.schema import EndpointBackend, HttpLimits, SearchR1, WebSearch
-from harness.operators.http import HttpSettings
-from harness.operators.llm.openai import EndpointSettings, OpenAIBackend
+from harness.operators.llm.openai import OpenAIBackend
+from harness.operators.operator_settings import EndpointBackend, HttpSettings, SearchR1Settings, WebSearchSettings
 from harness.operators.retrieval.http_retrievers import SearchR1Retriever, WebSearchRetriever
 from harness.training import factory
 
@@ -23,12 +22,6 @@ def config(tmp_path: Path, *overrides: str) -> TrialConfig:
     return trial.config
 
 
-def test_limits_and_defaults_are_those_of_the_client() -> None:
-    assert HttpSettings(**HttpLimits().model_dump()) == HttpSettings()
-    backend = EndpointBackend(kind="openai", base_url=URL, model="m")
-    assert backend.key_variable == EndpointSettings(URL, "m").key_variable
-
-
 def test_an_endpoint_gets_its_key_variable_prices_and_bounds(tmp_path: Path) -> None:
     made = factory.operator_llm(
         config(
@@ -38,17 +31,17 @@ def test_an_endpoint_gets_its_key_variable_prices_and_bounds(tmp_path: Path) -> 
         )
     )
     assert isinstance(made, OpenAIBackend)
-    assert made.settings == EndpointSettings(
+    assert made.settings == EndpointBackend(
         URL, "m", "MY_KEY", HttpSettings(concurrency=3, deadline_s=7, attempt_s=5, max_attempts=2), prompt_price=2.0
     )
 
 
 def test_search_over_http_is_chosen_in_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local = config(tmp_path, 'environment.search.retriever={kind: search_r1, url: "http://h/retrieve", form: query}')
-    assert isinstance(local.environment.search.retriever, SearchR1)
+    assert isinstance(local.environment.search.retriever, SearchR1Settings)
     assert isinstance(factory.data(local).retriever, SearchR1Retriever)
     web = config(tmp_path, 'environment.search.retriever={kind: web, url: "https://h/search", key_variable: MY_SEARCH}')
-    assert isinstance(web.environment.search.retriever, WebSearch)
+    assert isinstance(web.environment.search.retriever, WebSearchSettings)
     with pytest.raises(ValueError, match="set MY_SEARCH to the search API's key"):
         factory.data(web)
     monkeypatch.setenv("MY_SEARCH", "k")

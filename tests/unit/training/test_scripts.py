@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
 from harness.env.prompts.system import system_prompt
-from harness.env.rollout import Budgets, Environment, rollout
+from harness.env.rollout import Environment, rollout
 from harness.operators import SearchSettings, Toolbox
-from harness.protocol import RewardWeights, parse_turn
+from harness.protocol import PUBLISHED_REWARD, parse_turn
 from harness.tasks.world import RELATIONS, load_world
 from harness.training.factory import world_expert, world_retriever
 from harness.training.warm_start.name_randomization import Renamer
@@ -30,7 +31,7 @@ def environment(pool: str = "full") -> Environment:
         pool, world_expert(), world_retriever(), style="compact", search=SearchSettings(2, 220), observation_chars=600
     )
     budgets = Budgets(20, 21, 600, 6000)
-    return Environment(system_prompt(pool, "compact", COMPACT), chat(), tools, budgets, RewardWeights(), COMPACT)
+    return Environment(system_prompt(pool, "compact", COMPACT), chat(), tools, budgets, PUBLISHED_REWARD, COMPACT)
 
 
 def play(strategy: str, spoil: float = 0.0) -> list[Trajectory]:

@@ -9,35 +9,26 @@ import numpy as np
 import pytest
 import torch
 
+from harness.config import TrialConfig
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.policy.forward import micro_batches, policy_logprobs
-from harness.policy.load import LoraSettings, Policy, reference_of, with_lora
+from harness.policy.load import Policy, reference_of, with_lora
+from harness.policy.policy_settings import LoraSettings
 from harness.policy.tiny import new_model
-from harness.training.update import UpdateSettings, policy_update
+from harness.training.update import policy_update
 from harness.types import NO_UNIT, Group
 from tests.support.episodes import chat, group
+from tests.support.update_config import changed, update_config
 
-SETTINGS = UpdateSettings(
-    ratio_unit="subsequence",
-    reduction="N1",
-    kl_weight=0.0,
-    updates_per_batch=1,
-    tokens_per_microbatch=100_000,
-    max_grad_norm=1e9,
-    temperature=1.0,
-    autocast=False,
-    seed=0,
-)
+SETTINGS = update_config()
 
 
 def model(seed: int = 0) -> torch.nn.Module:
     return new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2, seed=seed).double()
 
 
-def step(
-    groups: list[Group], settings: UpdateSettings, **kw: object
-) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+def step(groups: list[Group], settings: TrialConfig, **kw: object) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Weight changes of an SGD step of rate 1 (that is, minus the gradient), and the metrics."""
     policy = model()
     before = {n: p.detach().clone() for n, p in policy.named_parameters()}
@@ -50,14 +41,14 @@ def step(
 @pytest.mark.parametrize("kl_weight", [0.0, 0.1])
 def test_gradient_and_loss_do_not_change_with_the_micro_batch_split(preset: str, kl_weight: float) -> None:
     groups = [group(i, mixed=i != 1) for i in range(3)]
-    settings = replace(
+    settings = changed(
         SETTINGS, ratio_unit=PRESETS[preset].ratio_unit, reduction=PRESETS[preset].reduction, kl_weight=kl_weight
     )
     reference = reference_of(Policy(model(seed=5), chat()), 1.0, False) if kl_weight else None
     whole, metrics = step(groups, settings, reference=reference)
     assert max(float(d.abs().max()) for d in whole.values()) > 1e-4
     for budget in (1, 150, 700):
-        split, other = step(groups, replace(settings, tokens_per_microbatch=budget), reference=reference)
+        split, other = step(groups, changed(settings, tokens_per_microbatch=budget), reference=reference)
         for name, delta in whole.items():
             torch.testing.assert_close(split[name], delta, atol=1e-9, rtol=0)
         assert other["update/loss"] == pytest.approx(metrics["update/loss"], abs=1e-9)
@@ -110,7 +101,7 @@ def test_micro_batches_hold_every_trajectory_once_within_the_budget() -> None:
 
 def test_a_kl_term_without_a_reference_is_refused() -> None:
     with pytest.raises(ValueError, match="reference"):
-        step([group(0)], replace(SETTINGS, kl_weight=0.1))
+        step([group(0)], changed(SETTINGS, kl_weight=0.1))
 
 
 def test_under_lora_the_reference_is_the_policy_before_training() -> None:
@@ -120,7 +111,7 @@ def test_under_lora_the_reference_is_the_policy_before_training() -> None:
     before = reference(batch)
     optimizer = torch.optim.SGD(policy.trainable, lr=5.0)
     metrics = policy_update(
-        policy.model, optimizer, [group(0)], FixedClip(0.2, 0.2), replace(SETTINGS, kl_weight=0.1), reference
+        policy.model, optimizer, [group(0)], FixedClip(0.2, 0.2), changed(SETTINGS, kl_weight=0.1), reference
     ).metrics
     assert metrics["update/kl"] == pytest.approx(0.0, abs=1e-6)  # the first update starts at the reference
     torch.testing.assert_close(reference(batch), before)
@@ -159,9 +150,9 @@ def test_several_updates_leave_the_old_policy_where_it_was_sampled() -> None:
 def test_the_samplers_mismatch_is_told_when_the_first_minibatch_had_nothing_to_learn() -> None:
     """It is that of the first minibatch with a gradient: no step has moved the policy before."""
     equal, mixed = sampled_from(model(), [group(1, mixed=False), group(0)], shift=0.25)
-    _, metrics = step([equal, mixed], replace(SETTINGS, updates_per_batch=2))
+    _, metrics = step([equal, mixed], changed(SETTINGS, updates_per_batch=2))
     assert metrics["sampler/logprob_gap_mean"] == pytest.approx(0.25, abs=1e-9)
-    _, moved = step([mixed, mixed], replace(SETTINGS, updates_per_batch=2))
+    _, moved = step([mixed, mixed], changed(SETTINGS, updates_per_batch=2))
     assert moved["sampler/logprob_gap_mean"] == pytest.approx(0.25, abs=1e-9)
 
 
@@ -171,10 +162,10 @@ def test_a_sampler_that_is_off_by_a_constant_scales_the_gradient_by_the_truncate
     preset: str, shift: float, factor: float
 ) -> None:
     axes = PRESETS[preset]
-    settings = replace(SETTINGS, ratio_unit=axes.ratio_unit, reduction=axes.reduction, tokens_per_microbatch=500)
+    settings = changed(SETTINGS, ratio_unit=axes.ratio_unit, reduction=axes.reduction, tokens_per_microbatch=500)
     exact, _ = step(sampled_from(model(), [group(0), group(1)]), settings)
     wrong = sampled_from(model(), [group(0), group(1)], shift)
-    corrected, metrics = step(wrong, replace(settings, importance_cap=1.2))
+    corrected, metrics = step(wrong, changed(settings, importance_cap=1.2))
     for name, delta in exact.items():
         torch.testing.assert_close(corrected[name], factor * delta, atol=1e-7, rtol=1e-6)
     assert metrics["update/ratio_max"] == pytest.approx(1.0, abs=1e-12)  # against the trainer's own old policy
@@ -186,9 +177,9 @@ def test_a_sampler_that_is_off_by_a_constant_scales_the_gradient_by_the_truncate
 
 def test_the_corrections_old_policy_is_that_of_the_batchs_start_in_every_update() -> None:
     groups = sampled_from(model(), [group(0), group(1)])
-    settings = replace(SETTINGS, updates_per_batch=2)
+    settings = changed(SETTINGS, updates_per_batch=2)
     plain, _ = step(groups, settings)
-    corrected, metrics = step(groups, replace(settings, importance_cap=2.0))
+    corrected, metrics = step(groups, changed(settings, importance_cap=2.0))
     for name, delta in plain.items():  # sampler and trainer agree: nothing to correct in the second update either
         torch.testing.assert_close(corrected[name], delta, atol=1e-9, rtol=0)
     assert metrics["update/ratio_max"] > 1 + 1e-6

@@ -1,4 +1,4 @@
-"""Runs a program, statement by statement, by walking its syntax tree."""
+"""Interpreter of a program, statement by statement, over its syntax tree."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ class _Flow(Enum):
 
 
 class Evaluator(Expressions):
-    """Runs one program."""
+    """Interpreter of one program."""
 
     async def run(self, program: ast.Module) -> None:
-        """Raises CodeError (with its line) or Answered. As in notebooks, a last bare expression is printed."""
+        """Run a program; as in notebooks, a last bare expression is printed.
+
+        Raises CodeError (with its line) or Answered.
+        """
         body = program.body
         last = body[-1] if body and isinstance(body[-1], ast.Expr) else None
         if last is not None:
@@ -84,7 +87,7 @@ class Evaluator(Expressions):
         items = await self.value(node.iter)
         at, length = 0, len(items_of(items, self.meter))
         keys = list(items) if isinstance(items, dict) else items
-        while True:  # a list that grows while it is looped over goes on, as in Python
+        while True:  # a list that grows during its loop lengthens the loop, as in Python
             if isinstance(items, dict) and len(items) != length:
                 raise CodeError("RuntimeError", "dictionary changed size during iteration")
             if at >= len(keys):

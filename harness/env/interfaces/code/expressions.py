@@ -1,7 +1,7 @@
-"""Evaluates expressions by walking the syntax tree. It can touch values, the function tables and operators, no more.
+"""Evaluation of expressions over the syntax tree. It reaches values, the function tables and operators, nothing else.
 
 There is no attribute access but to call a listed method, functions are not values, and names are looked up in one
-dictionary: what is not spelled out here cannot be reached.
+dictionary: what is not listed here cannot be reached.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from harness.env.interfaces.code.library import FUNCTIONS, invoke
-from harness.env.interfaces.code.limits import CodeError, Meter
+from harness.env.interfaces.code.limits import Answered, CodeError, Meter
 from harness.env.interfaces.code.methods import METHODS
 from harness.env.interfaces.code.operations import binary, compare, constant, formatted, get_item, set_item, unary
 from harness.env.interfaces.code.program import check_name
@@ -23,16 +23,8 @@ Operator = Callable[[Sequence[Value], Mapping[str, Value], Meter], Awaitable[str
 _SHORT_CIRCUIT = ("any", "all")
 
 
-class Answered(Exception):
-    """The program called `answer(...)`: it ends there."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-
 class Expressions:
-    """Evaluates expressions over `variables`, which it changes. `output` collects what it prints.
+    """Evaluator of expressions over `variables`, which it changes. `output` collects what it prints.
 
     `operators` are the operators by the name a program calls them. `line` is the line being executed.
     """
@@ -200,7 +192,7 @@ class Expressions:
     async def generate(
         self, node: ast.ListComp | ast.GeneratorExp, i: int, items: list[Value], visit: Callable[[Value], bool]
     ) -> bool:
-        """The `i`-th `for` of a comprehension and those after it. True as soon as `visit` says stop."""
+        """The `i`-th `for` of a comprehension and those after it. True as soon as `visit` returns True."""
         generator = node.generators[i]
         if generator.is_async:
             raise CodeError("SyntaxError", "async is not available here", node.lineno)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from harness.env.interfaces.base import Call, Execution, Signature
 from harness.env.interfaces.code.evaluator import Evaluator
-from harness.env.interfaces.code.expressions import Answered, Operator
-from harness.env.interfaces.code.limits import CodeError, Limits, Meter
+from harness.env.interfaces.code.expressions import Operator
+from harness.env.interfaces.code.limits import Answered, CodeError, Limits, Meter
 from harness.env.interfaces.code.program import read_program
 from harness.env.interfaces.code.values import NUMBERS, Value, text_of, type_name
 from harness.protocol import XML_CODE, Grammar, Kind, parse_turn, render_observation, warning_text
@@ -107,7 +107,7 @@ class CodeSession:
 
 
 class _Caller:
-    """Runs operators within the call budget, and keeps what they returned."""
+    """Calls of operators within the call budget, and their results."""
 
     def __init__(self, call: Call, calls_left: int, meter: Meter) -> None:
         self._call = call
@@ -141,7 +141,7 @@ def fields_of(signature: Signature) -> list[str]:
 
 
 def usage_of(signature: Signature) -> str:
-    """How the function is called, e.g. `sc_ensemble(query, solution=[..., ...])`: tags that occur twice take a list."""
+    """The form of a call, e.g. `sc_ensemble(query, solution=[..., ...])`: tags that occur twice take a list."""
     shown = [name if signature.tags.get(name, 1) < 2 else f"{name}=[..., ...]" for name in fields_of(signature)]
     return f"{function_name(signature.name)}({', '.join(shown)})"
 
@@ -157,7 +157,7 @@ def input_text(signature: Signature, args: Sequence[Value], named: Mapping[str, 
     """An operator's input from a function's arguments, each in its inner tag; a list gives one element an item.
 
     A value cannot close its element early: tags of the operator inside values are neutralised. Arguments left out
-    are left out of the input, and the operator says what it lacks. Raises CodeError.
+    are left out of the input, and the operator's reply names them. Raises CodeError.
     """
     fields = fields_of(signature)
     usage = usage_of(signature)

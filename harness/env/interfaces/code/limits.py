@@ -1,9 +1,17 @@
-"""What a program of the code interface may cost, and the error that ends it."""
+"""Limits on a program of the code interface, their meter, and the exceptions that end a program."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+
+class Answered(Exception):
+    """The program's end by a call of `answer(...)`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
 
 
 class CodeError(Exception):
@@ -39,7 +47,7 @@ class Limits:
 
 
 class Meter:
-    """Counts the work of one program. `spend` raises CodeError when the budget is used up or time is out."""
+    """Meter of one program's work. `spend` raises CodeError when the budget is used up or time is out."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self.limits = limits

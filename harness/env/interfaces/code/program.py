@@ -16,7 +16,7 @@ PROGRAM = "<program>"
 """File name given to the parser. It looks for a line of such a file to quote in a syntax error; there is none."""
 
 _NESTING = ("(", "[", "{", "-", "+", "~", "*", "not ", " if ", "lambda", "await")
-"""What can nest one expression in another without a bracket between them, or with one."""
+"""Tokens that can nest one expression in another."""
 
 
 def read_program(source: str, limits: Limits) -> ast.Module:
@@ -32,7 +32,7 @@ def read_program(source: str, limits: Limits) -> ast.Module:
         raise CodeError("SyntaxError", "a program cannot hold null characters")
     _check_tokens(source, limits)
     try:
-        with warnings.catch_warnings():  # of invalid escapes, say: the policy's business, not the log's
+        with warnings.catch_warnings():  # such as invalid escapes: for the policy, not for the log
             warnings.simplefilter("ignore")
             tree = ast.parse(source, filename=PROGRAM)
     except SyntaxError as error:

@@ -1,4 +1,4 @@
-"""What values are in a program: their text, their order, what they contain; each look paid for.
+"""Values of a program: text, order, containment; each operation is metered.
 
 Values are None, bool, int, float, str, list, tuple and dict, and behave as in Python. Nothing here hands a container to
 Python's own recursive operations (`==`, `repr`, `hash`, `sort`): a list of two references to a list of two references
@@ -34,7 +34,7 @@ def type_name(value: Value) -> str:
 
 
 def text_of(value: Value, meter: Meter) -> str:
-    """`str(value)`, paid for piece by piece."""
+    """`str(value)`, metered piece by piece."""
     if isinstance(value, str):
         return value
     pieces: list[str] = []
@@ -45,7 +45,7 @@ def text_of(value: Value, meter: Meter) -> str:
 
 
 def repr_of(value: Value, meter: Meter) -> str:
-    """`repr(value)`, paid for piece by piece."""
+    """`repr(value)`, metered piece by piece."""
     return text_of([value], meter)[1:-1] if isinstance(value, str) else text_of(value, meter)
 
 
