@@ -16,7 +16,7 @@ from harness.env.environment_settings import Perturbations
 from harness.env.prompts.chat import ChatFormat
 from harness.env.rollout import Environment, rollout
 from harness.evaluation.baselines.fixed_workflows import WRITTEN
-from harness.evaluation.baselines.methods import BASELINES, Baseline, Settings
+from harness.evaluation.baselines.methods import BASELINES, Baseline, BaselineSettings
 from harness.evaluation.targets import Target
 from harness.operators import resolve_pool
 from harness.paths import cache_folder
@@ -105,13 +105,13 @@ def play_baseline(
     return Answers(play(environment, questions), play(environment, repeated), variants)
 
 
-def settings_of(config: TrialConfig, settings: EvaluationSettings) -> Settings:
+def settings_of(config: TrialConfig, settings: EvaluationSettings) -> BaselineSettings:
     """Settings of baselines from both configurations: a written plan may call the operators of the policy's pool."""
     pool = resolve_pool(config.environment.pool)
-    return Settings(settings.votes, settings.plan, pool, config.environment.max_calls)
+    return BaselineSettings(settings.votes, settings.plan, pool, config.environment.max_calls)
 
 
-def environment_of(config: TrialConfig, baseline: Baseline, how: Settings) -> TrialConfig:
+def environment_of(config: TrialConfig, baseline: Baseline, how: BaselineSettings) -> TrialConfig:
     """The configuration with the operators and limits of a baseline, everything else as for the policy."""
     calls = baseline.calls(how)
     changed: dict[str, Any] = {

@@ -1,1 +1,1 @@
-"""Ways of answering that choose nothing as they go: what a policy that builds its workflow turn by turn must beat."""
+"""Baselines with fixed workflows, which a policy that builds its workflow turn by turn has to beat."""

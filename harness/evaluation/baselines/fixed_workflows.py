@@ -1,10 +1,10 @@
-"""Workflows that are fixed before execution: operator calls whose inputs name the question and earlier results.
+"""Workflows fixed before execution: operator calls whose inputs name the question and earlier results.
 
     {question}      the question
     {2}             the result of the second call, without its label (`Answer: `)
     {1:solutions}   every answer in the first call's result, each in a <solution> element
 
-Whatever a call returns, the next one is made as planned, and the last one's result is the answer.
+Results never change the plan; the last call's result is the answer.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ PLANS: Mapping[str, tuple[Call, ...]] = {
         ),
     ),
 }
-"""The same for every question, as a workflow found by search on a validation set is."""
+"""Plans for all questions alike, as a workflow found by search on a validation set would be."""
 
 WRITTEN = "written"
 """Name of the plan that the operator LLM writes for each question, before anything is executed."""
@@ -96,9 +96,9 @@ def result_answer(result: str) -> str:
 
 
 def read_plan(text: str, operators: Collection[str], most: int) -> tuple[Call, ...]:
-    """The calls that a written plan holds, one a line; lines that are no call of an operator there is are left out.
+    """Parse a written plan with one call a line; lines that are no call of one of the `operators` are skipped.
 
-    At most `most` calls. A call that names a result it cannot have yet ends the plan.
+    At most `most` calls. A call that names a later result ends the plan.
     """
     calls: list[Call] = []
     for line in text.splitlines():

@@ -1,8 +1,7 @@
-"""Direct, chain of thought, self-consistency and a one-shot workflow, as scripts over the operators.
+"""Baselines: direct, chain of thought, self-consistency and a one-shot workflow, as scripts over the operators.
 
-A baseline speaks turns through the ordinary rollout (`ScriptedEngine`), so that it meets the same operators, limits,
-faults, reward and records as a policy: its answers come from the operator LLM, and nothing it reads changes which call
-comes next. What each means:
+A baseline plays turns through the same rollout as a policy (`ScriptedEngine`), with the same operators, limits, faults,
+reward and records. Its answers come from the operator LLM, and no result changes which call comes next:
 
     direct            one call without reasoning: an instruction to give the answer alone
     cot               one call with reasoning, step by step
@@ -10,7 +9,7 @@ comes next. What each means:
                       chain of thought at temperature 1 (three a call)
     one_shot          a workflow fixed before execution: one of `PLANS`, or one the operator LLM writes for the question
 
-The simulated expert recalls facts and has no scratchpad: with it, direct and cot differ in nothing but their tokens.
+The simulated expert recalls facts and has no scratchpad: with it, direct and cot differ only in their tokens.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ PLANNER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """`votes`: samples of self-consistency; `plan`: a name of `PLANS`, or `written`; `operators`: what a written plan
-    may call; `most_calls`: how long it may be."""
+class BaselineSettings:
+    """`votes`: samples of self-consistency; `plan`: a name of `PLANS`, or `written`; `operators`, `most_calls`:
+    what a written plan may call, and how often."""
 
     votes: int = 5
     plan: str = "revise"
@@ -57,33 +56,33 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """`script` plays one question; `pool` says which operators that takes, `calls` how many calls at most."""
+    """`script` plays one question with the operators of `pool` and at most `calls` calls."""
 
-    script: Callable[[Question, Settings], Script]
-    pool: Callable[[Settings], tuple[str, ...]]
-    calls: Callable[[Settings], int]
+    script: Callable[[Question, BaselineSettings], Script]
+    pool: Callable[[BaselineSettings], tuple[str, ...]]
+    calls: Callable[[BaselineSettings], int]
 
 
-def direct(question: Question, settings: Settings) -> Script:
+def direct(question: Question, settings: BaselineSettings) -> Script:
     call = custom.SPEC.call(task=_text(question), instruction=DIRECT)
     seen = yield turn("Ask for the answer.", tool=call)
     yield _answer(result_answer(_read(seen)))
 
 
-def chain_of_thought(question: Question, settings: Settings) -> Script:
+def chain_of_thought(question: Question, settings: BaselineSettings) -> Script:
     seen = yield turn("Ask for reasoning and answer.", tool=answer_generate.SPEC.call(_text(question)))
     yield _answer(result_answer(_read(seen)))
 
 
-def self_consistency(question: Question, settings: Settings) -> Script:
-    said: list[str] = []
+def self_consistency(question: Question, settings: BaselineSettings) -> Script:
+    answers: list[str] = []
     for _ in range(_rounds(settings)):
         seen = yield turn("Ask for samples.", tool=multi_answer_generate.SPEC.call(_text(question)))
-        said += candidates(_read(seen))
-    yield _answer(majority(said[: settings.votes]))
+        answers += candidates(_read(seen))
+    yield _answer(majority(answers[: settings.votes]))
 
 
-def one_shot(question: Question, settings: Settings) -> Script:
+def one_shot(question: Question, settings: BaselineSettings) -> Script:
     if settings.plan == WRITTEN:
         offered = "; ".join(f"{name} ({OPERATORS[name].input_format})" for name in settings.operators)
         instruction = PLANNER.format(operators=offered)
@@ -107,17 +106,17 @@ def majority(answers: Sequence[str]) -> str:
     return answers[keys.index(max(counts, key=lambda key: (counts[key], -keys.index(key))))]
 
 
-def _rounds(settings: Settings) -> int:
+def _rounds(settings: BaselineSettings) -> int:
     return -(-settings.votes // multi_answer_generate.N_ANSWERS)
 
 
-def _plan_pool(settings: Settings) -> tuple[str, ...]:
+def _plan_pool(settings: BaselineSettings) -> tuple[str, ...]:
     if settings.plan == WRITTEN:
         return tuple(dict.fromkeys((custom.SPEC.name, *settings.operators)))
     return tuple(dict.fromkeys(call.operator for call in PLANS[settings.plan]))
 
 
-def _plan_calls(settings: Settings) -> int:
+def _plan_calls(settings: BaselineSettings) -> int:
     return 1 + settings.most_calls if settings.plan == WRITTEN else len(PLANS[settings.plan])
 
 

@@ -56,7 +56,7 @@ def benchmark_name(text: str) -> str | None:
 
 
 def hops_of(benchmark: str, question_id: str, metadata: Mapping[str, Any]) -> int | None:
-    """Hops by the benchmark's construction: MuSiQue says it in its ids, 2Wiki by the question's type."""
+    """Hops by the benchmark's construction: from MuSiQue's ids, from 2Wiki's question types; None if unknown."""
     known = BENCHMARKS.get(benchmark)
     if known is None or known.hops is not None:
         return known.hops if known is not None else None

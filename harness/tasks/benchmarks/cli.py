@@ -31,7 +31,7 @@ from harness.tasks.boundary import printable_line
 
 
 def print_line(console: Console, text: str, prefix: str = "") -> None:
-    """One line as it is: what files and folders are called must not be markup, nor reach the terminal unescaped."""
+    """One line as it is: names of files and folders are neither markup nor terminal control sequences."""
     console.print(Text.assemble((prefix, "red"), printable_line(text)), soft_wrap=True)
 
 

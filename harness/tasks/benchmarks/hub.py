@@ -1,4 +1,4 @@
-"""Files of Hugging Face hub data sets, fetched so that an interrupted download goes on where it stopped.
+"""Files of Hugging Face hub data sets, with downloads that resume.
 
 huggingface_hub resolves addresses, revisions, mirrors (`HF_ENDPOINT`) and tokens; its own downloads start over after a
 kill, so the bytes are fetched here, into a `.part` file that belongs to one version of the remote file.
@@ -68,10 +68,10 @@ def find_on_hub(repository: str, name: str, revision: str, endpoint: str | None 
 
 
 def fetch(remote: RemoteFile, target: Path, progress: Callable[[int, int | None], None] | None = None) -> str:
-    """Download into `target` and return its SHA-256. `progress` hears bytes present and bytes in all.
+    """Download into `target` and return its SHA-256. `progress` is called with bytes present and total bytes.
 
     Bytes of an earlier, interrupted call are kept. Raises DataError after five broken connections, for an HTTP error,
-    a full disk, or content that is not what the hub says it is.
+    a full disk, or content that differs from the hub's checksum.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{hashlib.sha256(remote.etag.encode()).hexdigest()[:12]}.part")
@@ -87,7 +87,7 @@ def fetch(remote: RemoteFile, target: Path, progress: Callable[[int, int | None]
     try:
         retries(_append, remote, part, progress)
     except _Interrupted as error:
-        raise DataError(f"{remote.url}: the connection broke ({error}); run the command again to go on") from None
+        raise DataError(f"{remote.url}: the connection broke ({error}); to resume: run the command again") from None
     except OSError as error:
         raise DataError(f"{part}: cannot be written ({error.strerror or error})") from None
     if remote.size is not None and part.stat().st_size != remote.size:

@@ -1,4 +1,4 @@
-"""Test questions that are in the training data too: by id, by normalised text, or as near copies."""
+"""Detection of test questions in the training data: by id, by normalised text, or as near copies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Leak:
 def find_leaks(
     train: Sequence[Question], test: Sequence[Question], progress: Callable[[int], None] | None = None
 ) -> tuple[Leak, ...]:
-    """For every training question its worst leak, if any. `progress` hears the number of questions done.
+    """The worst leak of every training question that has one. `progress` is called with the number of questions done.
 
     Near copies are found exactly, by prefix filtering (Chaudhuri et al. 2006): two token sets of Jaccard t share a
     token among the |x| - ceil(t|x|) + 1 rarest of each, so only those are looked up.

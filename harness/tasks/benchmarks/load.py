@@ -27,17 +27,17 @@ CORPUS_WORDS = ("corpus", "wiki-18", "wiki18")
 
 
 def _words(path: Path) -> list[str]:
-    """What a path says of its content: the parts of its name between dots, then its folder's name."""
+    """Candidate names of split and benchmark: the parts of a file name between dots, then the folder's name."""
     return [*path.name.lower().split("."), path.parent.name.lower()]
 
 
 def file_split(path: Path) -> str | None:
-    """The split a file's name tells (`nq.test.jsonl.gz`, `nq/dev.jsonl`), or None."""
+    """The split that a file's name gives (`nq.test.jsonl.gz`, `nq/dev.jsonl`), or None."""
     return next((SPLIT_WORDS[word] for word in _words(path) if word in SPLIT_WORDS), None)
 
 
 def suite_of(path: Path) -> str | None:
-    """The benchmark a file's name or folder tells, or None."""
+    """The benchmark that a file's name or folder gives, or None."""
     return next((name for word in _words(path) if (name := benchmark_name(word)) is not None), None)
 
 
@@ -69,7 +69,7 @@ def iter_question_rows(path: Path, benchmark: str | None = None) -> Iterator[Row
 def load_questions(paths: Path | str | Iterable[Path | str], benchmark: str | None = None) -> tuple[Question, ...]:
     """All questions of files (or of the question files of folders), in file order.
 
-    `benchmark` overrides what the paths say, for layouts whose rows do not name theirs. `supporting` stays empty: see
+    `benchmark` overrides the paths, for layouts whose rows do not name theirs. `supporting` stays empty: see
     `DataFolder` for files with a corpus beside them. Raises DataError for a malformed file or one without questions.
     """
     listed = [paths] if isinstance(paths, Path | str) else list(paths)

@@ -1,4 +1,4 @@
-"""What a prepared folder holds: every file's checksum, counts, origin and terms, in `manifest.json`."""
+"""Manifest of a prepared folder (`manifest.json`): every file's checksum, counts, origin and licence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FileEntry(BaseModel):
     origin: Origin
     dropped: dict[str, int] = {}
     inputs: dict[str, _Sha256] = {}
-    """Prepared files this one was checked against (training questions against the test files)."""
+    """Checksums of the prepared files this one was checked against (training questions against the test files)."""
 
 
 class Manifest(BaseModel):

@@ -1,4 +1,4 @@
-"""Passages on disk (SQLite): any of millions by its number in the corpus or by its title, none held in memory."""
+"""Passages on disk (SQLite), read by number or title; none is held in memory."""
 
 from __future__ import annotations
 

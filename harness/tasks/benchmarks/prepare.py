@@ -1,4 +1,4 @@
-"""Benchmarks and training mix from the hub or from local files into one layout, checked and accounted for."""
+"""Preparation of benchmarks and training mix: one layout, checked, every file in the manifest."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from harness.tasks.boundary import is_scalar_text
 
 TRAINING_OUTPUT = "train.nq_hotpotqa.jsonl.gz"
 CORPUS = "wikipedia"
-"""What a manifest counts a corpus' passages and names its licence under."""
+"""Key of a corpus' passage count and licence in the manifest."""
 CORPUS_LICENCE = "CC BY-SA 3.0"
 Advance = Callable[[int, int | None], None]
 
 
 class Reporter(Protocol):
-    """Hears what happens: lines of text, and the progress of one task at a time."""
+    """Receiver of progress: lines of text, and the progress of one task at a time."""
 
     def line(self, text: str) -> None: ...
 
@@ -54,7 +54,7 @@ class Reporter(Protocol):
 
 
 class FileSource(Protocol):
-    """Gives a local copy of a wanted file and says where it comes from."""
+    """Provider of local copies of files, each with its origin."""
 
     def benchmark(self, benchmark: Benchmark, reporter: Reporter) -> tuple[Path, Origin]: ...
 
@@ -140,10 +140,10 @@ class LocalSource:
 def prepare(
     source: FileSource, out: Path, names: Sequence[str], *, training: bool, corpus: bool, reporter: Reporter
 ) -> Manifest:
-    """Bring the wanted files into `out`; what is there and verified already is left alone. Returns the manifest.
+    """Write the wanted files to `out`; verified files are kept. Returns the manifest.
 
     Training questions that are a test question too (by id, text or near copy) are dropped and counted.
-    Raises DataError at the first file that cannot be used; files finished before it stay and are not done again.
+    Raises DataError at the first file that cannot be used; a later call resumes after the files finished before it.
     """
     out.mkdir(parents=True, exist_ok=True)
     manifest = read_manifest(out)
@@ -204,7 +204,7 @@ def _benchmark(source: FileSource, out: Path, benchmark: Benchmark, manifest: Ma
     name = f"{benchmark.name}.test.jsonl.gz"
     path, origin = source.benchmark(benchmark, reporter)
     if _done(out, manifest, name, origin, {}):
-        reporter.line(f"{name}: there and verified")
+        reporter.line(f"{name}: verified, kept")
         return manifest
     rows = _rows(path, origin, benchmark.name, reporter)
     other = next((row for row in rows if row.question.suite != benchmark.name), None)
@@ -219,7 +219,7 @@ def _training(source: FileSource, out: Path, manifest: Manifest, reporter: Repor
     inputs = {name: entry.sha256 for name, entry in manifest.files.items() if name.endswith(".test.jsonl.gz")}
     path, origin = source.training(reporter)
     if _done(out, manifest, TRAINING_OUTPUT, origin, inputs):
-        reporter.line(f"{TRAINING_OUTPUT}: there and verified")
+        reporter.line(f"{TRAINING_OUTPUT}: verified, kept")
         return manifest
     rows = [row for row in _rows(path, origin, None, reporter) if row.question.suite in TRAINING_SUITES]
     leaks = check_leaks(out, rows, sorted(inputs), reporter)
@@ -229,8 +229,8 @@ def _training(source: FileSource, out: Path, manifest: Manifest, reporter: Repor
         raise DataError(f"{path}: every training question is a test question too; is it the right file?")
     dropped = dict(sorted(Counter(leak.kind for leak in leaks).items()))
     manifest = _finish(out, manifest, TRAINING_OUTPUT, kept, origin, dropped=dropped, inputs=inputs)
-    said = ", ".join(f"{n} by {kind}" for kind, n in dropped.items()) or "none"
-    reporter.line(f"{TRAINING_OUTPUT}: {len(kept)} questions; dropped as test questions: {said}")
+    reasons = ", ".join(f"{n} by {kind}" for kind, n in dropped.items()) or "none"
+    reporter.line(f"{TRAINING_OUTPUT}: {len(kept)} questions; dropped as test questions: {reasons}")
     return manifest
 
 
@@ -248,7 +248,7 @@ def _corpus(source: FileSource, out: Path, manifest: Manifest, reporter: Reporte
     name = f"corpus{''.join(path.suffixes[-2:] if path.suffix == '.gz' else path.suffixes[-1:])}"
     known = manifest.files.get(name)
     if known is not None and known.rows and _done(out, manifest, name, origin, {}):
-        reporter.line(f"{name}: there and verified")
+        reporter.line(f"{name}: verified, kept")
         return manifest
     passages = _count_passages(path, origin, reporter)
     draft = out / f"{name}.tmp"

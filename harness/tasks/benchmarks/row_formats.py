@@ -1,6 +1,6 @@
-"""One row of any of the known layouts, as a question or a passage of the harness.
+"""Parsing of one row of any known layout into a question or a passage.
 
-Questions, told apart by their fields:
+Questions, distinguished by their fields:
 1. `{id, benchmark, question, golden_answers, hops, supporting_titles, source}`: this project's own layout
 2. `{id, question, golden_answers, metadata}`: FlashRAG
 3. `{data_source, prompt, ability, reward_model: {style, ground_truth: {target}}, extra_info}`: Search-R1 (verl)
@@ -25,7 +25,7 @@ _QUESTION_LABEL = re.compile(r"\bQuestion:\s*")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A question as a file has it. `titles`: pages that suffice to answer it; None where nobody annotated them."""
+    """A parsed question. `titles`: pages that suffice to answer it; None where they are not annotated."""
 
     question: Question
     titles: tuple[str, ...] | None
@@ -56,7 +56,7 @@ def _prefixed(benchmark: str, key: str) -> str:
 
 
 def question_row(row: Mapping[str, Any], where: str, benchmark: str | None) -> Row:
-    """The row as a question. `benchmark` is what the file's name or the caller says, for layouts that do not say it.
+    """The row as a question. `benchmark`: the file name's or the caller's, for layouts without that field.
 
     Raises DataError naming `where` and the field at fault.
     """

@@ -1,4 +1,4 @@
-"""From records to entities with facts: distinguishing titles, aliases that name one thing only, obscurity."""
+"""Construction of entities from records: distinguishing titles, unambiguous aliases, obscurity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LISTED_COUNTRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Where a currency or language is used: first of all, and beside another currency or in a region only."""
+    """Users of a currency or language: as the main one, and beside another or in a region only."""
 
     main: list[CountryRecord] = field(default_factory=list)
     other: list[CountryRecord] = field(default_factory=list)
@@ -29,7 +29,7 @@ def _population(people: int) -> Fact:
 
 
 def _city_alias(city: CityRecord, claims: Counter[str]) -> str | None:
-    """An alternative name that starts with another letter (Bombay, Saigon), is no spelling variant, nobody else's."""
+    """An alternative name (Bombay, Saigon): another first letter, no spelling variant, no other entity's name."""
     own = name_key(city.name)
     names = (ascii_name(name) for name in city.alternatives)
     good = tuple(

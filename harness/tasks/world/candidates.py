@@ -1,4 +1,4 @@
-"""Every question the world supports, before splits: composed from facts, each with the chain of hops it needs.
+"""All questions the world supports, before splits: composed from facts, each with its chain of hops.
 
 A candidate's `signature` (start, relations) is what must not straddle splits: paraphrases and other suites' questions
 on the same chain share it.
@@ -17,7 +17,7 @@ from harness.tasks.world.relations import RELATIONS
 from harness.types import Step
 
 OBSCURE = 0.5
-"""Entities from this obscurity on are asked for in world_longtail, the others in world_single."""
+"""Questions about entities from this obscurity on are in world_longtail, the others in world_single."""
 COMPARE_RATIO = 1.5
 """Populations differ at least so much in a comparison: the sources count in different years."""
 
@@ -164,7 +164,7 @@ def _more_people(a: Entity, b: Entity) -> Candidate | None:
 
 
 def _which_in(a: Entity, b: Entity, key: str, texts: tuple[str, ...]) -> Candidate | None:
-    """Which of the two has a's value; None if both may have it."""
+    """The question whether `first` or `second` has a's value; None if both may have it."""
     value = a.facts[key].value
     if value in b.facts[key].accepted or b.facts[key].value in a.facts[key].accepted:
         return None

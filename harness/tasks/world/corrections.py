@@ -1,4 +1,4 @@
-"""What the packages leave out, date, or leave in dispute. ISO 3166 codes of countries throughout."""
+"""Corrections where the packages lack facts, are out of date or disagree. ISO 3166 codes of countries throughout."""
 
 from __future__ import annotations
 

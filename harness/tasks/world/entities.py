@@ -1,4 +1,4 @@
-"""The entities of the world and their facts, before any question is asked."""
+"""Entities of the world and their facts: what passages and questions are composed from."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from harness.types import Passage
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What is true of an entity under one relation.
+    """The values of one relation of an entity.
 
-    `listed` are the values its passage gives (the first is the one asked for); `accepted` all names that are right,
-    the listed ones among them; `unique` says that a phrase such as "the capital of X" names one thing only.
+    `listed` are the values its passage gives (the first is the expected answer); `accepted` all names that are right,
+    the listed ones among them; `unique`: whether a phrase such as "the capital of X" names exactly one thing.
     """
 
     listed: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Look-up of facts, and of plausible mistakes, for whoever must answer without reading (the simulated operator LLM)."""
+"""Look-up of facts and of plausible mistakes, for the simulated operator LLM, which answers without passages."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def ascii_name(name: str) -> str:
 
 
 def name_key(name: str) -> str:
-    """What two names are compared by: ASCII letters and digits in lower case, `Xi’an` and `Xian` alike."""
+    """Comparison key of a name: ASCII letters and digits in lower case, equal for `Xi’an` and `Xian`."""
     return _OTHER.sub("", (name if name.isascii() else ascii_name(name)).lower())
 
 

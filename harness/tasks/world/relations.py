@@ -10,7 +10,7 @@ class Relation:
     """`noun` stands right before the value in a passage (`Capital: Paris.`) and in a search query (`France Capital`).
 
     `questions[kind]` asks for the value of an entity of that kind, `phrase[kind]` names the value inside a longer
-    question; both have `{s}` for the entity. A relation without a phrase is only asked for last.
+    question; both have `{s}` for the entity. A relation without a phrase only ends a chain.
     """
 
     key: str

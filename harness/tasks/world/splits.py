@@ -1,4 +1,4 @@
-"""Which question goes where. Decided by hashes of content: the same in every process, stable when the world grows.
+"""Train, validation and test splits by hashes of content: equal in every process, stable when the world grows.
 
 Held-out entities (40 countries with all their cities, and a share of the other cities by name) are in no training
 question: not in its text, its answers or its plan. Their passages exist, as in any retrieval corpus. The other
@@ -54,7 +54,7 @@ def held_out_titles(entities: Mapping[str, Entity]) -> frozenset[str]:
 
 
 class _Mentions:
-    """Finds held-out names in text, as whole words in their own spelling."""
+    """Find held-out names in text, as whole words in their own spelling."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = {words for name in names if (words := tuple(w.rstrip(".'") for w in _WORD.findall(name)))}
@@ -79,7 +79,7 @@ class _Mentions:
 
 
 def _mentions_of(entity: Entity) -> tuple[str, ...]:
-    """What names this entity and no other: a shared name counts together with its place only."""
+    """Names that identify this entity alone: a shared name counts only together with its place."""
     if entity.shared:
         return (entity.mention, entity.title)
     return tuple(name for name in (entity.name, entity.alias, *entity.aliases) if name is not None)
@@ -118,9 +118,9 @@ def split_questions(
         split = _split_of(candidate, about)
         if split == "train":
             # The wordings differ in none of their names.
-            said = (candidate.texts[0], *candidate.answers, *(step.value for step in candidate.plan))
-            if any(mentions.any_in(text) for text in said):
-                continue  # a held-out name inside another name (York in New York): no training question says it
+            names = (candidate.texts[0], *candidate.answers, *(step.value for step in candidate.plan))
+            if any(mentions.any_in(text) for text in names):
+                continue  # a held-out name inside another name (York in New York): no training question mentions it
         rank = stable_hash(_SALT, candidate.suite, candidate.signature)
         piles[split, candidate.suite, about].append((rank, candidate))
     questions: dict[str, list[Question]] = {split: [] for split in SPLITS}

@@ -191,7 +191,7 @@ def test_a_model_whose_architecture_no_engine_runs_is_one_line_and_status_1(tmp_
     assert re.fullmatch(r"evaluation stopped: the built-in engine runs .*'gpt2'.*\n", capsys.readouterr().err)
 
 
-def test_a_dead_operator_service_is_said_and_scores_nothing(tmp_path: Path, capsys) -> None:
+def test_a_dead_operator_service_is_reported_and_scores_nothing(tmp_path: Path, capsys) -> None:
     dead = "environment.backend={kind: openai, base_url: 'http://127.0.0.1:9/v1', model: m}"
     words = [
         "tiny",

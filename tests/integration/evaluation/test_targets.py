@@ -1,4 +1,4 @@
-"""What can be evaluated, in which configuration, and where the mistakes in asking for it are."""
+"""Targets of evaluations, their configurations, and located errors on the command line."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_a_process_with_other_code_than_the_trial_s_does_not_touch_it(runner):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_attempts_are_counted_whatever_the_clocks_of_their_machines_say(runner):
+def test_attempts_are_counted_in_order_even_with_wrong_clocks(runner):
     trial, folder = runner.prepared()
     with LineLog(folder / ATTEMPTS, clock=lambda: 2_000) as log:
         log.append({"event": AttemptEvent.START})

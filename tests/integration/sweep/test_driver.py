@@ -41,7 +41,7 @@ def trial_runs(store: str) -> list:
     return client.search_runs([experiment.experiment_id], "tags.trial_key LIKE '%'", max_results=100)
 
 
-def test_one_failing_arm_leaves_the_others_finished_and_the_exit_status_tells(failing_sweep):
+def test_one_failing_arm_leaves_the_others_finished_and_sets_the_exit_status(failing_sweep):
     assert failing_sweep.status == FAILED
     assert states(failing_sweep.runner) == {
         f"{arm}_seed{seed}": "failed" if arm == "gspo" else "finished"
@@ -105,7 +105,7 @@ def test_the_disk_holds_everything_about_a_trial(failing_sweep):
     assert not (folder.root / ".ray").exists()
 
 
-def test_mlflow_shows_each_trial_once_as_its_journal_says(failing_sweep):
+def test_mlflow_shows_each_trial_once_as_in_its_journal(failing_sweep):
     runner = failing_sweep.runner
     client = MlflowClient(runner.store)
     runs = trial_runs(runner.store)
@@ -264,7 +264,7 @@ def test_more_cpus_than_there_are_is_refused(runner):
     assert not runner.folder.root.exists()
 
 
-def test_a_dry_run_touches_nothing_and_says_what_the_design_can_show(runner):
+def test_a_dry_run_changes_nothing_and_shows_the_design_s_power(runner):
     assert runner("learns", dry_run=True) == FINISHED
     assert "6 trials, 6 to run" in runner.printed
     assert "3,072 training episodes" in runner.printed  # 6 trials, 4 steps, 16 questions, 8 episodes each

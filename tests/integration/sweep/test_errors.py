@@ -1,4 +1,4 @@
-"""What is kept of a trial's error, and which line of it people read first."""
+"""Stored errors of trials and the line of them that is shown."""
 
 from __future__ import annotations
 

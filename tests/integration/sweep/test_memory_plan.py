@@ -186,7 +186,7 @@ def test_chunks_of_logits_and_episodes_of_an_evaluation_are_the_settings() -> No
     assert workload(config, Resources(workers=7), on_gpu=False).episodes == 50  # of 350 questions
 
 
-def test_without_gpus_the_plan_shows_vllm_on_the_profiles_and_says_so(tmp_path: Path) -> None:
+def test_without_gpus_the_plan_shows_vllm_on_an_assumed_one_and_names_it(tmp_path: Path) -> None:
     settings = ["profile=qwen7b", f"data.path={tmp_path}", "resources.workers=8", "resources.gpus_per_worker=1.0"]
     spec = load_sweep(ROOT / "ablations" / "granularity.yaml", settings, checks=())
     console = Console(file=io.StringIO(), width=300)
@@ -233,7 +233,7 @@ def test_a_model_that_is_neither_here_nor_published_is_named() -> None:
         shape_of(policy)
 
 
-def test_the_door_plans_and_its_status_says_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_exit_status_of_a_plan_shows_whether_it_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = [str(ROOT / "ablations" / "granularity.yaml"), "--plan"]
     assert main([*plan, "--gpus", "1x24GB"]) == 0
     printed = capsys.readouterr().out

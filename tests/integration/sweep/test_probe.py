@@ -65,7 +65,7 @@ def test_a_step_is_played_with_its_checkpoint_and_no_further():
     assert (without.checkpoint_bytes, without.policy_bytes) == (0, 0)
 
 
-def test_a_process_that_aborts_when_all_is_said_was_timed():
+def test_a_process_that_aborts_after_its_output_was_timed():
     assert probe(config("steps=10"), "tests.support.cheap_trials:ends_badly", Resources()).step_s == 1.0
 
 
@@ -80,7 +80,7 @@ def test_what_trials_share_is_made_once_and_no_part_of_a_trials_set_up(monkeypat
     assert (timing, runs) == (replace(TIMING, setup_s=setup_s, made_s=made_s), [])
 
 
-def test_a_language_models_step_is_timed_in_part_and_told_in_whole():
+def test_a_language_models_step_is_timed_in_part_and_estimated_as_a_whole():
     trial = load_trial("smollm2", ["data.path=FOLDER", "steps=10", "eval_every=10", "rollout.prompts_per_step=8",
                                    "rollout.group_size=8", "data.eval_questions=60"])  # fmt: skip
     part = timed_part(trial)

@@ -1,4 +1,4 @@
-"""Secrets in the environment or in a sweep file are in nothing that a sweep leaves or says."""
+"""Secrets in the environment or in a sweep file are in nothing that a sweep writes or prints."""
 
 from __future__ import annotations
 

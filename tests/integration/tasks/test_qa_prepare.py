@@ -100,7 +100,7 @@ def test_a_download_given_up_is_taken_up_by_the_next_command(
     remote.cut = [40] * hub.ATTEMPTS
     command = ("--benchmarks", "nq", "--no-training")
     assert prepare(tmp_path / "out", remote, *command) == 1
-    assert "run the command again to go on" in error_of(capsys)
+    assert "to resume: run the command again" in error_of(capsys)
     assert not list((tmp_path / "out").glob("*.gz"))
     assert prepare(tmp_path / "out", remote, *command) == 0
     assert remote.gets("nq/test.jsonl")[-1] == f"bytes={40 * hub.ATTEMPTS}-"
@@ -117,7 +117,7 @@ def test_a_second_run_downloads_nothing_and_leaves_verified_files_alone(
     assert prepare(out, remote) == 0
     assert remote.gets("") == []
     assert {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.glob("*.gz")} == before
-    assert capsys.readouterr().out.count("there and verified") == len(before)
+    assert capsys.readouterr().out.count("verified, kept") == len(before)
 
 
 def test_a_damaged_output_is_noticed_and_made_again(

@@ -1,4 +1,4 @@
-"""What a store that fails, or a killed process, leaves half made is made whole by whoever comes next."""
+"""Runs left incomplete by a failing store or a killed process are completed by the next writer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_output_that_a_killed_process_left_uncleaned_is_cleaned_for_mlflow(folde
     assert "asked with [secret]\n" in text
 
 
-def test_the_door_tells_in_a_line_that_the_store_is_down_and_no_password(folder, monkeypatch, capsys):
+def test_a_store_that_is_down_is_reported_in_one_line_without_a_password(folder, monkeypatch, capsys):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         uri = f"http://me:hunter2-planted@127.0.0.1:{closed.getsockname()[1]}"

@@ -55,7 +55,7 @@ def seen(uri: str) -> dict:
 
 
 @pytest.mark.timeout(300)
-def test_a_server_is_told_what_a_database_is_told(tmp_path: Path) -> None:
+def test_a_server_receives_the_same_as_a_database(tmp_path: Path) -> None:
     folder = make(tmp_path, "learns", "gspo_fails")
     database = f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
     replay(folder.root, database)

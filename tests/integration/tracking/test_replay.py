@@ -1,4 +1,4 @@
-"""MLflow as a view: written from journals any number of times, it says what they say, once."""
+"""MLflow as a view: written from journals any number of times, it shows every record once."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def seen(folder: SweepFolder) -> dict:
     return shown
 
 
-def test_a_replay_says_what_the_journals_say(folder):
+def test_a_replay_shows_what_the_journals_hold(folder):
     replay(folder.root)
     shown = seen(folder)
     assert {name: run["status"] for name, run in shown.items()} == {
@@ -244,7 +244,7 @@ def test_a_sweep_of_an_older_version_can_still_be_replayed(folder):
     assert set(seen(folder)) == {"demo", "gsspo_seed3", "gspo_seed3"}
 
 
-def test_each_run_says_what_was_promised_and_what_it_ran_on(folder):
+def test_each_run_has_its_preregistration_and_its_data(folder):
     replay(folder.root)
     shown = seen(folder)
     promise = yaml.safe_load(folder.manifest.read_text())["preregistration"]

@@ -74,7 +74,7 @@ def test_two_folders_of_one_sweep_file_keep_their_runs_in_one_store(folders, sto
         assert runs(store) == both
 
 
-def test_a_run_that_somebody_put_under_the_sweep_by_hand_stays(folders, store):
+def test_a_run_put_under_the_sweep_by_hand_stays(folders, store):
     one, _ = folders
     replay(one.root, store)
     client, parent = MlflowClient(store), parent_of(store, one)
@@ -111,7 +111,7 @@ def test_of_two_runs_of_one_sweep_without_trials_the_older_stays(folders, store)
 
 
 @pytest.mark.parametrize("when", ["while it ran", "after it"])
-def test_a_sweeps_run_that_somebody_deleted_is_made_again_over_its_trials(folders, store, when):
+def test_a_deleted_run_of_a_sweep_is_created_again_over_its_trials(folders, store, when):
     one, _ = folders
     tracker = replay(one.root, store)
     before, parent = runs(store), parent_of(store, one)

@@ -1,4 +1,4 @@
-"""MLflow's database is whole or not there, and a server is asked for nothing twice."""
+"""MLflow's database is complete or absent, and no request to a server is repeated."""
 
 from __future__ import annotations
 

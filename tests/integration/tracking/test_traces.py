@@ -1,4 +1,4 @@
-"""Episodes as traces: what a span says, which episodes are shown, and that writing them again changes nothing."""
+"""Episodes as traces: content of spans, which episodes are shown, and that writing them again changes nothing."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def rows_of(folder: Path, *episodes: Trajectory) -> list[dict]:
     return read_episodes(write_episodes(folder, 4, "train", episodes))
 
 
-def test_a_trace_tells_the_episode_turn_by_turn(place, tmp_path):
+def test_a_trace_shows_the_episode_turn_by_turn(place, tmp_path):
     uri, client, origin = place
     write_traces(uri, origin, rows_of(tmp_path, FAULTED), TS)
     [trace] = client.search_traces(locations=[origin.experiment])
@@ -251,7 +251,7 @@ def test_the_sample_shows_every_kind_and_no_more_than_it_must(files, others):
 
 
 @given(steps=st.dictionaries(st.integers(0, 3 * REPEAT_STEPS), FILES, max_size=12), others=st.integers(0, 2))
-def test_a_kind_is_shown_again_after_a_while_and_whoever_begins_there_chooses_alike(steps, others):
+def test_a_kind_is_shown_once_a_window_and_a_sampler_started_there_chooses_alike(steps, others):
     ordered = sorted(steps.items())
     sampler, shown, chosen = TraceSampler(others), {}, []
     for step, files in ordered:
@@ -277,7 +277,7 @@ def test_the_splits_of_a_step_take_turns():
     assert shown == {"train": 32, "eval": 5, "eval_sampled": 4}
 
 
-def test_every_sort_of_trouble_has_a_name(tmp_path):
+def test_every_kind_of_failure_has_a_name(tmp_path):
     spent = episode([called(OperatorResult("Search", "x"))], right=False)
     rows = rows_of(tmp_path, FAULTED, spent, episode([answered()]))
     assert [trace_failures(row) for row in rows] == [

@@ -1,4 +1,4 @@
-"""What is said of a trial that has ended, and what it used while it ran."""
+"""Summary metrics of a trial that has ended, and the CPU and memory it used."""
 
 from __future__ import annotations
 

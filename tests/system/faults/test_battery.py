@@ -24,13 +24,13 @@ def test_kills_of_every_kind_leave_no_trace(tmp_path):
     assert counts["lines"] > 0
 
 
-def test_damaged_checkpoints_are_passed_over_and_told(tmp_path):
+def test_damaged_checkpoints_are_rejected_and_logged(tmp_path):
     counts = check_damaged(tmp_path, 3, 1, code_version())
     assert counts.total() == 4
 
 
 @pytest.mark.parametrize("disk", [mounted, limited])
-def test_a_full_disk_stops_a_trial_cleanly_and_it_goes_on_with_space(tmp_path, disk):
+def test_a_full_disk_stops_a_trial_cleanly_and_it_resumes_with_space(tmp_path, disk):
     if disk is not a_disk() and disk is mounted:
         pytest.skip("mounting is not allowed")
     assert check_full_disk(tmp_path, disk) > 0

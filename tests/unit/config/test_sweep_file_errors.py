@@ -255,9 +255,9 @@ def test_a_message_shows_the_line_with_a_caret_and_the_nearest_word(tmp_path):
 def test_an_alias_bomb_is_refused_at_once(tmp_path):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    start = time.monotonic()
+    start = time.process_time()
     found = problems_of(tmp_path, "\n".join(lines))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert any("aliases" in message for message in found.values())
 
 

@@ -130,7 +130,7 @@ def test_a_file_is_durable_under_its_name_on_return(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("bit", [0, 6])
-def test_a_flipped_bit_anywhere_is_told_with_the_files_name_and_never_read(tmp_path, bit):
+def test_a_flipped_bit_anywhere_is_reported_with_the_file_s_name(tmp_path, bit):
     path = write_episodes(tmp_path, 1, "train", [episode(), episode(4)])
     raw, rows = path.read_bytes(), read_episodes(path)
     mark = raw.index(b"crc-32 ")
@@ -143,7 +143,7 @@ def test_a_flipped_bit_anywhere_is_told_with_the_files_name_and_never_read(tmp_p
                 read_episodes(path)
 
 
-def test_a_file_cut_short_is_told_with_its_name(tmp_path):
+def test_a_truncated_file_is_reported_with_its_name(tmp_path):
     path = write_episodes(tmp_path, 1, "train", [episode()])
     raw = path.read_bytes()
     for length in (0, 3, 11, 500, len(raw) - 9, len(raw) - 1):

@@ -1,4 +1,4 @@
-"""TrialRun: what a trial's folder tells about the trial, at every moment of it."""
+"""TrialRun: status, attempts, journal, episodes and lock of a trial's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that the driver prints can be typed as they stand."""
+"""Commands printed as hints can be run as they are."""
 
 from __future__ import annotations
 
