@@ -78,7 +78,7 @@ def unequal_questions(data: Episodes) -> list[str]:
 
 
 def by_hops(data: Episodes, level: float = 0.95) -> pd.DataFrame:
-    """arm, hops, seeds, questions, em, low, high, f1, lenient: seed means, t interval. Unknown hops are left out."""
+    """arm, hops, seeds, questions, em, low, high, f1, lenient: seed means, t interval. Unknown hops are dropped."""
     return _by(data, "hops", level)
 
 

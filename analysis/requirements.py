@@ -62,7 +62,7 @@ class Evidence:
 
 def evaluate_requirements(requires: Sequence[Mapping[str, Any]], evidence: Evidence) -> list[CheckResult]:
     """Every check of a plan, in its order. Raises KeyError for a check that does not exist."""
-    return [CHECKS[str(r["kind"])](evidence, {k: v for k, v in r.items() if k != "kind"}) for r in requires]
+    return [DESIGN_CHECKS[str(r["kind"])](evidence, {k: v for k, v in r.items() if k != "kind"}) for r in requires]
 
 
 def failed(results: Iterable[CheckResult]) -> list[CheckResult]:
@@ -196,9 +196,9 @@ def control(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
     return CheckResult(required, found.value, f"{found.value:+.3f} [{low:+.3f}, {high:+.3f}]", holds)
 
 
-Check = Callable[[Evidence, Mapping[str, Any]], CheckResult]
+DesignCheck = Callable[[Evidence, Mapping[str, Any]], CheckResult]
 
-CHECKS: Mapping[str, Check] = {
+DESIGN_CHECKS: Mapping[str, DesignCheck] = {
     "called": called,
     "level": level,
     "differ": differ,

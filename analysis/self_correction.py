@@ -71,7 +71,7 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     keys = [*_PAIR, "em", "calls", "row", "n_turns"]
     pairs = frame.merge(twin[keys], on=_PAIR, how="left", suffixes=("", "_twin"), validate="one_to_one")
     if pairs["em_twin"].isna().any():
-        raise DegenerateInput(f"{int(pairs['em_twin'].isna().sum())} exposed episodes have no fault-free twin")
+        raise DegenerateInput(f"{int(pairs['em_twin'].isna().sum())} exposed episodes have no fault-free counterpart")
     most = cap if cap is not None else int(max(pairs["n_turns"].max(), pairs["n_turns_twin"].max()))
     kept = ["trial", "arm", "seed", "suite", "question", "hops", "fault", "fault_turn", "operator", "recovered"]
     out = pairs[[*kept, *(r.value for r in Response)]].copy()

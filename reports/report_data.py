@@ -22,8 +22,8 @@ from analysis.verdict import Finding, findings
 
 @dataclass(frozen=True)
 class ReportData:
-    """`greedy` holds the last greedy evaluation, `everything` also the sampled, faulted, twin and perturbed ones,
-    `course` the greedy and sampled ones of all steps that are kept."""
+    """`greedy` holds the last greedy evaluation, `everything` also the sampled, faulted, counterfactual and perturbed
+    ones, `course` the greedy and sampled ones of all steps that are kept."""
 
     frames: Frames
     registration: Registration

@@ -34,10 +34,8 @@ def convergence_chapter(m: ReportData) -> Chapter:
             "Steps to a threshold",
             convergence.threshold_table(times, m.contrasts, plan.level),
             f"Threshold {times.threshold:.3f} of {plan.metric}, held for {convergence.SUSTAINED} evaluations, "
-            f"{origin}; "
-            f"runs that never hold it are censored at the last step, {times.horizon:g}. Steps: difference of "
-            "restricted "
-            "means; both p: exact permutation of seeds; exploratory.",
+            f"{origin}; runs that never hold it are censored at the last step, {times.horizon:g}. Steps: difference of "
+            "restricted means; both p: exact permutation of seeds; exploratory.",
             steps="number",
             low="number",
         )
@@ -82,9 +80,8 @@ def prompt_chapter(m: ReportData) -> Chapter:
             "spreads",
             "Spread over prompts",
             robustness.prompt_spread_table(m.everything, m.plan.level),
-            "Spread: best minus worst prompt of a seed, t over seeds. Sampling questions alone makes it greater "
-            "than 0: "
-            "compare arms, do not read it as an effect.",
+            "Spread: best minus worst prompt of a seed, t over seeds. Sampling questions alone makes it greater than "
+            "0: compare arms, do not read it as an effect.",
         )
         rows = compare_arms(robustness.seed_prompt_spreads(m.everything), m.contrasts, m.plan)
         chapter.exploratory_contrasts(

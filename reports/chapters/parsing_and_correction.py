@@ -35,9 +35,8 @@ def parsing_chapter(m: ReportData) -> Chapter:
         "instability",
         "Instability",
         parse_reliability.instability_table(m.frames),
-        "Reward-variance cliffs and gradient spikes in training; share of malformed turns in the 3 steps before "
-        "an event "
-        "and in all other steps. Descriptive.",
+        "Reward-variance cliffs and gradient spikes in training; share of malformed turns in the 3 steps before an "
+        "event and in all other steps. Descriptive.",
     )
     chapter.figure(lambda: training_traces.draw_training_traces(m.frames, level=level))
     if m.greedy.episodes.empty:
@@ -207,8 +206,8 @@ def _faults(m: ReportData, chapter: Chapter) -> None:
             f"Injected faults {title}",
             self_correction.exposure_table(pairs, by, level),
             "Exposures: the policy read a fault and continued. Recovered: right despite it (Wilson, design effect of "
-            "questions). Effect: EM with the fault minus EM of the fault-free twin, t over seeds. Hurt: of right twins "
-            "the share that ended wrong.",
+            "questions). Effect: EM with the fault minus EM of the fault-free counterpart (twin), t over seeds. Hurt: "
+            "of right twins the share that ended wrong.",
         )
     chapter.table(
         "after_fault",

@@ -28,9 +28,8 @@ def power_chapter(m: ReportData) -> Chapter:
         "Power by number of seeds",
         found.table,
         f"{m.plan.metric}, power 80 % at α = {m.plan.alpha:g}, two-sided exact permutation, seeds normal with the "
-        "pooled SD "
-        f"of this sweep: {100 * found.sd:.2f} points [{100 * found.low:.2f}, {100 * found.high:.2f}]. least p "
-        "adj.: after "
+        f"pooled SD of this sweep: {100 * found.sd:.2f} points [{100 * found.low:.2f}, {100 * found.high:.2f}]. least "
+        "p adj.: after "
         f"{m.plan.correction_name} over {found.tests} suites. For planning the next study; it does not bear on "
         "this one.",
         least_p_adjusted="p",
@@ -63,8 +62,7 @@ def calibration_chapter(m: ReportData, path: Path = CALIBRATION) -> Chapter:
         shown[columns],
         f"Nominal .05 and .95; {int(table['simulations'].max())} simulations a row, Monte-Carlo error "
         f"±{(0.05 * 0.95 / table['simulations'].max()) ** 0.5:.3f}. no power: the design cannot reach α. The whole "
-        "table, with "
-        "the tests that are not used, is in reports/calibration; `workflow-harness calibrate` writes it.",
+        "table, with the tests that are not used, is in reports/calibration; `workflow-harness calibrate` writes it.",
         type1="share",
         power="share",
         coverage="share",

@@ -26,10 +26,8 @@ def verdict_chapter(m: ReportData) -> Chapter:
         "Contrasts",
         m.summary.contrast_table(),
         f"{m.plan.metric} at step {m.summary.final_step}. Exact seed permutation; p adj.: {m.plan.correction_name} "
-        "over "
-        "suites; least p: the smallest this design can give; p TOST: equivalence within the margin. Interval: "
-        "inversion "
-        f"of the test, else Welch's t. Confirmatory: {named}; all others exploratory.",
+        "over suites; least p: the smallest this design can give; p TOST: equivalence within the margin. Interval: "
+        f"inversion of the test, else Welch's t. Confirmatory: {named}; all others exploratory.",
         interval="drop",
         test="drop",
         role="drop",

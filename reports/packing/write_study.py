@@ -169,7 +169,7 @@ _PATH = re.compile(r"^(~|\.{0,2}/|[A-Za-z]:\\).*|.*://.*")
 
 
 def redact_places(tree: Any) -> Any:
-    """Plain data with every path or address replaced by PLACEHOLDER; the tracking store is left out."""
+    """Plain data with every path or address replaced by PLACEHOLDER; without the tracking store."""
     if isinstance(tree, Mapping):
         return {k: _scrubbed_entry(k, v) for k, v in tree.items() if k not in ("tracking", "cache")}
     if isinstance(tree, list | tuple):

@@ -266,7 +266,7 @@ def test_exposures_without_twins_or_faults_are_refused(tmp_path):
     root = write_sweep(tmp_path / "s", made_frames({"grpo": 0.1}, seeds=(0,)))
     frames = load_frames(root)
     write(root, "grpo_seed0", 20, "eval_fault", [episode([call(fault="timeout"), answer()], "q1")])
-    with pytest.raises(DegenerateInput, match="no fault-free twin"):
+    with pytest.raises(DegenerateInput, match="no fault-free counterpart"):
         self_correction.exposures(load_episodes(frames))
     last = [call(), malformed(), call(fault="timeout")]  # never got to react
     write(root, "grpo_seed0", 20, "eval_fault", [episode([call(), answer()], "q1"), episode(last, "q2", em=0.0)])

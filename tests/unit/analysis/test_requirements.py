@@ -9,7 +9,7 @@ import pytest
 from analysis.episode_frames import EPISODE_COLUMNS, TURN_COLUMNS, Episodes
 from analysis.frames import Arm, Frames, metrics_frame, trials_frame
 from analysis.registered_plan import AnalysisPlan
-from analysis.requirements import CHECKS, Evidence, evaluate_requirements, failed
+from analysis.requirements import DESIGN_CHECKS, Evidence, evaluate_requirements, failed
 
 PLAN = AnalysisPlan(metric="eval/em", axis="objective.preset", treatment="new", baseline="old")
 SEEDS = range(6)
@@ -120,7 +120,7 @@ def test_a_control_holds_where_the_interval_is_on_the_expected_side(difference, 
     assert {e for e in ("none", "higher", "lower") if check(found, **control, expect=e)[0]} == holds
 
 
-@pytest.mark.parametrize("name", sorted(CHECKS))
+@pytest.mark.parametrize("name", sorted(DESIGN_CHECKS))
 def test_what_was_not_measured_fails_and_says_so(name):
     settings = {
         "metric": "eval/nothing", "operator": "Review", "at_least": 1, "at_most": 1, "contrast": ["new", "old"],
