@@ -30,15 +30,15 @@ class SimulatedRates:
     knows_common: float = 0.95  # knows a fact of obscurity 0
     knows_obscure: float = 0.15  # … of obscurity 1; linear in between
     hop_success: float = 0.9  # each hop after the first does not go astray by itself
-    abstains: float = 0.1  # says "unknown" instead of a plausible wrong value
+    abstains: float = 0.1  # "unknown" instead of a plausible wrong value
     sample_slip: float = 0.15  # at temperature > 0: a sample misses a fact it knows
     sample_luck: float = 0.15  # … hits one it does not know
-    review_accepts_wrong: float = 0.15  # Review calls a wrong solution correct
-    review_rejects_right: float = 0.1  # Review calls a right solution wrong
-    revise_fixes: float = 0.6  # Revise repairs a wrong solution, given negative feedback
-    revise_spoils: float = 0.3  # Revise gives up a right solution, given negative feedback
-    ensemble_picks_right: float = 0.85  # ScEnsemble picks a right solution if there is one
-    optimizer_refines: float = 0.9  # PromptOptimizer gives the first hop's query; otherwise echoes its input
+    review_accepts_wrong: float = 0.15  # a review calls a wrong solution correct
+    review_rejects_right: float = 0.1  # a review calls a right solution wrong
+    revise_fixes: float = 0.6  # a revision repairs a wrong solution, given negative feedback
+    revise_spoils: float = 0.3  # a revision gives up a right solution, given negative feedback
+    ensemble_picks_right: float = 0.85  # a choice among solutions finds a right one if there is one
+    optimizer_refines: float = 0.9  # a refined query is the first hop's; otherwise the query as given
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,1 +1,1 @@
-"""Retrievers behind the operator Search: BM25 in process, over files, and over HTTP."""
+"""Retrievers: BM25 in process, over files, and over HTTP."""
