@@ -133,3 +133,17 @@ class TrialConfig(Section):
                 "update.updates_per_batch exceeds rollout.prompts_per_step: an update would have no prompt"
             )
         return self
+
+    def saves_at(self, step: int) -> bool:
+        """Whether the policy after `step` updates is to be kept."""
+        match self.save.when:
+            case "none":
+                return False
+            case "final":
+                return step == self.steps
+            case "every":
+                return step == self.steps or step % self.eval_every == 0
+
+    def checkpoints_at(self, step: int) -> bool:
+        """Whether training can resume from `step` after a kill; at the last step nothing is left to do."""
+        return 0 < step < self.steps and self.checkpoint_every > 0 and step % self.checkpoint_every == 0

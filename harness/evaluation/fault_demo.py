@@ -25,8 +25,10 @@ from harness.env.rollout import Environment, rollout
 from harness.evaluation.episode_console import EpisodeConsole
 from harness.evaluation.play import any_chat
 from harness.operators import Role
+from harness.operators.operator_services import world_knowledge
 from harness.paths import command
 from harness.training import factory
+from harness.training.trial_data import load_trial_data
 from harness.training.warm_start.scripted_agents import ScriptedEngine, spoken, world_scripts
 from harness.types import Question, Trajectory
 
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def faulted_pair(interface: str, kind: str, seed: int = 0) -> tuple[Trajectory, Trajectory] | None:
     """The first episode over the world's test questions that `kind` strikes, and its twin; None if there is none."""
     config = load_trial("tiny", ["environment.pool=full", f"environment.interface={interface}"])
-    data, chat = factory.data(config, training=False), any_chat(config)
+    data, chat = load_trial_data(config, training=False), any_chat(config)
     standard = factory.environment(config, chat, data)
     plan = FaultPlan((kind,), 1.0, seed, positions=(0, 1))
     for question in (q for suite in ("world_chain", "world_single") for q in data.evaluation[suite]):
@@ -72,7 +74,7 @@ def faulted_pair(interface: str, kind: str, seed: int = 0) -> tuple[Trajectory, 
 
 
 def _injected(standard: Environment, plan: FaultPlan, titles: Sequence[str]) -> FaultInjector:
-    return FaultInjector(standard.operators, plan, factory.world_knowledge(), titles)
+    return FaultInjector(standard.operators, plan, world_knowledge(), titles)
 
 
 def _play(environment: Environment, question: Question, kind: str) -> Trajectory:

@@ -21,11 +21,13 @@ from harness.evaluation.targets import Target
 from harness.operators import resolve_pool
 from harness.paths import cache_folder
 from harness.policy.export import load_export
-from harness.policy.load import Policy, PolicyError, load_policy
+from harness.policy.load import DTYPES, Policy, PolicyError, load_policy
 from harness.tasks.benchmarks import DataError
 from harness.training import factory
 from harness.training.evaluation import EVALUATION_SEED, evaluate, evaluate_variants
+from harness.training.trial_data import TrialData
 from harness.training.warm_start.scripted_agents import Script, ScriptedEngine
+from harness.training.warm_start.start_policy import base_policy, start_policy
 from harness.types import Question, Trajectory
 
 GREEDY, SAMPLED = "greedy", "sampled"
@@ -50,15 +52,15 @@ class Answers:
         return {mode: episodes for mode, episodes in modes.items() if episodes}
 
 
-def load_policy_of(target: Target, data: factory.TrialData) -> tuple[Policy, Environment]:
+def load_policy_of(target: Target, data: TrialData) -> tuple[Policy, Environment]:
     """A target's policy and the environment it plays in. Raises PolicyError."""
     if target.folder is not None:
-        policy = load_export(target.folder, factory.DTYPES[target.config.policy.dtype])
+        policy = load_export(target.folder, DTYPES[target.config.policy.dtype])
         return policy, factory.environment(target.config, policy.chat, data)
-    base = factory.base_policy(target.config)
+    base = base_policy(target.config)
     environment = factory.environment(target.config, base.chat, data)
     training = factory.training_environment(target.config, environment)
-    return factory.start_policy(target.config, base, training, data), environment
+    return start_policy(target.config, base, training, data), environment
 
 
 def engine_of(config: TrialConfig, policy: Policy) -> Engine:
@@ -71,7 +73,7 @@ def engine_of(config: TrialConfig, policy: Policy) -> Engine:
         raise PolicyError(str(error)) from error
 
 
-def check_prompts(environment: Environment, data: factory.TrialData, capacity: int) -> None:
+def check_prompts(environment: Environment, data: TrialData, capacity: int) -> None:
     """Raises DataError naming the first question whose prompt leaves no token of `capacity` for an answer."""
     for question in (q for asked in data.evaluation.values() for q in asked):
         if len(question.text) >= capacity and (n := len(environment.prompt(question))) >= capacity:
@@ -80,7 +82,7 @@ def check_prompts(environment: Environment, data: factory.TrialData, capacity: i
             )
 
 
-def play_agent(target: Target, data: factory.TrialData) -> Answers:
+def play_agent(target: Target, data: TrialData) -> Answers:
     config, at_once = target.config, target.config.data.eval_at_once
     policy, environment = load_policy_of(target, data)
     check_prompts(environment, data, factory.PROMPT_TOKENS + config.environment.max_response_tokens)
@@ -92,7 +94,7 @@ def play_agent(target: Target, data: factory.TrialData) -> Answers:
 
 
 def play_baseline(
-    method: Method, config: TrialConfig, settings: EvaluationSettings, chat: ChatFormat, data: factory.TrialData
+    method: Method, config: TrialConfig, settings: EvaluationSettings, chat: ChatFormat, data: TrialData
 ) -> Answers:
     """Play a baseline on the evaluation questions of `data`, with the operator LLM, faults and seeds of `config`.
 

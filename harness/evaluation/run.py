@@ -28,7 +28,7 @@ from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.hints import where_mlflow_is
 from harness.tasks.benchmarks import DataError
 from harness.tracking.client import default_uri
-from harness.training import factory
+from harness.training.trial_data import TrialData, load_trial_data
 from harness.types import OperatorFailure
 
 DONE, FAILED, REFUSED = 0, 1, 2
@@ -103,7 +103,7 @@ def name_answerers(settings: EvaluationSettings, targets: Sequence[Target]) -> l
 
 def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], console: Console) -> dict[str, Answers]:
     """Answers by label. Baselines do not depend on the policy: targets with equal settings share one run of each."""
-    data: dict[str, factory.TrialData] = {}
+    data: dict[str, TrialData] = {}
     played: dict[str, Answers] = {}
     answers: dict[str, Answers] = {}
     for a in answerers:
@@ -113,7 +113,7 @@ def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], conso
         resolved = config.model_dump(mode="json")
         source = canonical_json([resolved["data"], config.policy.warm_start])
         if source not in data:
-            data[source] = factory.data(config, training=False)
+            data[source] = load_trial_data(config, training=False)
         with console.status(f"{a.label} …") if console.is_terminal else nullcontext():
             if a.method == "agent":
                 answers[a.label] = play_agent(a.target, data[source])

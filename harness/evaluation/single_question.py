@@ -27,6 +27,7 @@ from harness.tasks.benchmarks import DataError
 from harness.tasks.world import load_world
 from harness.training import factory
 from harness.training.evaluation import EVALUATION_SEED
+from harness.training.trial_data import TrialData, load_trial_data
 from harness.training.warm_start.scripted_agents import ScriptedEngine
 from harness.types import OperatorResult, Question
 
@@ -55,7 +56,7 @@ def ask_question(
         return 2
     torch.set_num_threads(config.threads)
     try:
-        data = factory.data(config, training=False)
+        data = load_trial_data(config, training=False)
         known = find_question(text, config, data)
         question = question_to_play(text, gold, known)
         if method == "agent":
@@ -96,7 +97,7 @@ def ask_question(
     return 0
 
 
-def find_question(text: str, config: TrialConfig, data: factory.TrialData) -> Question | None:
+def find_question(text: str, config: TrialConfig, data: TrialData) -> Question | None:
     """The question of the world or of the data with this text; None for a new one."""
     if config.data.source == "world":
         return load_world().question_by_text.get(text)

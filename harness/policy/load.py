@@ -20,6 +20,7 @@ from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.gguf import convert_gguf
 from harness.policy.policy_settings import LoraSettings
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TINY_ASSETS = Path(__file__).parent / "assets"
 """Start weights and tokenizer of the tiny policy, made by `python -m harness.training.warm_start.tiny_recipe`."""
 

@@ -32,7 +32,9 @@ from harness.policy.state import restore_training, training_state
 from harness.training import factory
 from harness.training.eval_cache import played_once, start_key
 from harness.training.evaluation import evaluate_all
+from harness.training.trial_data import load_trial_data
 from harness.training.update import Reference, policy_update
+from harness.training.warm_start.start_policy import base_policy, start_policy
 from harness.types import Question, Trajectory
 
 
@@ -73,10 +75,10 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
             start = time.perf_counter()
             scores = evaluate_step(state, step)
             values |= scores | {"time/eval_s": time.perf_counter() - start}
-        if factory.saves_at(config, step):
+        if config.saves_at(step):
             export_step(state, step)
         sink.metrics(step, values)
-        if factory.checkpoints_at(config, step):
+        if config.checkpoints_at(step):
             save_checkpoint(state, step)
     return scores
 
@@ -111,12 +113,12 @@ def setup(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE) -> 
     """Build every part of a trial, from the sink's last checkpoint if it has one."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    base = factory.base_policy(config, workers)
-    data = factory.data(config)
+    base = base_policy(config, workers)
+    data = load_trial_data(config)
     environment = factory.environment(config, base.chat, data)
     variants = factory.evaluation_variants(config, environment, data)
     training = factory.training_environment(config, environment)
-    policy = factory.start_policy(config, base, training, data)
+    policy = start_policy(config, base, training, data)
     training = factory.with_training_faults(config, training, data)
     clip, running = make_clip(config.objective.clip), RunningSignatures()
     model, reference = _model_and_reference(policy, config, workers)

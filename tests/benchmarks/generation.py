@@ -34,6 +34,8 @@ from harness.engines.builtin import BuiltinEngine
 from harness.engines.vllm import hide_llvmlite_from_the_scan
 from harness.env.rollout import rollout
 from harness.training import factory
+from harness.training.trial_data import load_trial_data
+from harness.training.warm_start.start_policy import base_policy
 from tests.benchmarks.generate_engine import GenerateEngine
 from tests.benchmarks.update import smollm2_shape
 
@@ -45,8 +47,8 @@ Case = Callable[[Engine, int], int]
 def tiny_case() -> tuple[Any, Case, int]:
     """The shipped policy, 64 real episodes, and its end-of-turn token."""
     config = load_trial("tiny", ["threads=1"])
-    data = factory.data(config)
-    policy = factory.base_policy(config)
+    data = load_trial_data(config)
+    policy = base_policy(config)
     environment = factory.environment(config, policy.chat, data)
     chosen = np.random.default_rng(0).choice(len(data.train), 8, replace=False)
     asked = [data.train[int(i)] for i in chosen for _ in range(8)]

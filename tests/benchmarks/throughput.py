@@ -37,7 +37,9 @@ from harness.objectives.clip import make_clip
 from harness.policy.load import Policy
 from harness.training import factory
 from harness.training.train import question_order
+from harness.training.trial_data import load_trial_data
 from harness.training.update import policy_update
+from harness.training.warm_start.start_policy import base_policy
 from harness.types import NO_UNIT, Group, Question, Trajectory
 from tests.benchmarks.generate_engine import GenerateEngine
 
@@ -54,7 +56,7 @@ class Ours:
 
     def __init__(self, config: TrialConfig, environment: Environment, questions: Any) -> None:
         self._config, self._environment, self._questions = config, environment, questions
-        self._policy = factory.base_policy(config)
+        self._policy = base_policy(config)
         self._engine = factory.engine(config, self._policy)
         self._clip = make_clip(config.objective.clip)
         self._optimizer = torch.optim.AdamW(self._policy.trainable, lr=0.0, weight_decay=0.0, fused=True)
@@ -190,8 +192,8 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = tiny_config()
-    data = factory.data(config)
-    policy = factory.base_policy(config)
+    data = load_trial_data(config)
+    policy = base_policy(config)
     environment = factory.environment(config, policy.chat, data)
     ours = Ours(config, environment, question_order(data.train, 0))
     if options.profile:

@@ -55,18 +55,16 @@ def is_stopped(config: TrialConfig, journal: Journal) -> dict[str, float]:
 
 def keeps(config: TrialConfig, journal: Journal) -> dict[str, float]:
     """Keeps policies and checkpoints of a known size; its first step takes a second, it says, an evaluation 100."""
-    import torch  # heavy, as the next
-
-    from harness.training import factory
+    import torch  # heavy
 
     for step in range(config.steps + 1):
         assert step < 2, "a step more than is timed"
         values = {"time/step_s": float(step), "time/eval_s": 10.0 ** (2 * step)}
         journal.episodes(step, "eval", [episode("world_single", config.seed)])
-        if factory.saves_at(config, step):
+        if config.saves_at(step):
             journal.policy(step, lambda folder, size=1000 + step: (folder / "weights").write_bytes(b"w" * size))
         journal.metrics(step, values)
-        if factory.checkpoints_at(config, step):
+        if config.checkpoints_at(step):
             journal.checkpoint(step, {"weights": torch.zeros(10**6)})
     return {}
 

@@ -26,6 +26,7 @@ from harness.env.prompts.chat import ChatFormat
 from harness.env.prompts.system import system_prompt
 from harness.env.rollout import Environment, rollout
 from harness.operators import POOLS, SearchSettings, Toolbox
+from harness.operators.operator_services import world_expert, world_retriever
 from harness.policy.tiny import new_model, train_tokenizer
 from harness.protocol import PUBLISHED_REWARD, render_observation
 from harness.tasks.world import load_world
@@ -86,8 +87,6 @@ def make_tokenizer(recipe: Recipe) -> ChatFormat:
 
 def environments(chat: ChatFormat) -> dict[str, Environment]:
     """The environment of each pool in `POOL_SHARES`."""
-    from harness.training.factory import world_expert, world_retriever
-
     search = SearchSettings(top_k=2, snippet_chars=220)
     return {
         pool: Environment(

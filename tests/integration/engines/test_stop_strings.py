@@ -15,6 +15,8 @@ from harness.engines.stop_strings import StopStrings
 from harness.env.rollout import rollout
 from harness.policy.load import load_policy
 from harness.training import factory
+from harness.training.trial_data import load_trial_data
+from harness.training.warm_start.start_policy import base_policy
 from harness.types import StopReason
 
 CHAT = load_policy("tiny", None, init="random", dtype=torch.float32, seed=0, cache=Path("unused")).chat
@@ -38,7 +40,7 @@ def test_the_first_token_that_completes_a_string_is_found(stop: tuple[str, ...],
 def test_a_turn_that_ends_with_a_stop_string_is_whole_and_its_tokens_are_those_sampled() -> None:
     plain = load_trial("tiny", ["data.eval_questions=3"])
     stopping = load_trial("tiny", ["data.eval_questions=3", "environment.stop=[</tool>, </answer>]"])
-    policy, data = factory.base_policy(plain), factory.data(plain)
+    policy, data = base_policy(plain), load_trial_data(plain)
     questions = [q for asked in data.evaluation.values() for q in asked]
     seeds = range(len(questions))
 

@@ -26,6 +26,8 @@ from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import Policy, with_lora
 from harness.policy.policy_settings import LoraSettings
 from harness.training import factory
+from harness.training.trial_data import load_trial_data
+from harness.training.warm_start.start_policy import base_policy
 from harness.types import Question, Trajectory
 from tests.integration.engines.vllm_workers import ENGINE
 from tests.support.memory_sink import Memory
@@ -54,17 +56,17 @@ def config() -> TrialConfig:
 
 @pytest.fixture(scope="module")
 def start(config: TrialConfig) -> Policy:
-    return factory.base_policy(config)
+    return base_policy(config)
 
 
 @pytest.fixture(scope="module")
 def environment(config: TrialConfig, start: Policy) -> Environment:
-    return factory.environment(config, start.chat, factory.data(config))
+    return factory.environment(config, start.chat, load_trial_data(config))
 
 
 @pytest.fixture(scope="module")
 def questions(config: TrialConfig) -> Sequence[Question]:
-    train = factory.data(config).train
+    train = load_trial_data(config).train
     return train[:: len(train) // 24][:24]
 
 
@@ -203,7 +205,7 @@ def test_episodes_with_stop_strings_are_those_of_the_built_in_engine(
     engine: VllmEngine, start: Policy, questions: Sequence[Question]
 ) -> None:
     config = small_trial(0, "environment.stop=[</tool>, </answer>]")
-    environment = factory.environment(config, start.chat, factory.data(config))
+    environment = factory.environment(config, start.chat, load_trial_data(config))
     ours = play(engine, environment, questions, 0.0)
     theirs = play(BuiltinEngine(start.model, capacity=1500), environment, questions, 0.0)
     assert [t.token_ids.tolist() for t in ours] == [t.token_ids.tolist() for t in theirs]

@@ -20,6 +20,7 @@ from harness.evaluation.play import any_chat
 from harness.evaluation.single_question import PLACEHOLDER_QUESTION, DisplayingEngine, ask_question
 from harness.operators import Toolbox
 from harness.operators.base import CallContext
+from harness.operators.operator_services import world_retriever
 from harness.protocol import PUBLISHED_REWARD, parse_turn
 from harness.tasks.world import load_world
 from harness.training.warm_start.scripted_agents import ScriptedEngine, turn
@@ -150,7 +151,7 @@ class Curious:
 
 def played(texts: list[str], show: EpisodeConsole, curious: bool = False):  # type: ignore[no-untyped-def]
     chat = any_chat(load_evaluation(["tiny"])[1][0].config)
-    tools = Toolbox("search_only", None, module.factory.world_retriever(), style="compact")
+    tools = Toolbox("search_only", None, world_retriever(), style="compact")
     caller = Curious(tools, show.console) if curious else tools
     environment = Environment(
         "s", chat, caller, Budgets(9, 9, 500, 5000), PUBLISHED_REWARD, NaturalInterface(compact=True)

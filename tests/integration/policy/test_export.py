@@ -17,7 +17,7 @@ from harness.policy.load import TINY_ASSETS, Policy, PolicyError, with_lora
 from harness.policy.policy_settings import LoraSettings
 from harness.runs.journal import Journal
 from harness.runs.run import TrialRun
-from harness.training.factory import save_policy, saves_at
+from harness.training.factory import save_policy
 from tests.support.trained_policies import QUESTION, export, trained
 
 
@@ -122,7 +122,7 @@ def test_the_chat_template_and_the_end_of_a_turn_are_those_of_the_policy(tmp_pat
 def test_a_trial_keeps_policies_when_and_only_when_asked_to() -> None:
     for when, kept in (("none", []), ("final", [5]), ("every", [0, 2, 4, 5])):
         config = load_trial("tiny", [f"save.when={when}", "steps=5", "eval_every=2"])
-        assert [step for step in range(6) if saves_at(config, step)] == kept
+        assert [step for step in range(6) if config.saves_at(step)] == kept
 
 
 def test_a_journal_replaces_an_export_whole_and_leaves_nothing_of_a_failed_one(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from harness.config import TrialConfig, load_trial
 from harness.evaluate import main as evaluate
 from harness.operators.retrieval.http_retrievers import SearchR1Retriever
 from harness.tasks.benchmarks import DataError
-from harness.training import factory
+from harness.training import trial_data
+from harness.training.trial_data import load_trial_data
 from tests.support.qa_layouts import own_row, passage_row, write
 
 SERVICE = "environment.search.retriever={kind: search_r1, url: 'http://127.0.0.1:9/retrieve'}"
@@ -36,56 +37,56 @@ def config(folder: Path, *overrides: str) -> TrialConfig:
 
 def test_where_a_service_searches_no_corpus_is_demanded_or_read(folder: Path) -> None:
     with pytest.raises(DataError, match="no corpus file"):
-        factory.data(config(folder))
+        load_trial_data(config(folder))
     for overrides in ([SERVICE], [SERVICE, *WARM]):
-        made = factory.data(config(folder, *overrides))
+        made = load_trial_data(config(folder, *overrides))
         assert isinstance(made.retriever, SearchR1Retriever)
         assert (len(made.train), len(made.evaluation["nq"])) == (4, 3)
     (folder / "corpus.jsonl.gz").write_bytes(b"not gzip at all")
-    assert factory.data(config(folder, SERVICE)).titles == {}
+    assert load_trial_data(config(folder, SERVICE)).titles == {}
 
 
 def test_a_warm_start_gets_the_titles_of_supporting_passages_and_nobody_else_does(folder: Path) -> None:
     write(folder / "corpus.jsonl.gz", [passage_row(n) for n in range(2, 13)])
     for retriever in ([], [SERVICE]):
-        made = factory.data(config(folder, *retriever, *WARM))
+        made = load_trial_data(config(folder, *retriever, *WARM))
         assert [q.supporting for q in made.train] == [("10",), ("11",), ("12",), ()]  # page 13 is not there
         assert made.titles == {str(n): f"Book {n}" for n in (2, 10, 11, 12)}
         assert all(key in made.titles for q in made.train for key in q.supporting)
-    assert factory.data(config(folder)).titles == {}
+    assert load_trial_data(config(folder)).titles == {}
 
 
 def test_faults_get_titles_to_search_for_few_of_a_large_corpus(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(folder / "corpus.jsonl.gz", [passage_row(n) for n in range(10)])
     faults = "environment.faults={kinds: [wrong_passage], positions: null, train_rate: 0.5, eval_rate: 0.0}"
-    assert factory.data(config(folder)).decoys == ()
-    assert list(factory.data(config(folder, faults)).decoys) == [f"Book {n}" for n in range(10)]
-    assert len(factory.data(config(folder, faults, SERVICE)).decoys) == 10
-    monkeypatch.setattr(factory, "DECOYS", 3)
-    assert list(factory.data(config(folder, faults)).decoys) == ["Book 0", "Book 4", "Book 8"]
+    assert load_trial_data(config(folder)).decoys == ()
+    assert list(load_trial_data(config(folder, faults)).decoys) == [f"Book {n}" for n in range(10)]
+    assert len(load_trial_data(config(folder, faults, SERVICE)).decoys) == 10
+    monkeypatch.setattr(trial_data, "DECOYS", 3)
+    assert list(load_trial_data(config(folder, faults)).decoys) == ["Book 0", "Book 4", "Book 8"]
     (folder / "corpus.jsonl.gz").unlink()
     with pytest.raises(DataError, match="no corpus file"):
-        factory.data(config(folder, faults, SERVICE))
+        load_trial_data(config(folder, faults, SERVICE))
     timeouts = faults.replace("wrong_passage", "timeout")
-    assert factory.data(config(folder, timeouts, SERVICE)).decoys == ()
+    assert load_trial_data(config(folder, timeouts, SERVICE)).decoys == ()
 
 
 def test_a_second_trial_finds_the_index_of_the_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder / "corpus.jsonl.gz", [passage_row(n) for n in range(10)])
-    factory.data(config(folder))
+    load_trial_data(config(folder))
     assert "index: 10 passages" in capsys.readouterr().err
-    factory.data(config(folder))
+    load_trial_data(config(folder))
     assert capsys.readouterr().err.endswith("reused\n")
 
 
 def test_an_evaluation_needs_no_training_questions_and_a_training_does(folder: Path) -> None:
     write(folder / "corpus.jsonl.gz", [passage_row(n) for n in range(10)])
-    assert len(factory.data(config(folder), training=False).train) == 4  # those that are there can be asked
+    assert len(load_trial_data(config(folder), training=False).train) == 4  # those that are there can be asked
     (folder / TRAIN).unlink()
-    assert factory.data(config(folder), training=False).train == ()
+    assert load_trial_data(config(folder), training=False).train == ()
     for wanted in (config(folder), config(folder, *WARM)):  # a warm start trains, whoever asks for the data
         with pytest.raises(DataError, match="no questions of nq/train"):
-            factory.data(wanted, training=wanted.policy.warm_start == "none")
+            load_trial_data(wanted, training=wanted.policy.warm_start == "none")
 
 
 def test_a_folder_of_test_questions_can_be_evaluated_and_asked(

@@ -17,13 +17,14 @@ from harness.env.fault_injection import FAULTS
 from harness.env.interfaces import NaturalInterface
 from harness.env.rollout import Environment, rollout
 from harness.evaluation import fault_demo
-from harness.policy.load import Policy
+from harness.policy.load import DTYPES, Policy
 from harness.runs.episode_loader import trajectory
 from harness.runs.episode_store import read_episodes, write_episodes
 from harness.tasks.world import load_world
 from harness.training import factory
 from harness.training.evaluation import evaluate_variants, fault_metrics
 from harness.training.train import run_trial
+from harness.training.trial_data import TrialData, load_trial_data
 from harness.training.warm_start.scripted_agents import (
     Script,
     ScriptedEngine,
@@ -33,6 +34,7 @@ from harness.training.warm_start.scripted_agents import (
     spoken,
     turn,
 )
+from harness.training.warm_start.start_policy import base_policy
 from harness.types import ActionKind, ParseFailure, Question, StopReason, Trajectory
 from tests.support.memory_sink import Memory
 
@@ -50,23 +52,23 @@ def config(*overrides: str) -> TrialConfig:
 
 @cache
 def policy() -> Policy:
-    return factory.base_policy(config())
+    return base_policy(config())
 
 
 @cache
 def questions() -> tuple[Question, ...]:
-    return tuple(q for suite in SUITES for q in factory.data(config()).evaluation[suite])
+    return tuple(q for suite in SUITES for q in load_trial_data(config()).evaluation[suite])
 
 
-def parts(*overrides: str) -> tuple[TrialConfig, Environment, factory.TrialData]:
+def parts(*overrides: str) -> tuple[TrialConfig, Environment, TrialData]:
     made = config(*overrides)
-    data = factory.data(made)
+    data = load_trial_data(made)
     return made, factory.environment(made, policy().chat, data), data
 
 
 def play(environment: Environment, temperature: float = 1.0) -> list[Trajectory]:
     """The start policy on every question; with fewer lazy answers at a higher temperature."""
-    engine = BuiltinEngine(policy().model, capacity=2000, dtype=factory.DTYPES["float32"])
+    engine = BuiltinEngine(policy().model, capacity=2000, dtype=DTYPES["float32"])
     return rollout(engine, environment, questions(), range(len(questions())), temperature)
 
 
@@ -143,7 +145,7 @@ def test_variants_are_evaluated_under_their_splits_with_twins_and_rates() -> Non
     made, standard, data = parts(*overrides)
     variants = factory.evaluation_variants(made, standard, data)
     greedy = play(standard, 0.0)
-    engine = BuiltinEngine(policy().model, capacity=2000, dtype=factory.DTYPES["float32"])
+    engine = BuiltinEngine(policy().model, capacity=2000, dtype=DTYPES["float32"])
     done = evaluate_variants(engine, variants, data.evaluation, greedy, 64)
     prompts = {"eval_prompt_brackets", "eval_prompt_typos_and_distractor"}
     assert set(done.episodes) == {"eval_fault", "eval_twin"} | prompts

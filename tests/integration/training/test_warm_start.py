@@ -14,14 +14,15 @@ from harness.env.interfaces import NaturalInterface
 from harness.env.prompts.system import system_prompt
 from harness.env.rollout import Environment, rollout
 from harness.operators import Toolbox
+from harness.operators.operator_services import world_expert, world_retriever
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import Policy, PolicyError, load_policy, smollm2_gguf, with_lora
 from harness.policy.policy_settings import LoraSettings
 from harness.protocol import PUBLISHED_REWARD
 from harness.tasks.world import load_world
-from harness.training.factory import base_policy, world_expert, world_retriever
 from harness.training.warm_start import warm_start as module
 from harness.training.warm_start.scripted_agents import ScriptedEngine, look_up
+from harness.training.warm_start.start_policy import base_policy
 
 QUESTIONS = [replace(q, plan=()) for q in load_world().split("train", "world_single")[:40]]
 """As real questions are: nobody wrote down how to answer them."""

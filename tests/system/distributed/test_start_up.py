@@ -17,6 +17,7 @@ from harness.policy.policy_settings import LoraSettings
 from harness.policy.sharding import _hollow
 from harness.policy.tiny import new_model
 from harness.training import factory, train
+from harness.training.warm_start.start_policy import base_policy
 from tests.support.episodes import chat
 from tests.support.memory_sink import Memory
 
@@ -31,9 +32,9 @@ class Two:
 def test_what_workers_share_is_loaded_into_main_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     config = load_trial("tiny")
-    assert {p.device.type for p in factory.base_policy(config, Two()).model.parameters()} == {"cpu"}
+    assert {p.device.type for p in base_policy(config, Two()).model.parameters()} == {"cpu"}
     with pytest.raises((AssertionError, RuntimeError)):  # it goes to the GPU, and there is none
-        factory.base_policy(config, ALONE)
+        base_policy(config, ALONE)
 
 
 def test_the_references_copy_holds_no_weights_before_it_is_sharded() -> None:

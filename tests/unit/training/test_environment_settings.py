@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.config import TrialConfig, expand, load_sweep
+from harness.operators.base import LLMBackend
 from harness.operators.llm.openai import OpenAIBackend
+from harness.operators.operator_services import operator_llm
 from harness.operators.operator_settings import EndpointBackend, HttpSettings, SearchR1Settings, WebSearchSettings
 from harness.operators.retrieval.http_retrievers import SearchR1Retriever, WebSearchRetriever
-from harness.training import factory
+from harness.training.trial_data import load_trial_data
 
 URL = "http://127.0.0.1:9/v1"
 
@@ -22,8 +24,12 @@ def config(tmp_path: Path, *overrides: str) -> TrialConfig:
     return trial.config
 
 
+def llm_of(made: TrialConfig) -> LLMBackend | None:
+    return operator_llm(made.environment.pool, made.environment.backend, made.threads)
+
+
 def test_an_endpoint_gets_its_key_variable_prices_and_bounds(tmp_path: Path) -> None:
-    made = factory.operator_llm(
+    made = llm_of(
         config(
             tmp_path,
             f'environment.backend={{kind: openai, base_url: "{URL}", model: m, key_variable: MY_KEY, '
@@ -39,17 +45,17 @@ def test_an_endpoint_gets_its_key_variable_prices_and_bounds(tmp_path: Path) -> 
 def test_search_over_http_is_chosen_in_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     local = config(tmp_path, 'environment.search.retriever={kind: search_r1, url: "http://h/retrieve", form: query}')
     assert isinstance(local.environment.search.retriever, SearchR1Settings)
-    assert isinstance(factory.data(local).retriever, SearchR1Retriever)
+    assert isinstance(load_trial_data(local).retriever, SearchR1Retriever)
     web = config(tmp_path, 'environment.search.retriever={kind: web, url: "https://h/search", key_variable: MY_SEARCH}')
     assert isinstance(web.environment.search.retriever, WebSearchSettings)
     with pytest.raises(ValueError, match="set MY_SEARCH to the search API's key"):
-        factory.data(web)
+        load_trial_data(web)
     monkeypatch.setenv("MY_SEARCH", "k")
-    assert isinstance(factory.data(web).retriever, WebSearchRetriever)
+    assert isinstance(load_trial_data(web).retriever, WebSearchRetriever)
 
 
 def test_no_key_is_in_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "top-secret")
     text = f'environment.backend={{kind: openai, base_url: "{URL}", model: m, key_variable: MY_KEY}}'
     made = config(tmp_path, text)
-    assert "top-secret" not in made.model_dump_json() + repr(factory.operator_llm(made))
+    assert "top-secret" not in made.model_dump_json() + repr(llm_of(made))

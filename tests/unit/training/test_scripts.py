@@ -12,9 +12,9 @@ from harness.env.interfaces import NaturalInterface
 from harness.env.prompts.system import system_prompt
 from harness.env.rollout import Environment, rollout
 from harness.operators import SearchSettings, Toolbox
+from harness.operators.operator_services import world_expert, world_retriever
 from harness.protocol import PUBLISHED_REWARD, parse_turn
 from harness.tasks.world import RELATIONS, load_world
-from harness.training.factory import world_expert, world_retriever
 from harness.training.warm_start.name_randomization import Renamer
 from harness.training.warm_start.scripted_agents import ScriptedEngine, Scripts, look_up, malformed, turn
 from harness.types import Question, Trajectory
