@@ -6,30 +6,33 @@ works exactly as every later one, and an engine whose weights did not arrive can
 LoRA is folded into the weights that are sent, not sent as an adapter: vLLM samples from merged weights 2.6 times as
 fast (CPU, 135 M parameters), and one copy of the weights within a device costs less than that for any rollout batch.
 
-Only this module imports vLLM, and only when an engine is made: it is not part of the ordinary environment.
+vLLM is imported only when an engine is made: it is not part of the ordinary environment.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import random
-import sys
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.engines.base import Generation, GenerationRequest, SamplingParams
 from harness.engines.engine_settings import VllmSettings
 from harness.engines.stop_strings import StopStrings
+from harness.engines.vllm_side_effects import (
+    default_group_kept,
+    hide_llvmlite_from_the_scan,
+    keep_weights_on_cpu,
+    process_state_kept,
+)
 from harness.engines.weights import plain_weights
 
 INSTALL = (
@@ -73,7 +76,7 @@ class VllmEngine:
         self._make_params: Any = vllm.SamplingParams
         # in a process group that is there, a trainer's of several workers, vLLM makes groups of one of its own
         joined = torch.distributed.is_initialized()
-        with _process_state_kept():
+        with process_state_kept():
             self._llm: Any = _build(vllm, model, settings, self._longest)
         self._can_sleep = bool(self._llm.llm_engine.vllm_config.model_config.enable_sleep_mode)
         self._finalizer = weakref.finalize(self, _shut_down, self._llm, joined)
@@ -200,7 +203,7 @@ def _build(vllm: Any, model: nn.Module, settings: VllmSettings, longest: int) ->
     if on_cpu:
         if settings.tensor_parallel_size > 1:
             raise EngineError("engine.tensor_parallel_size > 1 needs GPUs")
-        _keep_weights_on_cpu()
+        keep_weights_on_cpu()
         hide_llvmlite_from_the_scan()
     # Of a prompt read in pieces, vLLM sets the seeded generator back, which torch's CPU generator cannot do (an error)
     whole_prompts = {
@@ -227,38 +230,6 @@ def _build(vllm: Any, model: nn.Module, settings: VllmSettings, longest: int) ->
             generation_config="vllm",  # never a sampling default from the model's folder
             **(whole_prompts if on_cpu else {}),
         )
-
-
-def _keep_weights_on_cpu() -> None:
-    """Let CPU layers keep the weight that they pack for their kernels.
-
-    vLLM packs it once and empties the original, after which a new weight has nowhere to go: `load_weights` raises, and
-    `reload_weights` reports success and changes nothing. With the original kept, `_take_weights` fills and packs again.
-    """
-    from vllm.model_executor.layers import utils
-
-    if not hasattr(utils, "pack_and_drop"):
-        utils.pack_and_drop = utils.dispatch_cpu_unquantized_gemm
-        utils.dispatch_cpu_unquantized_gemm = partial(_pack_and_keep, utils.pack_and_drop)
-
-
-def _pack_and_keep(pack: Any, layer: nn.Module, remove_weight: bool) -> None:
-    pack(layer, remove_weight=False)
-
-
-def hide_llvmlite_from_the_scan() -> None:
-    """vLLM on CPU asks every object in every module for its `__dict__`, and llvmlite's library object (there once
-    numba is imported, as bm25s does) takes that for one of its functions: the engine would not come up."""
-    ffi = sys.modules.get("llvmlite.binding.ffi")
-    if ffi is None or hasattr(ffi._lib_wrapper, "any_name"):
-        return
-
-    def getattr_(self: Any, name: str) -> Any:
-        if name == "__dict__":
-            raise AttributeError(name)
-        return self.any_name(name)
-
-    ffi._lib_wrapper.any_name, ffi._lib_wrapper.__getattr__ = ffi._lib_wrapper.__getattr__, getattr_
 
 
 def _take_weights(model: nn.Module, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
@@ -294,42 +265,9 @@ def _generation(completion: Any, stop_token: int, end: int | None = None) -> Gen
     return Generation(tokens[:end], logprobs[:end], end is not None or tokens[-1] == stop_token)
 
 
-@contextmanager
-def _process_state_kept() -> Iterator[None]:
-    """vLLM seeds every generator of the process and, on CPU, takes `torch.set_num_threads` away: both come back."""
-    set_num_threads, n = torch.set_num_threads, torch.get_num_threads()
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        torch.set_num_threads = set_num_threads
-        torch.set_num_threads(n)
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
 def _shut_down(llm: Any, joined: bool) -> None:
     from vllm.distributed import cleanup_dist_env_and_memory
 
-    with _default_group_kept() if joined else nullcontext():
+    with default_group_kept() if joined else nullcontext():
         llm.llm_engine.engine_core.shutdown()
         cleanup_dist_env_and_memory()
-
-
-@contextmanager
-def _default_group_kept() -> Iterator[None]:
-    """vLLM ends `torch.distributed` with itself, also one that was there before: end only its own groups."""
-    import torch.distributed as dist
-
-    destroy = dist.destroy_process_group
-
-    def destroy_part(group: Any = None) -> None:
-        if group is not None and group is not dist.group.WORLD:
-            destroy(group)
-
-    dist.destroy_process_group = destroy_part
-    try:
-        yield
-    finally:
-        dist.destroy_process_group = destroy

@@ -31,7 +31,7 @@ import torch
 from harness.config import load_trial
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
-from harness.engines.vllm import hide_llvmlite_from_the_scan
+from harness.engines.vllm_side_effects import hide_llvmlite_from_the_scan
 from harness.env.rollout import rollout
 from harness.training import factory
 from harness.training.trial_data import load_trial_data

@@ -60,7 +60,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(module, "_import_vllm", lambda: SimpleNamespace(SamplingParams=dict))
     monkeypatch.setattr(module, "_build", lambda *a: (noted.append("build"), StandIn(noted))[1])
     monkeypatch.setattr(module, "_shut_down", lambda *a: None)
-    monkeypatch.setattr(module, "_process_state_kept", module.nullcontext)
+    monkeypatch.setattr(module, "process_state_kept", module.nullcontext)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: noted.append("give back"))
     return noted

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.engines.vllm import hide_llvmlite_from_the_scan
+from harness.engines.vllm_side_effects import hide_llvmlite_from_the_scan
 from harness.policy.export import load_export
 from harness.policy.load import TINY_ASSETS, Policy
 from tests.support.trained_policies import QUESTION, export, trained
