@@ -14,6 +14,7 @@ from harness.config.sweep_file import Resources
 from harness.config.tree import find, locate, plain, within
 from harness.config.validation import did_you_mean
 from harness.config.yaml_source import Node, Problem
+from harness.objectives.reductions import reduction_without_alias
 from harness.redact import known_secrets
 
 Axes = dict[str, list[tuple[Any, Node]]]
@@ -115,13 +116,15 @@ def metrics_are_logged(root: Node, cells: Sequence[tuple[dict[str, Any], TrialCo
 
 
 def cells_differ(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:
-    """There is at least one cell, and no two resolve to the same configuration."""
+    """There is at least one cell, and no two resolve to the same configuration, aliases of reductions resolved."""
     at = locate(root, ("parameters",), key=True)
     if not cells:
         return [Problem(at, "every cell of the grid is excluded")]
     seen: dict[str, dict[str, Any]] = {}
     for axes, config in cells:
-        first = seen.setdefault(digest(config.model_dump(mode="json")), axes)
+        resolved = config.model_dump(mode="json")
+        resolved["objective"]["reduction"] = reduction_without_alias(config.objective.reduction)
+        first = seen.setdefault(digest(resolved), axes)
         if first is not axes:
             return [Problem(at, f"two cells are the same trial: {first} and {axes}", "does an override hide an axis?")]
     return []

@@ -55,6 +55,11 @@ REDUCTIONS: dict[str, Reduction] = {
 presets keep the aliases, so the keys and plans of earlier studies do not change."""
 
 
+def reduction_without_alias(name: str) -> str:
+    """The first name of the same reduction in `REDUCTIONS`: verl's."""
+    return next(first for first, reduction in REDUCTIONS.items() if reduction is REDUCTIONS[name])
+
+
 def seq_mean_token_mean(s: Segmentation) -> Tensor:
     """1 / (B n_i) of every token, whatever the segments: the weights of the KL term. float64 [T]."""
     return 1.0 / (s.n_trajectories * s.tokens_per_trajectory[s.trajectory_of_token].double())

@@ -342,6 +342,17 @@ def test_an_override_that_hides_an_axis_is_refused(tmp_path):
     assert any(message.startswith("two cells are the same trial") for message in found.values())
 
 
+@pytest.mark.parametrize("alias", ["N1", "seq-mean-seg-mean"])
+def test_a_reduction_and_its_alias_are_one_cell(tmp_path, alias):
+    axes = f"objective.preset: {{values: [gsspo, grpo]}}\n  objective.reduction: {{values: [{alias}, OTHER]}}"
+    text = changed("objective.preset: {values: [gsspo, grpo]}", axes)
+    text = text[: text.index("analysis:")]
+    found = problems_of(tmp_path, text.replace("OTHER", {"N1": "seq-mean-seg-mean"}.get(alias, "N1")))
+    assert any(message.startswith("two cells are the same trial") for message in found.values())
+    (tmp_path / "sweep.yaml").write_text(text.replace("OTHER", "N3"))
+    load_sweep(tmp_path / "sweep.yaml")
+
+
 def test_an_excluded_trial_need_not_measure_what_is_registered(tmp_path):
     path = tmp_path / "sweep.yaml"
     struck = "{kinds: [wrong_passage], positions: null, train_rate: 0.0, eval_rate: 1.0}"
