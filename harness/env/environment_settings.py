@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
@@ -34,12 +34,18 @@ class Perturbations:
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
-    """Faults injected into operator results."""
+class FaultScope:
+    """Kinds of fault, and the calls that they may strike."""
 
     kinds: Names
-    positions: Annotated[tuple[NaturalNumber, ...], Constraint(min_length=1)] | None
+    positions: Annotated[tuple[NaturalNumber, ...], Constraint(min_length=1)] | None = field(default=None, kw_only=True)
     """Calls of an episode that may be struck, from 0; null: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Faults(FaultScope):
+    """Faults injected into operator results."""
+
     train_rate: Fraction
     """Share of these calls that are struck in training."""
     eval_rate: Fraction

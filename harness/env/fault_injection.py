@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.env.doubt import rejects
+from harness.env.environment_settings import FaultScope
 from harness.operators import ANSWERING, Role, spelling_hint, with_role
 from harness.operators.base import CallContext, pick, uniform
 from harness.operators.formatting import failure_text
@@ -30,17 +31,15 @@ MIN_CUT_CHARS = 12  # a shorter text is not cut: nothing would be left to read
 
 
 @dataclass(frozen=True, slots=True)
-class FaultPlan:
+class FaultPlan(FaultScope):
     """Which calls are faulted, and how.
 
     Each call at one of `positions` (call indices; None: all) is faulted with probability `rate` by one of `kinds` that
     applies to its result. `enabled=False` is the twin. Raises ValueError for an unknown kind, none, or a bad rate.
     """
 
-    kinds: tuple[str, ...]
     rate: float
     seed: int = 0
-    positions: tuple[int, ...] | None = None
     enabled: bool = True
 
     def __post_init__(self) -> None:

@@ -67,7 +67,7 @@ def with_training_faults(config: TrialConfig, environment: Environment, data: Tr
 def _faulted(
     config: TrialConfig, environment: Environment, data: TrialData, faults: Faults, rate: float, seed: int
 ) -> Environment:
-    plan = FaultPlan(faults.kinds, rate, seed, faults.positions)
+    plan = FaultPlan(faults.kinds, rate, seed, positions=faults.positions)
     knowledge = world_knowledge() if config.data.source == "world" else None
     return with_faults(environment, plan, knowledge, data.decoys)
 
