@@ -1,4 +1,4 @@
-"""The vocabulary of the harness: question, action, turn, trajectory, group, and the ways in which each can fail.
+"""The vocabulary of the harness: question, action, turn, trajectory, and the ways in which each can fail.
 
 The invariant that matters most, enforced here by construction: *the policy tokens of a trajectory are exactly the
 tokens that were sampled; each belongs to exactly one Think-Action unit; observation tokens belong to none; text is only
@@ -18,8 +18,7 @@ import numpy as np
 class Constraint:
     """Constraint on a setting, as a keyword of pydantic's core schema: `Constraint(gt=0)`.
 
-    Settings are plain frozen dataclasses beside the code that reads them. `harness.config` validates them, and pydantic
-    finds constraints by the method below, so a room declares them without importing pydantic.
+    Settings are plain frozen dataclasses, which `harness.config` validates; a room declares them without pydantic.
     """
 
     def __init__(self, **keywords: Any) -> None:
@@ -298,22 +297,3 @@ class Trajectory:
     def calls(self) -> tuple[OperatorResult, ...]:
         """Operator results in order, warnings included."""
         return tuple(t.result for t in self.turns if t.result is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rollouts of one question under one policy. Raises ValueError if empty or if questions differ."""
-
-    question: Question
-    trajectories: tuple[Trajectory, ...]
-
-    def __post_init__(self) -> None:
-        if not self.trajectories:
-            raise ValueError(f"group of question {self.question.id!r} is empty")
-        if any(t.question.id != self.question.id for t in self.trajectories):
-            raise ValueError(f"group of question {self.question.id!r} has a trajectory of another question")
-
-    @property
-    def rewards(self) -> np.ndarray:
-        """Total rewards. float64 [G]."""
-        return np.asarray([t.reward.total for t in self.trajectories], dtype=np.float64)

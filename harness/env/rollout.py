@@ -23,7 +23,7 @@ from harness.operators.registry import OPERATORS
 from harness.operators.specs.warning import warning
 from harness.operators.toolbox import Caller
 from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward
-from harness.types import ActionKind, Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
+from harness.types import ActionKind, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,25 @@ def rollout(
     asyncio.run(_play(engine, environment, episodes, temperature, watch))
     engine.release([e.index for e in episodes])
     return [_trajectory(e, environment) for e in episodes]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rollouts of one question under one policy. Raises ValueError if empty or if questions differ."""
+
+    question: Question
+    trajectories: tuple[Trajectory, ...]
+
+    def __post_init__(self) -> None:
+        if not self.trajectories:
+            raise ValueError(f"group of question {self.question.id!r} is empty")
+        if any(t.question.id != self.question.id for t in self.trajectories):
+            raise ValueError(f"group of question {self.question.id!r} has a trajectory of another question")
+
+    @property
+    def rewards(self) -> np.ndarray:
+        """Total rewards. float64 [G]."""
+        return np.asarray([t.reward.total for t in self.trajectories], dtype=np.float64)
 
 
 def rollout_groups(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective, rounds, totals
 from harness.distributed.tensors import whole
+from harness.env.rollout import Group
 from harness.objectives.advantages import group_relative
 from harness.objectives.batch import segment_batch
 from harness.objectives.clip import Clip
@@ -25,7 +26,7 @@ from harness.objectives.off_policy import Mismatch, mismatch, truncated_importan
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.policy.forward import MicroBatch, micro_batches
 from harness.policy.sharding import logprobs
-from harness.types import Group, Trajectory
+from harness.types import Trajectory
 
 Reference = Callable[[MicroBatch], Tensor]
 """Log-probs of a micro-batch's policy tokens under the frozen reference policy, [T'], without gradient."""

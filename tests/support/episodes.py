@@ -8,9 +8,10 @@ from functools import cache
 import numpy as np
 
 from harness.env.prompts.chat import ChatFormat
+from harness.env.rollout import Group
 from harness.policy.tiny import train_tokenizer
 from harness.protocol import PUBLISHED_REWARD, action_start_char, episode_failures, episode_reward, parse_turn
-from harness.types import Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
+from harness.types import OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
 
 POOL = ("AnswerGenerate", "Search")
 

@@ -22,7 +22,8 @@ from harness.env.diagnostics import (
     notable,
     repeated_calls,
 )
-from harness.types import Group, OperatorFailure, Trajectory
+from harness.env.rollout import Group
+from harness.types import OperatorFailure, Trajectory
 from tests.support.episodes import MALFORMED, RIGHT, SEARCH, WRONG, group, question, trajectory
 
 OTHER_SEARCH = "<think>look again</think><tool>Search: Chad</tool>"

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness.config import TrialConfig
+from harness.env.rollout import Group
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.policy.forward import micro_batches, policy_logprobs
@@ -17,7 +18,7 @@ from harness.policy.load import Policy, reference_of, with_lora
 from harness.policy.policy_settings import LoraSettings
 from harness.policy.tiny import new_model
 from harness.training.update import policy_update
-from harness.types import NO_UNIT, Group
+from harness.types import NO_UNIT
 from tests.support.episodes import chat, group
 from tests.support.update_config import changed, update_config
 
