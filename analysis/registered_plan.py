@@ -6,6 +6,7 @@
       alpha: 0.05
       correction: holm    # over suites; or none
       threshold: 0.5      # optional: runs are timed to the step from which the metric holds it
+      requires: [...]     # optional: design checks, see `analysis/requirements.py`; without them no verdict
 
 `<metric>/<suite>` is tested on every suite. The contrast named there is confirmatory; everything else a report shows
 is exploratory.
@@ -37,6 +38,7 @@ class AnalysisPlan:
     alpha: float = 0.05
     correction: str = "holm"
     threshold: float | None = None
+    requires: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if self.correction not in CORRECTIONS:
@@ -75,6 +77,7 @@ def read_analysis_plan(section: Mapping[str, Any] | None) -> AnalysisPlan:
             alpha=section.get("alpha", 0.05),
             correction=section.get("correction", "holm"),
             threshold=section.get("threshold"),
+            requires=tuple(section.get("requires") or ()),
         )
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, AnalysisPlanError):

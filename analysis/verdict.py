@@ -2,7 +2,8 @@
 
 A sentence claims a difference only where the corrected exact test is at or below α, equivalence only where TOST is;
 otherwise it reports no evidence, which is not evidence of sameness. Suites are tested after the primary test (fixed
-sequence): where the mean over suites shows no difference, none is claimed on a suite.
+sequence): where the mean over suites shows no difference, none is claimed on a suite. Where a design check fails, the
+registered contrast has no verdict, whatever its p.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis.check_result import CheckResult, failed
 from analysis.compare import Comparison, format_p
 from analysis.registered_plan import AnalysisPlan, ArmContrast
 from analysis.stats.types import Test
@@ -45,6 +47,7 @@ class ContrastVerdict(StrEnum):
     EQUIVALENT = "equivalent"
     UNDECIDED = "undecided"
     UNREACHABLE = "unreachable"  # the design could not have shown a difference
+    COULD_NOT_TELL = "could not tell"  # a design check fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,19 @@ def verdict_of(row: Comparison, alpha: float) -> ContrastVerdict:
     return ContrastVerdict.UNDECIDED
 
 
-def findings(rows: Sequence[Comparison], plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH) -> list[Finding]:
+def findings(
+    rows: Sequence[Comparison],
+    plan: AnalysisPlan,
+    outcome: Outcome = EXACT_MATCH,
+    checks: Sequence[CheckResult] = (),
+) -> list[Finding]:
     """One finding a row, primary rows first. A suite of a confirmatory contrast counts as confirmatory only where the
-    mean over suites of that contrast, if there is one, was itself significant."""
+    mean over suites of that contrast, if there is one, was itself significant, and none where one of `checks` fails."""
+    could_not_tell = " ".join(c.sentence for c in failed(checks))
     out = [
-        Finding(
+        Finding(r, ContrastVerdict.COULD_NOT_TELL, False, could_not_tell)
+        if could_not_tell and r.contrast.confirmatory
+        else Finding(
             r, verdict_of(r, plan.alpha), r.contrast.confirmatory and gate, finding_sentence(r, plan, outcome, gate)
         )
         for r, gate in zip(rows, gate_passed(rows, plan.alpha), strict=True)
@@ -166,7 +177,7 @@ def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, outcome: Ou
         unreachable = [f for f in rest if f.verdict is ContrastVerdict.UNREACHABLE]
         undecided = [f for f in rest if f.verdict is ContrastVerdict.UNDECIDED]
         gathered = [f for part in (unreachable, undecided) if len(part) > 1 for f in part]
-        out += [f.sentence for f in mine if f not in gathered]
+        out += dict.fromkeys(f.sentence for f in mine if f not in gathered)
         if len(unreachable) > 1:
             rows = [f.comparison for f in unreachable]
             names, role = ", ".join(r.group for r in rows), "" if contrast.confirmatory else "Exploratory: "
@@ -231,7 +242,7 @@ def _sameness(test: Test | None, outcome: Outcome) -> str:
 
 def primary_sentence(summary: SweepSummary) -> str:
     """First sentence of a report: the primary finding, or the absence of a registered one."""
-    found = findings(summary.contrasts, summary.plan)
+    found = findings(summary.contrasts, summary.plan, checks=summary.checks)
     primary = [f for f in found if f.comparison.contrast.confirmatory]
     if not primary and summary.plan.axis is not None:
         return (

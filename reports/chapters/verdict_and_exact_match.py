@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from analysis import exact_match
+from analysis.check_result import COULD_NOT_TELL, check_table, failed
 from analysis.summary import summarise
 from analysis.verdict import summarise_findings
 from reports.chapters.chapter import Chapter
@@ -14,20 +15,32 @@ from reports.report_data import ReportData
 
 
 def verdict_chapter(m: ReportData) -> Chapter:
+    could_not_tell = bool(failed(m.summary.checks))
     confirmatory = any(f.confirmatory for f in m.findings)
-    chapter = Chapter("verdict", "Verdict", "confirmatory" if confirmatory else "exploratory", m.stamp)
+    role = COULD_NOT_TELL if could_not_tell else "confirmatory" if confirmatory else "exploratory"
+    chapter = Chapter("verdict", "Verdict", role, m.stamp)
     promised = [f for f in m.findings if f.comparison.contrast.confirmatory]
     chapter.text += summarise_findings(promised, m.plan)
     chapter.text += m.summary.notes
-    chapter.figure(lambda: forest.draw_forest(m.frames, m.summary.contrasts, m.plan))
+    chapter.table(
+        "design_checks",
+        "Design checks",
+        check_table(m.summary.checks),
+        "Registered with the plan and evaluated before any verdict; where one fails, the registered contrast has none.",
+        required="text",
+        observed="text",
+    )
+    drawn = [r for r in m.summary.contrasts if not (could_not_tell and r.contrast.confirmatory)]
+    chapter.figure(lambda: forest.draw_forest(m.frames, drawn, m.plan))
     named = ", ".join(dict.fromkeys(f.comparison.contrast.label for f in promised)) or "none"
+    registered = f"Registered, without a verdict: {named}" if could_not_tell else f"Confirmatory: {named}"
     chapter.table(
         "contrasts",
         "Contrasts",
         m.summary.contrast_table(),
         f"{m.plan.metric} at step {m.summary.final_step}. Exact seed permutation; p adj.: {m.plan.correction_name} "
         "over suites; least p: the smallest this design can give; p TOST: equivalence within the margin. Interval: "
-        f"inversion of the test, else Welch's t. Confirmatory: {named}; all others exploratory.",
+        f"inversion of the test, else Welch's t. {registered}; all others exploratory.",
         interval="drop",
         test="drop",
         role="drop",
