@@ -42,7 +42,7 @@ _WRITTEN = re.compile(
     r"""(?P<value>"[^"]*"|'[^']*'|[^\s"',{}\[\]]+)""",
     re.IGNORECASE,
 )
-_VARIABLE = re.compile(r"\$?[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\Z")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*\Z")
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DIRECTIONS = frozenset(map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 
@@ -78,9 +78,10 @@ def redact_settings(text: str) -> str:
 
 
 def _hide_value(found: re.Match[str]) -> str:
-    """The match with its value hidden, unless that is the name of a variable."""
+    """The match with its value hidden, unless that is a variable's name: `$NAME`, or NAME beside `key_variable`."""
     value = found["value"].strip("\"'")
-    is_name = _VARIABLE.match(value) is not None or value.lstrip("$") in os.environ
+    may_name = value.startswith("$") or "key_variable" in found["head"].lower()
+    is_name = may_name and _VARIABLE.match(value.removeprefix("$")) is not None
     return found[0] if is_name else found["head"] + HIDDEN
 
 

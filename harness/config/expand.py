@@ -57,7 +57,7 @@ class SweepSpec:
     labels: dict[str, str]  # short name of each axis
     cells: tuple[tuple[dict[str, Any], TrialConfig], ...] = field(repr=False)
     small: bool = False
-    """Whether the file's `small:` is part of it, which `overrides` does not tell."""
+    """Whether the file's `small:` is part of it, which `overrides` does not show."""
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ def load_sweep(
     """
     problems: list[Problem] = []
     root = read_file(Path(path), problems=problems)
-    holes = {problem.at: problem for problem in problems}  # of which nothing else is to be said
+    holes = {problem.at: problem for problem in problems}  # further problems there are left out
     problems += secrets_stay_outside(root)
     if not small:
         problems += _problems_of_small_mode(path, overrides, checks, root)

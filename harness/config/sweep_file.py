@@ -90,7 +90,7 @@ class Analysis(Section):
     alpha: Annotated[Fraction, Field(gt=0, lt=1)]
     correction: Literal["holm", "none"] = "holm"
     threshold: Positive | None = None
-    """Value of the metric that runs are timed to; null: a report chooses one after the fact and says so."""
+    """Value of the metric that runs are timed to; null: a report chooses one after the fact, marked as such."""
     requires: Annotated[tuple[Requirement, ...], Field(strict=False)] = ()
     """Manipulation checks and controls; where one fails the verdict is "design could not tell"."""
 
@@ -106,7 +106,7 @@ _ADDED: dict[str, Any] = {"requires": ()}
 
 
 def _without_secrets(value: str) -> str:
-    """Says nothing of the value. A token may stand in the place of a server's user; a database's user is no secret."""
+    """The message never repeats the value. A server's user may be a token; a database's user is no secret."""
     try:
         parts = urlsplit(value)
         held = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if is_secret(name)]

@@ -110,7 +110,7 @@ def within(node: Node) -> Iterator[Node]:
 
 
 def parse_overrides(overrides: Sequence[str], problems: list[Problem] | None = None) -> list[tuple[str, Node]]:
-    """`a.b=value` arguments; the value is YAML. What cannot be read is left out and told in `problems`, or raised as
+    """`a.b=value` arguments; the value is YAML. What cannot be read is left out and listed in `problems`, or raised as
     ConfigError where there is no such list."""
     parsed: list[tuple[str, Node]] = []
     wrong: list[Problem] = []

@@ -1,4 +1,4 @@
-"""From a located tree to a typed model, or to problems that say where and what.
+"""From a located tree to a typed model, or to located problems.
 
 Checks that need other parts of the harness or the file system (operator names, files) are here too; the operators
 are imported only when a configuration is otherwise sound.
@@ -156,7 +156,7 @@ def perturbations_apply(tree: Node) -> list[Problem]:
         return []
     try:
         prompt = standard_prompt(plain(pool), plain(style), INTERFACES[interface.value]())
-    except (ValueError, TypeError):  # the pool is wrong, which is another check's to say
+    except (ValueError, TypeError):  # the pool is wrong, reported by another check
         return []
     problems = []
     train = [node for node in listed.get("train", []) if isinstance(node.value, str)]

@@ -61,7 +61,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, where it is, and perhaps how to mend it."""
+    """One thing that is wrong, where it is, and perhaps how to fix it."""
 
     at: Location
     message: str
@@ -183,8 +183,8 @@ def read_text(
 ) -> Node:
     """Parse YAML. `text` defaults to the source's; with an offset it is a part of the source's first line.
 
-    Raises ConfigError with everything that is wrong. With `problems`, what leaves the rest readable is told there, for
-    the caller to raise with what else it finds: of a key given twice the first is read, a value that cannot be read
+    Raises ConfigError with everything that is wrong. With `problems`, what leaves the rest readable is listed there,
+    for the caller to raise with what else it finds: of a key given twice the first is read, a value that cannot be read
     is None.
     """
     content = source.text if text is None else text

@@ -93,7 +93,7 @@ class Linear:
     """y = x Wᵀ + b with the weight [out, in] laid out once for oneDNN.
 
     Decoding multiplies few rows by every weight, so it runs at the speed of memory: a weight in the product's own block
-    layout is read up to 2.5 times as fast as a plain one, which each product would rearrange anew. The two operators
+    layout is read up to 2.5 times as fast as a plain one, which each product would rearrange again. The two operators
     are those that torch.compile's freezing inserts; where a build of torch lacks them, or the processor a type, the
     product is torch's ordinary one.
     """

@@ -56,7 +56,7 @@ class RemoteEngine:
         self._ray.get(self._server.take_over.remote())
 
     def sleep(self) -> None:
-        """Nobody else wants its GPUs."""
+        """Nothing to free: no other process uses its GPUs."""
 
     def close(self) -> None:
         """End the engine and its process."""

@@ -53,7 +53,7 @@ ROPE_AND_LIKE = ("rotary_emb.inv_freq",)
 
 
 class EngineError(Exception):
-    """An engine that cannot be built or does not do what it must; the message says what to do."""
+    """An engine that cannot be built, or that failed; the message gives the remedy."""
 
 
 class VllmEngine:
@@ -120,13 +120,13 @@ class VllmEngine:
         seen, ended = [0] * len(prompts), {}
         while engine.has_unfinished_requests():
             for output in engine.step():
-                i, said = int(output.request_id), output.outputs[0]
+                i, sampled = int(output.request_id), output.outputs[0]
                 if i in ended:  # a token that was on its way when the request was ended
                     continue
-                end = strings.end(said.token_ids, seen[i])
-                seen[i] = len(said.token_ids)
+                end = strings.end(sampled.token_ids, seen[i])
+                seen[i] = len(sampled.token_ids)
                 if end is not None or output.finished:
-                    ended[i] = _generation(said, params.stop_token, end)
+                    ended[i] = _generation(sampled, params.stop_token, end)
                     if not output.finished:
                         engine.abort_request([output.request_id])
         return [ended[i] for i in range(len(prompts))]
@@ -319,7 +319,7 @@ def _shut_down(llm: Any, joined: bool) -> None:
 
 @contextmanager
 def _default_group_kept() -> Iterator[None]:
-    """vLLM ends `torch.distributed` with itself, whoever began it: keep it from ending more than its own groups."""
+    """vLLM ends `torch.distributed` with itself, also one that was there before: end only its own groups."""
     import torch.distributed as dist
 
     destroy = dist.destroy_process_group

@@ -22,6 +22,7 @@ from harness.operators import resolve_pool
 from harness.paths import cache_folder
 from harness.policy.export import load_export
 from harness.policy.load import Policy, PolicyError, load_policy
+from harness.tasks.benchmarks import DataError
 from harness.training import factory
 from harness.training.evaluation import EVALUATION_SEED, evaluate, evaluate_variants
 from harness.training.warm_start.scripted_agents import Script, ScriptedEngine
@@ -70,9 +71,19 @@ def engine_of(config: TrialConfig, policy: Policy) -> Engine:
         raise PolicyError(str(error)) from error
 
 
+def check_prompts(environment: Environment, data: factory.TrialData, capacity: int) -> None:
+    """Raises DataError naming the first question whose prompt leaves no token of `capacity` for an answer."""
+    for question in (q for asked in data.evaluation.values() for q in asked):
+        if len(question.text) >= capacity and (n := len(environment.prompt(question))) >= capacity:
+            raise DataError(
+                f"question {question.id!r}: its prompt has {n} tokens, at most {capacity - 1} fit; shorten it"
+            )
+
+
 def play_agent(target: Target, data: factory.TrialData) -> Answers:
     config, at_once = target.config, target.config.data.eval_at_once
     policy, environment = load_policy_of(target, data)
+    check_prompts(environment, data, factory.PROMPT_TOKENS + config.environment.max_response_tokens)
     engine = engine_of(config, policy)
     done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature, at_once)
     elsewhere = factory.evaluation_variants(config, environment, data)

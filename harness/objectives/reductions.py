@@ -3,7 +3,8 @@
 The loss is sum_k w_k f_k. As weights come from the whole mini-batch, micro-batches add up, and neither the loss nor
 its gradient depends on how the mini-batch is split, packed or accumulated.
 
-With the token ratio unit, N1 and N3 are seq-mean-token-mean (GRPO) and N2 and N4 token-mean (DAPO).
+With the token ratio unit, seq-mean-seg-mean (N1) equals seq-mean-token-mean (N3, GRPO), and seg-mean (N2) equals
+token-mean (N4, DAPO).
 """
 
 from __future__ import annotations
@@ -19,33 +20,39 @@ if TYPE_CHECKING:  # configuration reads the names of `REDUCTIONS`, and imports 
 Reduction = Callable[["Segmentation"], "Tensor"]
 
 
-def n1_mean_of_means(s: Segmentation) -> Tensor:
+def seq_mean_seg_mean(s: Segmentation) -> Tensor:
     """1 / (B K_i): every trajectory weighs the same, and in it every segment (GSsPO, GSPO). float64 [S]."""
     return 1.0 / (s.n_trajectories * s.segments_per_trajectory[s.trajectory_of_segment].double())
 
 
-def n2_mean_of_segments(s: Segmentation) -> Tensor:
+def seg_mean(s: Segmentation) -> Tensor:
     """1 / sum K: every segment weighs the same. float64 [S]."""
     return s.trajectory_of_segment.double().fill_(1) / max(s.n_segments, 1)
 
 
-def n3_mean_of_token_means(s: Segmentation) -> Tensor:
+def seq_mean_of_token_means(s: Segmentation) -> Tensor:
     """n_ik / (B n_i): every trajectory weighs the same, and in it every token. float64 [S]."""
     tokens = s.tokens_per_trajectory[s.trajectory_of_segment].double()
     return s.tokens_per_segment / (s.n_trajectories * tokens)
 
 
-def n4_mean_of_tokens(s: Segmentation) -> Tensor:
+def token_mean(s: Segmentation) -> Tensor:
     """n_ik / sum n: every token weighs the same. float64 [S]."""
     return s.tokens_per_segment.double() / max(s.n_tokens, 1)
 
 
 REDUCTIONS: dict[str, Reduction] = {
-    "N1": n1_mean_of_means,
-    "N2": n2_mean_of_segments,
-    "N3": n3_mean_of_token_means,
-    "N4": n4_mean_of_tokens,
+    "seq-mean-seg-mean": seq_mean_seg_mean,
+    "seg-mean": seg_mean,
+    "seq-mean-token-mean": seq_mean_of_token_means,
+    "token-mean": token_mean,
+    "N1": seq_mean_seg_mean,
+    "N2": seg_mean,
+    "N3": seq_mean_of_token_means,
+    "N4": token_mean,
 }
+"""Reductions by name, in verl's vocabulary; N1 to N4 are aliases. A configuration keeps the name that was written, and
+presets keep the aliases, so the keys and plans of earlier studies do not change."""
 
 
 def seq_mean_token_mean(s: Segmentation) -> Tensor:

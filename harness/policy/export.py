@@ -8,7 +8,7 @@
 An adapter names the model it sits on. That is the hub's name (or the user's folder) where training began from one as it
 is; otherwise (the tiny policy, a converted GGUF, a warm start) the start is kept in the run's folder `bases`, once for
 equal weights. PEFT reads a relative name from where the process stands, not from the adapter, so the name is a full
-path; `load_export` finds the base of a run that was moved, and the adapter's README.md says how others do.
+path; `load_export` finds the base of a run that was moved, and the adapter's README.md shows how others do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What kind of policy a folder holds, told by its files alone (no model is loaded, torch is not needed)."""
+"""Kind of policy in a folder, by its files alone (no model is loaded, torch is not needed)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """GGUF files as plain transformers folders, converted once and kept.
 
 transformers reads a GGUF in 16-20 s and then refuses to save the model as it is ("quantized with gguf"); a model built
-anew from the configuration, with the same weights, saves and reloads in half a second.
+afresh from the configuration, with the same weights, saves and reloads in half a second.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ TINY_ASSETS = Path(__file__).parent / "assets"
 
 
 class PolicyError(Exception):
-    """A policy that cannot be loaded; the message says what to do."""
+    """A policy that cannot be loaded; the message gives the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
-"""The start policy's evaluation, played once a process: trials that begin alike do alike before their first step.
+"""Per-process cache of the step-0 evaluation, shared by trials with equal initial policy, prompts and data.
 
-A sweep's arms differ in what training does, its seeds in what training draws; step 0 comes before both, and evaluations
-draw from streams that are no trial's own. So a process that runs one trial after another need not play it again. What
-is remembered is what `evaluate` would return anew, episode for episode, so journals do not tell the difference.
+A sweep's arms and seeds differ from step 1 on; evaluations draw from random streams that no trial's seed enters. A
+cache hit returns the episodes that `evaluate` would play again, so journals do not depend on it.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from harness.engines.engine_settings import BuiltinSettings
 from harness.operators.operator_settings import Bm25Settings, SimulatedBackend
 
 KEPT = 12
-"""Evaluations remembered at a time: the arms of a sweep that start from different prompts, or pools. Arms take turns:
-one too few and none is ever found."""
+"""Capacity: arms of a sweep whose step-0 evaluations differ (in prompts, or pools). Arms take turns, so one too few
+means no hit at all."""
 
 _TRAINING: dict[str, Any] = {
     "steps": True,
@@ -27,7 +26,7 @@ _TRAINING: dict[str, Any] = {
     "rollout": {"prompts_per_step", "group_size"},
     "environment": {"faults": {"train_rate"}},
 }
-"""Settings that nothing before the first step depends on. A new one counts until it is named here."""
+"""Settings that step 0 does not depend on. A new setting enters the key until it is named here."""
 _START: dict[str, Any] = {
     "update": True,
     "seed": True,
@@ -41,7 +40,7 @@ _played: dict[str, object] = {}
 
 
 def start_key(config: TrialConfig) -> str | None:
-    """Equal for trials whose start policy is evaluated alike; None where playing again may say something else."""
+    """Cache key: equal for trials of equal step-0 evaluation; None where an evaluation is not deterministic."""
     e = config.environment
     deterministic = (
         isinstance(e.backend, SimulatedBackend)
@@ -56,7 +55,7 @@ def start_key(config: TrialConfig) -> str | None:
 
 
 def played_once(key: str | None, play: Callable[[], T]) -> T:
-    """What `play` returns, or returned when this process first asked under this key."""
+    """The result of `play`, or on a cache hit its result of the first call with this key in this process."""
     if key is None:
         return play()
     if key not in _played:

@@ -1,4 +1,4 @@
-"""From configuration to parts (policy, data, environment, engine): the only place that knows what a setting means."""
+"""From configuration to parts (policy, data, environment, engine): one function a part."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _from_files(config: TrialConfig) -> tuple[DataFolder, Retriever, Mapping[str
             decoys = [passages[i].title for i in range(0, len(passages), -(-len(passages) // DECOYS))]
     elif faults is not None and (folder.corpus_path is not None or "wrong_passage" in faults.kinds):
         decoys = [p.title for p in islice(folder.corpus(), DECOYS)]
-    if not warm:  # nobody asks for supporting passages
+    if not warm:  # no supporting passages are needed
         folder = replace(folder, ids_of=lambda titles: {})
     return folder, retriever, folder.supporting_titles(), decoys
 

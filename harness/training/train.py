@@ -3,13 +3,14 @@
     questions → groups of multi-turn rollouts → rewards → group-relative advantages → several clipped updates → repeat
 
 Everything random follows from `config.seed`: the order of the questions, every sampled token, every operator's draw.
-Results go to a sink; what the sink does with them (journal, tests) is not known here.
+Results go to a sink: a journal, or memory in tests.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -21,9 +22,10 @@ from torch import nn
 
 from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective
+from harness.engines.base import Engine
 from harness.env.diagnostics import RunningSignatures, episode_metrics, group_metrics, notable
-from harness.env.rollout import rollout_groups
-from harness.objectives.clip import make_clip
+from harness.env.rollout import Environment, rollout_groups
+from harness.objectives.clip import Clip, make_clip
 from harness.policy.load import Policy, reference_of
 from harness.policy.sharding import shard, unsharded
 from harness.policy.state import restore_training, training_state
@@ -35,12 +37,12 @@ from harness.types import Question, Trajectory
 
 
 class TrialSink(Protocol):
-    """Where a trial's results go."""
+    """Receiver of a trial's results."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
 
     def event(self, kind: str, **fields: Any) -> None:
-        """What a reader of the run would look for: `policy_kept` and kinds of `signatures.NOTABLE`, with their step."""
+        """An event of a step: `policy_kept`, and the kinds of `diagnostics.NOTABLE`."""
 
     def episodes(self, step: int, split: str, trajectories: Sequence[Trajectory]) -> None: ...
 
@@ -48,10 +50,10 @@ class TrialSink(Protocol):
         """Keep a policy: `write` fills the folder it is given."""
 
     def checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
-        """Keep what training goes on from after a kill."""
+        """Keep the state that a killed trial resumes from."""
 
     def resume(self) -> Mapping[str, Any] | None:
-        """The state to go on from; None: begin."""
+        """The state of the last checkpoint; None: start from step 0."""
 
 
 def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE) -> dict[str, float]:
@@ -61,6 +63,52 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
     Several `workers` each call this with the same configuration: they share episodes and weights, and all come to the
     same numbers; one of them should keep what its sink is given.
     """
+    state = setup(config, sink, workers)
+    scores: dict[str, float] = {}
+    for step in range(state.first_step, config.steps + 1):
+        start = time.perf_counter()
+        values = train_step(state, step) if step > 0 else {}
+        values["time/step_s"] = time.perf_counter() - start
+        if step % config.eval_every == 0 or step == config.steps:
+            start = time.perf_counter()
+            scores = evaluate_step(state, step)
+            values |= scores | {"time/eval_s": time.perf_counter() - start}
+        if factory.saves_at(config, step):
+            export_step(state, step)
+        sink.metrics(step, values)
+        if factory.checkpoints_at(config, step):
+            save_checkpoint(state, step)
+    return scores
+
+
+@dataclass(slots=True)
+class TrainState:
+    """A trial in progress. `clip`, `running`, `questions` and the weights change from step to step.
+
+    `model` is the policy's model as the update runs it (sharded over several workers); `reference` the policy that the
+    KL term is taken against, if there is one.
+    """
+
+    config: TrialConfig
+    sink: TrialSink
+    workers: Collective
+    policy: Policy
+    model: nn.Module
+    reference: Reference | None
+    optimizer: torch.optim.Optimizer
+    engine: Engine
+    train_environment: Environment
+    eval_environment: Environment
+    eval_variants: Mapping[str, Environment]
+    eval_questions: Mapping[str, Sequence[Question]]
+    questions: Iterator[Question]
+    clip: Clip
+    running: RunningSignatures
+    first_step: int
+
+
+def setup(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE) -> TrainState:
+    """Build every part of a trial, from the sink's last checkpoint if it has one."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     base = factory.base_policy(config, workers)
@@ -70,7 +118,7 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
     training = factory.training_environment(config, environment)
     policy = factory.start_policy(config, base, training, data)
     training = factory.with_training_faults(config, training, data)
-    clip = make_clip(config.objective.clip)
+    clip, running = make_clip(config.objective.clip), RunningSignatures()
     model, reference = _model_and_reference(policy, config, workers)
     optimizer = torch.optim.AdamW(
         policy.trainable,
@@ -79,90 +127,114 @@ def run_trial(config: TrialConfig, sink: TrialSink, workers: Collective = ALONE)
         weight_decay=config.update.weight_decay,
         fused=True,
     )
-    running = RunningSignatures()
-    final: dict[str, float] = {}
-    first, asked_before = 0, 0
+    first_step, asked_before = 0, 0
     saved = restore_training(sink.resume(), policy.model, optimizer, workers)
     if saved is not None:
         clip, running = clip.restore(saved["clip"]), RunningSignatures.from_dict(saved["running"])
-        first, asked_before = saved["step"] + 1, saved["questions"]
-    engine = factory.engine(config, policy)  # last: it takes its share of a GPU that by now holds parts only
-    questions = question_order(data.train, config.seed, asked_before)
-    for step in range(first, config.steps + 1):
-        begun = time.perf_counter()
-        values: dict[str, float] = {}
-        if step > 0:
-            asked = [next(questions) for _ in range(config.rollout.prompts_per_step)]
-            groups = rollout_groups(
-                engine,
-                training,
-                asked,
-                config.rollout.group_size,
-                (config.seed, step),
-                config.rollout.temperature,
-                workers,
-            )
-            engine.sleep()
-            rolled = time.perf_counter()
-            result = policy_update(model, optimizer, groups, clip, config, reference, workers)
-            clip = result.clip
-            engine.load_weights(policy.model)
-            trajectories = [t for g in groups for t in g.trajectories]
-            values |= {f"train/{k}": v for k, v in (episode_metrics(trajectories) | group_metrics(groups)).items()}
-            values |= result.metrics
-            # the largest of the step's updates: a spike in one of four would drown in their mean
-            running, sudden = running.observe(values["train/reward_variance"], values["update/grad_norm_max"])
-            values |= sudden
-            values |= {
-                "time/rollout_s": rolled - begun,
-                "time/update_s": time.perf_counter() - rolled,
-                "time/tokens_per_s": sum(t.n_tokens for t in trajectories) / (time.perf_counter() - begun),
-            }
-            sink.episodes(step, "train", trajectories)
-            for kind in notable(values):
-                sink.event(kind, step=step)
-        values["time/step_s"] = time.perf_counter() - begun
-        if step % config.eval_every == 0 or step == config.steps:
-            begun = time.perf_counter()
-            play = partial(
-                evaluate_all,
-                engine,
-                environment,
-                variants,
-                data.evaluation,
-                config.data.eval_samples,
-                config.rollout.temperature,
-                config.data.eval_at_once,
-                workers,
-            )
-            done, further = played_once(start_key(config), play) if step == 0 and workers.size == 1 else play()
-            final = done.metrics | further.metrics
-            values |= final | {"time/eval_s": time.perf_counter() - begun}
-            sink.episodes(step, "eval", done.greedy)
-            if done.sampled:
-                sink.episodes(step, "eval_sampled", done.sampled)
-            for split, episodes in further.episodes.items():
-                sink.episodes(step, split, episodes)
-        if factory.saves_at(config, step):
-            engine.sleep()  # whole weights pass through the GPU
-            if (whole := unsharded(policy, workers)) is not None:
-                sink.policy(step, partial(factory.save_policy, config, whole, step))
-            sink.event("policy_kept", step=step)
-            if step < config.steps:
-                engine.load_weights(policy.model)
-        sink.metrics(step, values)
-        if factory.checkpoints_at(config, step):
-            asked_before = step * config.rollout.prompts_per_step
-            state = training_state(policy.model, optimizer, workers)
-            state |= {"clip": clip.state(), "running": running.to_dict()}
-            sink.checkpoint(step, {**state, "step": step, "questions": asked_before})
-    return final
+        first_step, asked_before = saved["step"] + 1, saved["questions"]
+    return TrainState(
+        config=config,
+        sink=sink,
+        workers=workers,
+        policy=policy,
+        model=model,
+        reference=reference,
+        optimizer=optimizer,
+        engine=factory.engine(config, policy),  # last: it takes its share of a GPU that by now holds parts only
+        train_environment=training,
+        eval_environment=environment,
+        eval_variants=variants,
+        eval_questions=data.evaluation,
+        questions=question_order(data.train, config.seed, asked_before),
+        clip=clip,
+        running=running,
+        first_step=first_step,
+    )
+
+
+def train_step(state: TrainState, step: int) -> dict[str, float]:
+    """One rollout batch and its updates; the metrics `train/…`, `update/…`, `sampler/…`, `time/…`."""
+    config, rollout = state.config, state.config.rollout
+    start = time.perf_counter()
+    questions = [next(state.questions) for _ in range(rollout.prompts_per_step)]
+    groups = rollout_groups(  # of each question `group_size` episodes, each with its reward
+        state.engine,
+        state.train_environment,
+        questions,
+        rollout.group_size,
+        (config.seed, step),
+        rollout.temperature,
+        state.workers,
+    )
+    state.engine.sleep()
+    rolled = time.perf_counter()
+    # per minibatch: advantages relative to the group, ratios of the objective's units, clipped surrogate, one step
+    result = policy_update(state.model, state.optimizer, groups, state.clip, config, state.reference, state.workers)
+    state.clip = result.clip
+    state.engine.load_weights(state.policy.model)
+    trajectories = [t for g in groups for t in g.trajectories]
+    values = {f"train/{k}": v for k, v in (episode_metrics(trajectories) | group_metrics(groups)).items()}
+    values |= result.metrics
+    # the largest of the step's updates: a spike in one of four would drown in their mean
+    state.running, sudden = state.running.observe(values["train/reward_variance"], values["update/grad_norm_max"])
+    values |= sudden
+    values |= {
+        "time/rollout_s": rolled - start,
+        "time/update_s": time.perf_counter() - rolled,
+        "time/tokens_per_s": sum(t.n_tokens for t in trajectories) / (time.perf_counter() - start),
+    }
+    state.sink.episodes(step, "train", trajectories)
+    for kind in notable(values):
+        state.sink.event(kind, step=step)
+    return values
+
+
+def evaluate_step(state: TrainState, step: int) -> dict[str, float]:
+    """Evaluate the policy on the held-out questions, in the standard environment and its variants; the metrics."""
+    config = state.config
+    play = partial(
+        evaluate_all,
+        state.engine,
+        state.eval_environment,
+        state.eval_variants,
+        state.eval_questions,
+        config.data.eval_samples,
+        config.rollout.temperature,
+        config.data.eval_at_once,
+        state.workers,
+    )
+    shared = step == 0 and state.workers.size == 1  # trials of equal start policies share their first evaluation
+    standard, variants = played_once(start_key(config), play) if shared else play()
+    state.sink.episodes(step, "eval", standard.greedy)
+    if standard.sampled:
+        state.sink.episodes(step, "eval_sampled", standard.sampled)
+    for split, episodes in variants.episodes.items():
+        state.sink.episodes(step, split, episodes)
+    return standard.metrics | variants.metrics
+
+
+def export_step(state: TrainState, step: int) -> None:
+    """Export the policy to the sink."""
+    state.engine.sleep()  # whole weights pass through the GPU
+    if (whole := unsharded(state.policy, state.workers)) is not None:
+        state.sink.policy(step, partial(factory.save_policy, state.config, whole, step))
+    state.sink.event("policy_kept", step=step)
+    if step < state.config.steps:
+        state.engine.load_weights(state.policy.model)
+
+
+def save_checkpoint(state: TrainState, step: int) -> None:
+    """Give the sink all that `setup` needs to resume after this step."""
+    kept = training_state(state.policy.model, state.optimizer, state.workers)
+    kept |= {"clip": state.clip.state(), "running": state.running.to_dict()}
+    asked = step * state.config.rollout.prompts_per_step
+    state.sink.checkpoint(step, {**kept, "step": step, "questions": asked})
 
 
 def _model_and_reference(
     policy: Policy, config: TrialConfig, workers: Collective
 ) -> tuple[nn.Module, Reference | None]:
-    """The policy's model as the update runs it, and the policy the KL term keeps it near."""
+    """The policy's model as the update runs it, and the reference policy of the KL term."""
     temperature, autocast, with_kl = config.rollout.temperature, config.update.autocast, config.objective.kl_weight > 0
     if workers.size > 1:
         return shard(policy, temperature, autocast, with_reference=with_kl)
@@ -172,7 +244,7 @@ def _model_and_reference(
 
 
 def question_order(questions: Sequence[Question], seed: int, skip: int = 0) -> Iterator[Question]:
-    """An endless iterator: every question once an epoch, in an order drawn anew each epoch; `skip` were asked."""
+    """Questions without end: each once an epoch, in a new random order every epoch; the first `skip` are left out."""
     rng = np.random.default_rng([seed, 17])
     orders = (rng.permutation(len(questions)) for _ in count())
     return islice((questions[int(i)] for order in orders for i in order), skip, None)

@@ -85,7 +85,7 @@ def play(folder: Path) -> None:
     resource_monitor.threading = SimpleNamespace(Event=threading.Event, Thread=Thread)  # type: ignore[assignment]
     worker.Journal = Watched  # type: ignore[misc]
     begun = time.process_time()
-    worker.run_one(folder, "harness.training.train:run_trial")
+    worker.run_one(TrialRun(folder), "harness.training.train:run_trial")
     (folder / SPENT).write_text(json.dumps({**accounts.spent, "process": time.process_time() - begun}))
 
 

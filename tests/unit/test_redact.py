@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from harness.config import ConfigError, load_sweep
 from harness.redact import HIDDEN, error_text, printable, redact, redact_settings
 
-VALUES = ["s3cr3t", "sk-planted-5f1e0c77", "dXNlcjpwYXNz==", "AKIAIOSFODNN7EXAMPLE", "a.b~c+d/e", "0123456789abcdef"]
+VALUES = [
+    "s3cr3t",
+    "X0_0",
+    "sk-planted-5f1e0c77",
+    "dXNlcjpwYXNz==",
+    "AKIAIOSFODNN7EXAMPLE",
+    "a.b~c+d/e",
+    "0123456789abcdef",
+]
 FORMS = [
     "no answer from https://host/search?key={}",
     "no answer from https://host/search?q=1&key={}&topk=5",
@@ -65,7 +73,7 @@ def test_a_bare_bearer_token_is_hidden():
         "step 3: authorization of calls",
         "x-axis: steps",
         "authorization: $OPENAI_API_KEY",
-        "https://host/?key=OPENAI_API_KEY",
+        "https://host/?key=$OPENAI_API_KEY",
     ],
 )
 def test_words_and_names_of_variables_stay(message):

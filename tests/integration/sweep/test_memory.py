@@ -10,6 +10,7 @@ import weakref
 import pytest
 
 from harness.distributed.collective import ALONE
+from harness.runs.run import TrialRun
 from harness.sweep.worker import run_one, run_share
 
 FRAGMENTED = """
@@ -65,7 +66,7 @@ def test_every_worker_of_a_trial_lets_go_of_its_model(runner, run_here):
     _, folder = runner.prepared()
     gc.disable()
     try:
-        run_here(folder, f"{__name__}:makes_a_model", ALONE)
+        run_here(TrialRun(folder), f"{__name__}:makes_a_model", ALONE)
     finally:
         gc.enable()
     assert MODELS.pop()() is None

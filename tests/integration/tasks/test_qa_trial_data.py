@@ -100,6 +100,16 @@ def test_a_folder_of_test_questions_can_be_evaluated_and_asked(
     assert "Author 1" in capsys.readouterr().out
 
 
+def test_a_question_longer_than_any_context_is_named_before_it_is_played(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(folder / "corpus.jsonl.gz", [passage_row(0)])
+    write(folder / "nq.test.jsonl.gz", [own_row(0), own_row(1, question="capital of France? " * 3000)])
+    settings = ["data.source=files", f"data.path={folder}", "data.eval_suites=[nq]", "data.train_suites=[nq]"]
+    assert evaluate(["tiny", *settings, "data.eval_samples=0", "--out", str(folder / "out")]) == 1
+    assert "nq_dev_1" in capsys.readouterr().err
+
+
 def test_a_question_that_is_not_unicode_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["smile \udc9f"], ["who?", "--gold", "\udc9f"]):
         with pytest.raises(SystemExit):

@@ -16,6 +16,7 @@ from unittest.mock import patch
 from harness.config import TrialConfig
 from harness.config.sweep_file import Resources
 from harness.distributed.collective import Collective
+from harness.runs.run import TrialRun
 
 HERE = "tests.system.distributed.gpu_each"
 NOTED = "GPUS"
@@ -44,7 +45,7 @@ def main(folder: Path) -> None:
         start_ray(resources)
     try:
         with patch.object(train, "TorchTrainer", gloo):
-            run_over_workers(folder, f"{HERE}:look", resources, worker_environment(resources))
+            run_over_workers(TrialRun(folder), f"{HERE}:look", resources, worker_environment(resources))
     finally:
         ray.shutdown()
 

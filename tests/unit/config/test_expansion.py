@@ -168,6 +168,12 @@ def test_a_preset_fills_the_axes_and_explicit_keys_win():
         load_trial("tiny", ["objective.preset=null"])
 
 
+def test_a_reduction_is_kept_under_the_name_that_was_written():
+    for name in ("N1", "seq-mean-seg-mean", "token-mean"):
+        assert load_trial("tiny", [f"objective.reduction={name}"]).objective.reduction == name
+    assert load_trial("tiny").objective.reduction == "N1"
+
+
 def test_a_matched_clip_needs_a_target_and_a_fixed_one_has_none():
     with pytest.raises(ConfigError, match="needs a target"):
         load_trial("tiny", ["objective.clip.kind=matched"])

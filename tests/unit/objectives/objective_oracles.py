@@ -16,6 +16,9 @@ from harness.objectives.ratio_units import UnitLayout
 Ragged = list[list[list[float]]]
 """[trajectory][segment][token]."""
 
+ALIASES = {"N1": "seq-mean-seg-mean", "N2": "seg-mean", "N3": "seq-mean-token-mean", "N4": "token-mean"}
+"""Names of earlier studies."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -75,16 +78,16 @@ def ragged(values: Tensor, segment_lengths: Sequence[Sequence[int]]) -> Ragged:
 
 
 def loop_weight(reduction: str, rows: Ragged, i: int, k: int) -> float:
-    """The definition of N1 ... N4 in objectives, one segment at a time."""
+    """The definition of the reductions, one segment at a time."""
     batch, units = len(rows), len(rows[i])
     tokens_here, tokens_i = len(rows[i][k]), sum(len(u) for u in rows[i])
     all_units, all_tokens = sum(len(r) for r in rows), sum(len(u) for r in rows for u in r)
     return {
-        "N1": 1 / batch / units,
-        "N2": 1 / all_units,
-        "N3": tokens_here / tokens_i / batch,
-        "N4": tokens_here / all_tokens,
-    }[reduction]
+        "seq-mean-seg-mean": 1 / batch / units,
+        "seg-mean": 1 / all_units,
+        "seq-mean-token-mean": tokens_here / tokens_i / batch,
+        "token-mean": tokens_here / all_tokens,
+    }[ALIASES.get(reduction, reduction)]
 
 
 def loop_objective(

@@ -22,7 +22,7 @@ def test_a_relative_path_is_refused_with_what_to_write(runner, tmp_path, monkeyp
     spec = runner.spec(setting)
     with pytest.raises(ResourceError) as caught:
         paths_are_absolute(config for _, config in spec.cells)
-    assert f"{named}: on a cluster write it in full, {tmp_path}" in str(caught.value)
+    assert f"{named}: on a cluster use the absolute path, {tmp_path}" in str(caught.value)
 
 
 @pytest.mark.parametrize(
