@@ -59,7 +59,7 @@ def study_check_table(studies: Mapping[str, Study], claims: Sequence[Claim]) -> 
         gates = {i: c.requires for i, c in enumerate(claims, 1) if c.study == name}
         listed = [*every, *single.get(name, ()), *(r for requires in gates.values() for r in requires)]
         unique = [r for i, r in enumerate(listed) if r not in listed[:i]]
-        results = evaluate_study_checks(study, unique)
+        results = evaluate_study_checks(study, tuple(unique))
         registered = [tuple(gates)] * len(study.plan.requires)
         judging = [*registered, *(tuple(i for i, requires in gates.items() if r in requires) for r in unique)]
         table = check_table(results)
