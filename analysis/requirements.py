@@ -18,34 +18,20 @@ failed it; no p-value stands as evidence then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.check_result import CheckResult
 from analysis.episode_frames import SAMPLED_SPLIT, Episodes
 from analysis.frames import Frames
-from analysis.registered_plan import AnalysisPlan, same_setting
+from analysis.registered_plan import AnalysisPlan, contrasts, same_setting
 from analysis.stats.permutation import best_interval
 from analysis.stats.types import DegenerateInput
 from analysis.summary import final_step, seed_values
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """One check: what was required, what was observed (None: not measured) and whether it holds."""
-
-    required: str
-    observed: float | None
-    shown: str
-    holds: bool
-
-    @property
-    def sentence(self) -> str:
-        """The result as one sentence, with the number."""
-        return f"Required: {self.required}; observed: {self.shown}."
 
 
 @dataclass(frozen=True)
@@ -65,11 +51,6 @@ def evaluate_requirements(requires: Sequence[Mapping[str, Any]], evidence: Evide
     return [DESIGN_CHECKS[str(r["kind"])](evidence, {k: v for k, v in r.items() if k != "kind"}) for r in requires]
 
 
-def failed(results: Iterable[CheckResult]) -> list[CheckResult]:
-    """Checks that do not hold."""
-    return [r for r in results if not r.holds]
-
-
 def arms_with(evidence: Evidence, value: Any, axis: str | None = None) -> list[str]:
     """Labels of the arms that have `value` on the plan's axis (or on `axis`)."""
     name = axis or evidence.plan.axis
@@ -85,6 +66,8 @@ def called(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
     table = evidence.operator_use
     if table is None:
         return _unmeasured(required)
+    if table.empty:  # it has a row for every operator that some episode called
+        return CheckResult(required, 0.0, "0.0%", least <= 0)
     arms = arms_with(evidence, evidence.plan.treatment)
     split = SAMPLED_SPLIT if (table["split"].astype(str) == SAMPLED_SPLIT).any() else str(table["split"].iloc[0])
     rows = table[(table["split"].astype(str) == split) & table["arm"].astype(str).isin(arms)]
@@ -233,9 +216,9 @@ def _course(frames: Frames, metric: str) -> dict[str, float]:
 
 
 def _gap(evidence: Evidence, metric: str) -> float | None:
-    """Largest difference between a treatment and a baseline arm: training traces over all steps, others at the end."""
+    """Largest difference in a pair of the registered contrast: training traces over all steps, others at the end."""
     trace = metric.startswith(("update/", "train/"))
     values = _course(evidence.frames, metric) if trace else _final(evidence.frames, metric)
-    treated, base = (arms_with(evidence, v) for v in (evidence.plan.treatment, evidence.plan.baseline))
-    gaps = [abs(values[a] - values[b]) for a in treated for b in base if a in values and b in values]
+    pairs = [(c.treatment, c.baseline) for c in contrasts(evidence.frames, evidence.plan) if c.confirmatory]
+    gaps = [abs(values[a] - values[b]) for a, b in pairs if a in values and b in values]
     return max(gaps) if gaps else None

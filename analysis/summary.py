@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from analysis.check_result import COULD_NOT_TELL, CheckResult, check_table, failed
 from analysis.compare import (
     Comparison,
     compare_arms,
@@ -23,8 +24,10 @@ from analysis.compare import (
     format_share,
     interval_columns,
     number_or_blank,
+    unpaired_seeds,
     unreachable_contrasts,
 )
+from analysis.convergence import curve_areas
 from analysis.frames import CHANGE_RANGE, SHARE_RANGE, Frames, is_share
 from analysis.registered_plan import AnalysisPlan, contrasts, read_analysis_plan
 from analysis.stats.permutation import mean_interval
@@ -47,7 +50,8 @@ class ArmRow:
 
 @dataclass(frozen=True, slots=True)
 class SweepSummary:
-    """Result of `summarise_sweep`, with renderings as text, rich tables and CSV."""
+    """Result of `summarise`, with renderings as text, rich tables and CSV. Where one of `checks` fails, the registered
+    contrast has no verdict."""
 
     name: str
     metric: str
@@ -58,6 +62,18 @@ class SweepSummary:
     contrasts: tuple[Comparison, ...]
     left_out: tuple[tuple[str, str, str], ...]  # trial, status, reason
     notes: tuple[str, ...]
+    checks: tuple[CheckResult, ...] = ()
+
+    @property
+    def contrasted(self) -> str:
+        """What the contrasts compare: the metric at the last step, or the area under its curve."""
+        area = self.plan.over == "area"
+        return f"{self.metric}{', area under the curve to' if area else ' at'} step {self.final_step}"
+
+    @property
+    def verdict_lines(self) -> list[str]:
+        """A sentence for each failed check."""
+        return [r.sentence for r in failed(self.checks)]
 
     def arm_table(self) -> pd.DataFrame:
         """One row a suite and arm; numbers as floats, absent ones as empty strings."""
@@ -80,15 +96,20 @@ class SweepSummary:
 
     def contrast_table(self) -> pd.DataFrame:
         """One row a suite and contrast."""
-        return comparison_table(self.contrasts)
+        table = comparison_table(self.contrasts)
+        if failed(self.checks) and not table.empty:
+            table["role"] = table["role"].replace("confirmatory", COULD_NOT_TELL)
+        return table
 
     def text(self) -> str:
         """Plain text, 80–120 columns, no colour."""
         lines = [f"{self.name}: {self.metric} at step {self.final_step} (configuration {self.config_hash})", ""]
         lines += [_aligned(_display(self.arm_table(), ARM_COLUMNS)), ""]
         if self.contrasts:
+            lines += [f"contrasts of {self.contrasted}, {self.plan.test_name.lower()}"] if self.plan.sensitive else []
             lines += [_aligned(_display(self.contrast_table(), CONTRAST_COLUMNS)), ""]
-        lines += list(self.notes)
+        lines += [_aligned(check_table(self.checks)), ""] if self.checks else []
+        lines += [*self.verdict_lines, *self.notes]
         lines += [f"excluded: {trial} ({status}): {reason}" for trial, status, reason in self.left_out]
         return "\n".join(lines).rstrip() + "\n"
 
@@ -105,7 +126,8 @@ class SweepSummary:
         listed = self.contrast_table()
         for label in dict.fromkeys(r.contrast.label for r in self.contrasts):
             rows = listed[listed["contrast"] == label]
-            title = f"{label} ({rows['role'].iloc[0]}; {self.plan.correction_name} over suites)"
+            what = f"{self.contrasted}, {self.plan.test_name.lower()}: " if self.plan.sensitive else ""
+            title = f"{what}{label} ({rows['role'].iloc[0]}; {self.plan.correction_name} over suites)"
             tables.append((title, rows, CONTRAST_COLUMNS[2:]))
         for title, frame, columns in tables:
             table = Table(
@@ -122,7 +144,9 @@ class SweepSummary:
             for row in shown.itertuples(index=False):
                 table.add_row(*map(str, row))
             console.print(table)
-        for line in self.notes:
+        if self.checks:
+            console.print(_aligned(check_table(self.checks)), markup=False)
+        for line in (*self.verdict_lines, *self.notes):
             console.print(line, markup=False)
         for trial, status, reason in self.left_out:
             console.print(f"excluded: {trial} ({status}): {reason}", style="yellow", markup=False)
@@ -140,7 +164,7 @@ class SweepSummary:
 
 
 _HEADS = {"p_adjusted": "p adj", "smallest_p": "least p"}
-_WORDS = {"suite", "arm", "contrast", "role"}
+_WORDS = {"suite", "arm", "contrast", "role", "required", "observed", "holds"}
 ARM_COLUMNS = ("suite", "arm", "seeds", "start", "final", "ci", "rise", "rise_ci")
 CONTRAST_COLUMNS = ("contrast", "role", "suite", "seeds", "difference", "ci", "p", "p_adjusted", "smallest_p")
 
@@ -198,15 +222,28 @@ def seed_values(frames: Frames, metric: str, arm: str, step: int) -> pd.Series:
     return series[np.isfinite(series)]
 
 
-def summarise(frames: Frames, plan: AnalysisPlan | None = None, metric: str | None = None) -> SweepSummary:
+def outcome_values(frames: Frames, plan: AnalysisPlan, metric: str, step: int) -> dict[str, pd.Series]:
+    """Arm → one value a seed of the plan's kind of outcome of `metric`: at `step`, or the area under its curve."""
+    if plan.over == "area":
+        return {arm: found for (_, arm), found in curve_areas(frames, metric).items()}
+    return {label: seed_values(frames, metric, label, step) for label in frames.arms}
+
+
+def summarise(
+    frames: Frames,
+    plan: AnalysisPlan | None = None,
+    metric: str | None = None,
+    checks: Sequence[CheckResult] = (),
+) -> SweepSummary:
     """Summary of `frames`. On a `metric` other than the plan's the same pairs are contrasted, all exploratory.
 
-    Raises ValueError when no trial finished or the metric was never logged.
+    `checks`: results of the plan's design checks, which hold for its own metric. Raises ValueError when no trial
+    finished or the metric was never logged.
     """
     plan = plan if plan is not None else read_analysis_plan(frames.config.get("analysis"))
     pairs = contrasts(frames, plan)
     if metric is not None and metric != plan.metric:
-        plan, pairs = replace(plan, metric=metric), [replace(c, confirmatory=False) for c in pairs]
+        plan, pairs, checks = replace(plan, metric=metric), [replace(c, confirmatory=False) for c in pairs], ()
     prefix = plan.metric + "/"
     suites = frames.suites(prefix)
     step = final_step(frames, plan.metric)
@@ -240,8 +277,11 @@ def summarise(frames: Frames, plan: AnalysisPlan | None = None, metric: str | No
                 )
             )
     finals = {
-        (suite, label): seed_values(frames, metric, label, step) for suite, metric in names for label in frames.arms
+        (suite, label): found
+        for suite, metric in names
+        for label, found in outcome_values(frames, plan, metric, step).items()
     }
+    notes += unpaired_seeds(finals, pairs) if plan.paired else []
     # The mean over suites is no further hypothesis: it takes no part in the correction.
     rows = compare_arms(finals, pairs, plan, uncorrected={OVERALL}, margin=plan.margin, possible=change)
     left_out = tuple((str(r.trial), str(r.status), str(r.reason)) for r in frames.left_out.itertuples())
@@ -255,11 +295,5 @@ def summarise(frames: Frames, plan: AnalysisPlan | None = None, metric: str | No
         tuple(rows),
         left_out,
         (*notes, *unreachable_contrasts(rows, plan.alpha)),
+        tuple(checks),
     )
-
-
-def summarise_sweep(run_dir: str | Path, metric: str | None = None) -> SweepSummary:
-    """Read a sweep's directory and summarise it, on the plan's metric or another (then nothing is confirmatory)."""
-    from analysis.load import load_frames
-
-    return summarise(load_frames(run_dir), metric=metric)

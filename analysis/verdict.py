@@ -2,7 +2,8 @@
 
 A sentence claims a difference only where the corrected exact test is at or below α, equivalence only where TOST is;
 otherwise it reports no evidence, which is not evidence of sameness. Suites are tested after the primary test (fixed
-sequence): where the mean over suites shows no difference, none is claimed on a suite.
+sequence): where the mean over suites shows no difference, none is claimed on a suite. Where a design check fails, the
+registered contrast has no verdict, whatever its p.
 """
 
 from __future__ import annotations
@@ -11,32 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis.check_result import CheckResult, failed
 from analysis.compare import Comparison, format_p
+from analysis.outcome import Outcome, outcome_of
 from analysis.registered_plan import AnalysisPlan, ArmContrast
 from analysis.stats.types import Test
 from analysis.summary import OVERALL, SweepSummary
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Outcome variable of a sentence. A share is shown in points (hundredths), any other quantity in its own unit."""
-
-    name: str = "EM"
-    share: bool = True
-
-    def amount(self, value: float | None, signed: bool = True) -> str:
-        """`value` with its unit: "+1.2 points", "-0.23"; "unknown" for None."""
-        if value is None:
-            return "unknown"
-        return f"{self.digits(value, signed)}{' points' if self.share else ''}"
-
-    def digits(self, value: float, signed: bool = True) -> str:
-        shown = round(100 * value, 1) + 0.0 if self.share else float(f"{value:.3g}") + 0.0
-        sign = "+" if signed else ""
-        return f"{shown:{sign}.1f}" if self.share else f"{shown:{sign}g}"
-
-
-EXACT_MATCH = Outcome()
 
 
 class ContrastVerdict(StrEnum):
@@ -45,6 +26,7 @@ class ContrastVerdict(StrEnum):
     EQUIVALENT = "equivalent"
     UNDECIDED = "undecided"
     UNREACHABLE = "unreachable"  # the design could not have shown a difference
+    COULD_NOT_TELL = "could not tell"  # a design check fails
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +51,19 @@ def verdict_of(row: Comparison, alpha: float) -> ContrastVerdict:
     return ContrastVerdict.UNDECIDED
 
 
-def findings(rows: Sequence[Comparison], plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH) -> list[Finding]:
+def findings(
+    rows: Sequence[Comparison],
+    plan: AnalysisPlan,
+    outcome: Outcome | None = None,
+    checks: Sequence[CheckResult] = (),
+) -> list[Finding]:
     """One finding a row, primary rows first. A suite of a confirmatory contrast counts as confirmatory only where the
-    mean over suites of that contrast, if there is one, was itself significant."""
+    mean over suites of that contrast, if there is one, was itself significant, and none where one of `checks` fails."""
+    could_not_tell = " ".join(c.sentence for c in failed(checks))
     out = [
-        Finding(
+        Finding(r, ContrastVerdict.COULD_NOT_TELL, False, could_not_tell)
+        if could_not_tell and r.contrast.confirmatory
+        else Finding(
             r, verdict_of(r, plan.alpha), r.contrast.confirmatory and gate, finding_sentence(r, plan, outcome, gate)
         )
         for r, gate in zip(rows, gate_passed(rows, plan.alpha), strict=True)
@@ -93,8 +83,9 @@ def differs(row: Comparison, alpha: float) -> bool:
     return verdict_of(row, alpha) in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER)
 
 
-def finding_sentence(row: Comparison, plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH, gate: bool = True) -> str:
+def finding_sentence(row: Comparison, plan: AnalysisPlan, outcome: Outcome | None = None, gate: bool = True) -> str:
     """Sentence for one row. `gate` False: the primary test was not significant, so no difference is claimed."""
+    outcome = outcome or outcome_of(plan)
     c, verdict = row.contrast, verdict_of(row, plan.alpha)
     where, within = _where(row, plan), _within(c)
     numbers = f"difference {outcome.amount(row.difference.value)}{_interval(row, outcome)}, p {_p(row, plan)}"
@@ -154,11 +145,12 @@ def _excluded(row: Comparison, outcome: Outcome) -> str:
     return f"; the interval excludes effects {' and '.join(sides)}" if sides else ""
 
 
-def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH) -> list[str]:
+def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, outcome: Outcome | None = None) -> list[str]:
     """The findings as a short text: each claim in full, groups without evidence in one sentence a contrast.
 
     The mean over suites always has its own sentence.
     """
+    outcome = outcome or outcome_of(plan)
     out: list[str] = []
     for contrast in dict.fromkeys(f.comparison.contrast for f in found):
         mine = [f for f in found if f.comparison.contrast == contrast]
@@ -166,7 +158,7 @@ def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, outcome: Ou
         unreachable = [f for f in rest if f.verdict is ContrastVerdict.UNREACHABLE]
         undecided = [f for f in rest if f.verdict is ContrastVerdict.UNDECIDED]
         gathered = [f for part in (unreachable, undecided) if len(part) > 1 for f in part]
-        out += [f.sentence for f in mine if f not in gathered]
+        out += dict.fromkeys(f.sentence for f in mine if f not in gathered)
         if len(unreachable) > 1:
             rows = [f.comparison for f in unreachable]
             names, role = ", ".join(r.group for r in rows), "" if contrast.confirmatory else "Exploratory: "
@@ -231,7 +223,7 @@ def _sameness(test: Test | None, outcome: Outcome) -> str:
 
 def primary_sentence(summary: SweepSummary) -> str:
     """First sentence of a report: the primary finding, or the absence of a registered one."""
-    found = findings(summary.contrasts, summary.plan)
+    found = findings(summary.contrasts, summary.plan, checks=summary.checks)
     primary = [f for f in found if f.comparison.contrast.confirmatory]
     if not primary and summary.plan.axis is not None:
         return (

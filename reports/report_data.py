@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.design_evidence import check_design
 from analysis.episode_frames import (
     COUNTERFACTUAL_SPLIT,
     FAULTED_SPLIT,
@@ -53,7 +54,7 @@ class ReportData:
 def gather_report_data(frames: Frames) -> ReportData:
     """Load the data of a report. Raises ValueError when no trial finished, or an episode file is broken."""
     registration = check_registration(frames)
-    summary = summarise(frames, registration.plan)
+    summary = summarise(frames, registration.plan, checks=check_design(frames, registration.plan))
     evaluations = [GREEDY_SPLIT, SAMPLED_SPLIT, FAULTED_SPLIT, COUNTERFACTUAL_SPLIT, PROMPT_SPLITS]
     everything = load_episodes(frames, evaluations, last_only=True)
     greedy = everything.split(GREEDY_SPLIT)
@@ -62,7 +63,7 @@ def gather_report_data(frames: Frames) -> ReportData:
         registration,
         summary,
         tuple(contrasts(frames, registration.plan)),
-        tuple(findings(summary.contrasts, registration.plan)),
+        tuple(findings(summary.contrasts, registration.plan, checks=summary.checks)),
         greedy,
         everything,
         load_episodes(frames, [GREEDY_SPLIT, SAMPLED_SPLIT]),

@@ -30,7 +30,7 @@ def report(console: Console, folder: SweepFolder, progress: Sequence[TrialProgre
     """Print the summary of the finished trials and write its table and learning curves; the files written."""
     if not any(p.status is TrialStatus.FINISHED for p in progress):
         return []
-    from analysis.summary import summarise_sweep
+    from analysis.design_evidence import summarise_sweep
     from reports.build import write_learning_curves
 
     print_redacted(console, "")

@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _write_report(root: Path, out: Path) -> list[Path]:
     """The report that the driver writes at a sweep's end; no files if it cannot be drawn."""
-    from analysis.summary import summarise_sweep  # heavy
+    from analysis.design_evidence import summarise_sweep  # heavy
     from reports.build import write_learning_curves
 
     try:

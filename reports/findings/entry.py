@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.check_result import CheckResult, failed
 from analysis.compare import format_p
+from analysis.outcome import metric_name
 from analysis.stats.permutation import smallest_p
 from harness.config import SweepSpec
 from reports.findings.claims import Claim
-from reports.findings.measure_result import MeasureResult, metric_name
+from reports.findings.measure_result import MeasureResult
 from reports.findings.overview import absent_seeds
 from reports.packing.read_study import Study
 from reports.tables import markdown_table
@@ -28,6 +30,7 @@ def claim_entry(
     verdict: str,
     spec: SweepSpec | None,
     pictures: Sequence[str],
+    checks: Sequence[CheckResult] = (),
 ) -> str:
     """Markdown section of a claim. `spec`: the plan of its study, None where no study tests it."""
     lines = [f"## {number}. {claim.title}", "", f"*{claim.kind.capitalize()}.* {claim.statement.strip()}", ""]
@@ -46,7 +49,9 @@ def claim_entry(
         for name in pictures:
             lines += [f"![{name}]({PICTURES_FOLDER.as_posix()}/{name})", ""]
         lines += [f"**Verdict.** {verdict[0].upper()}{verdict[1:]}.", ""]
-        lines += [claim.could_not_tell.strip(), ""] if claim.could_not_tell else []
+        unmet = [r.sentence for r in failed(checks)]
+        lines += [" ".join(unmet), ""] if unmet else []
+        lines += [claim.could_not_tell.strip(), ""] if unmet and claim.could_not_tell else []
         lines += [*_sentences(measured), ""]
     lines += [f"**What would change it.** {claim.changes.strip()}", ""]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.check_result import COULD_NOT_TELL, CheckResult, failed
 from analysis.compare import format_p
 from analysis.stats.multiplicity import holm
 from analysis.verdict import ContrastVerdict
@@ -12,7 +13,6 @@ from reports.findings.measure_result import MeasureResult
 from reports.packing.read_study import Study
 
 NOT_RUN = "not run in full yet"
-COULD_NOT_TELL = "design could not tell"
 
 VERDICT_PHRASES = {
     ContrastVerdict.HIGHER: "higher, as claimed",
@@ -25,11 +25,11 @@ VERDICT_PHRASES = {
 
 
 def overview_verdict(
-    study: Study | None, measured: Sequence[MeasureResult], could_not_tell: bool = False
+    study: Study | None, measured: Sequence[MeasureResult], checks: Sequence[CheckResult] = ()
 ) -> tuple[str, str]:
     """(verdict, number) of an entry: of its registered contrast, else the number of its first measure, as exploratory.
 
-    Where the design could not tell, the number is the registered difference without its p.
+    Where one of `checks` fails, the number is the registered difference without its p, and those of the checks.
     """
     if study is None:
         return NOT_RUN, "–"
@@ -37,9 +37,10 @@ def overview_verdict(
         return f"{NOT_RUN}: small-mode data only", "–"
     judged = [m for m in measured if m.role == CONFIRMATORY]
     remarks = [m.remark for m in measured if m.remark]
-    if could_not_tell:
+    unmet = [f"required: {r.required}, observed {r.shown}" for r in failed(checks)]
+    if unmet:
         differences = [m.short for m in measured if m.role == DESCRIPTIVE]
-        return COULD_NOT_TELL, "; ".join([*differences, *remarks]) or "–"
+        return COULD_NOT_TELL, "; ".join([*differences, *remarks, *unmet])
     if not judged:
         number = next((f"exploratory: {m.short}" for m in measured if m.short), "–")
         return "described", "; ".join([number, *remarks])

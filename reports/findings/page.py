@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.check_result import failed
+from analysis.outcome import metric_name
 from analysis.projected_power import planned_arms
 from analysis.stats.types import DegenerateInput
 from harness.config import SweepSpec, load_sweep
@@ -16,10 +18,11 @@ from reports.figure_style import Figure
 from reports.figures import forest, learning_curves
 from reports.findings.claims import Claim, read_claims
 from reports.findings.contrast_measures import registered_contrast, withdraw_verdict
+from reports.findings.design_checks import design_checks_section, evaluate_study_checks
 from reports.findings.entry import MAX_CURVES, PICTURES_FOLDER, claim_entry
 from reports.findings.identical_runs import find_identical_runs
 from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
-from reports.findings.measure_result import MeasureResult, metric_name
+from reports.findings.measure_result import MeasureResult
 from reports.findings.overview import adjust_over_page, overview_verdict
 from reports.findings.readme_result import README_STUDY, insert_result, readme_result
 from reports.packing.read_study import Study, committed_studies
@@ -50,17 +53,16 @@ def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: 
     for i, claim in enumerate(claims, 1):
         study = studies.get(claim.study) if claim.study else None
         plan = files[claim.study] if claim.study else None
-        measured = claim_measures(claim, study, studies) if study else []
-        verdict, short = (
-            overview_verdict(study, measured, bool(claim.could_not_tell)) if claim.study else (NOT_TESTED, "–")
-        )
+        checks = evaluate_study_checks(study, claim.requires) if study else []
+        measured = claim_measures(claim, study, studies, bool(failed(checks))) if study else []
+        verdict, short = overview_verdict(study, measured, checks) if claim.study else (NOT_TESTED, "–")
         overview.append((f"{i}", claim.kind, f"[{claim.title}](#{anchor(f'{i}. {claim.title}')})", verdict, short))
         counted = study is not None and not study.small
         registered.append([r.test.p for m in measured for r in m.rows[: len(m.verdicts)]] if counted else [])
         same.append([p for m in measured for p in m.equivalence_p] if counted else [])
         shown = [] if claim.study in drawn else [n for n in pictures if n.startswith(f"{claim.study}_")]
         drawn.add(claim.study)
-        entries.append(claim_entry(i, claim, study, measured, verdict, plan, shown))
+        entries.append(claim_entry(i, claim, study, measured, verdict, plan, shown, checks))
     table = pd.DataFrame(overview, columns=["", "kind", "claim or limitation", "verdict", "number"])
     table["p over the page"] = adjust_over_page(registered)
     table["TOST over the page"] = adjust_over_page(same)
@@ -71,6 +73,7 @@ def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: 
             markdown_table(table),
             "",
             *entries,
+            *design_checks_section(studies, claims),
             "## Where the numbers come from",
             "",
             sources,
@@ -87,10 +90,12 @@ def load_study_plan(path: Path) -> SweepSpec:
     return load_sweep(path, ["data.path=FOLDER"] if real else [], checks=())
 
 
-def claim_measures(claim: Claim, study: Study, studies: Mapping[str, Study]) -> list[MeasureResult]:
+def claim_measures(
+    claim: Claim, study: Study, studies: Mapping[str, Study], could_not_tell: bool
+) -> list[MeasureResult]:
     """Results of a claim's measures, without a verdict where its design could not tell."""
     found = [_measure(name, settings, study, studies) for name, settings in claim.measures]
-    return [withdraw_verdict(m) for m in found] if claim.could_not_tell else found
+    return [withdraw_verdict(m) for m in found] if could_not_tell else found
 
 
 def _measure(name: str, settings: Mapping[str, Any], study: Study, studies: Mapping[str, Study]) -> MeasureResult:

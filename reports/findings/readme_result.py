@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from analysis.check_result import failed
+from analysis.outcome import metric_name
 from reports.findings.contrast_measures import registered_contrast
 from reports.findings.descriptive_measures import metric_rises
-from reports.findings.measure_result import metric_name
+from reports.findings.design_checks import evaluate_study_checks
 from reports.packing.read_study import Study
 from reports.tables import markdown_table
 
@@ -17,7 +19,8 @@ def readme_result(study: Study, pictures: str) -> str:
     """Markdown of learning curves (in folder `pictures`), the registered metric by arm, and the registered verdict."""
     frames, name = study.frames, metric_name(study.plan.metric)
     table = metric_rises(study).table
-    registered = registered_contrast(study)
+    unmet = [r.sentence for r in failed(evaluate_study_checks(study))]
+    verdict = unmet or registered_contrast(study).sentences
     lines = [
         f'<img src="{pictures}/{study.name}_learning_curves.svg" '
         f'alt="{name} by training step and objective" width="60%">',
@@ -27,7 +30,7 @@ def readme_result(study: Study, pictures: str) -> str:
         "",
         markdown_table(table),
         "",
-        " ".join(registered.sentences[:1]),
+        " ".join(verdict[:1]),
     ]
     return "\n".join(lines)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.paths import command
 from harness.protocol.parse import action_start_char, parse_turn
+from harness.protocol.reliability.held_out_malformations import HELD_OUT
 from harness.protocol.reliability.synthetic_turns import KINDS, OPERATORS, TrueTurn, make_turn
 from harness.types import ParsedTurn, Span
 
@@ -78,14 +79,14 @@ def _same_place(text: str, a: int, b: int) -> bool:
     return not text[min(a, b) : max(a, b)].strip()
 
 
-def table(n: int, seed: int) -> str:
+def table(kinds: Iterable[str], n: int, seed: int) -> str:
     """Text table of accuracy by malformation, and the means."""
-    rows = [boundary_accuracy(kind, n, seed) for kind in KINDS]
+    rows = [boundary_accuracy(kind, n, seed) for kind in kinds]
     mean = [sum(getattr(row, name) for row in rows) / len(rows) for name in ("boundaries", "halves", "judged")]
     rows.append(Accuracy("mean", n * len(rows), mean[0], mean[1], mean[2]))
-    head = f"{'malformation':<26}{'turns':>7}{'boundaries':>12}{'halves':>9}{'judged':>9}"
+    head = f"{'malformation':<31}{'turns':>7}{'boundaries':>12}{'halves':>9}{'judged':>9}"
     return "\n".join(
-        [head, *(f"{r.kind:<26}{r.turns:>7}{r.boundaries:>12.1%}{r.halves:>9.1%}{r.judged:>9.1%}" for r in rows)]
+        [head, *(f"{r.kind:<31}{r.turns:>7}{r.boundaries:>12.1%}{r.halves:>9.1%}{r.judged:>9.1%}" for r in rows)]
     )
 
 
@@ -97,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=1000, help="turns of each kind")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    print(table(options.turns, options.seed))
+    print("In sample: kinds that the parser's repairs were written for\n" + table(KINDS, options.turns, options.seed))
+    print("\nHeld out: kinds that no repair was written for\n" + table(HELD_OUT, options.turns, options.seed))
     return 0
 
 

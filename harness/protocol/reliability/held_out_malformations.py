@@ -173,7 +173,7 @@ _CALLS_ONLY = frozenset({"tool_call with JSON", "operator as tag", "invoke with 
 """Kinds that leave an answer as it is."""
 
 
-def spoil(kind: str, rng: random.Random) -> Sequence[Piece]:
+def held_out_pieces(kind: str, rng: random.Random) -> Sequence[Piece]:
     """Pieces of a random turn written in the manner of `kind`, one of HELD_OUT. Raises KeyError for an unknown kind."""
     call_only = kind in _CALLS_ONLY or rng.random() < 0.5
     pieces = well_formed_call(rng) if call_only else [p for p in well_formed(rng) if p.owner]

@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.protocol.reliability.held_out_malformations import HELD_OUT, held_out_pieces
 from harness.protocol.reliability.malformations import (
     MALFORMATIONS,
     OPERATORS,
@@ -47,7 +48,9 @@ KINDS: tuple[str, ...] = (*MALFORMATIONS, CUT_OFF, *COMBINATIONS)
 
 
 def make_turn(kind: str, rng: random.Random) -> TrueTurn:
-    """Random turn with the malformation `kind`, one of KINDS. Raises KeyError for an unknown kind."""
+    """Random turn with the malformation `kind`, one of KINDS or HELD_OUT. Raises KeyError for an unknown kind."""
+    if kind in HELD_OUT:
+        return _written(kind, held_out_pieces(kind, rng), False, frozenset(), None)
     if kind in COMBINATIONS:
         return _written(kind, _combined(COMBINATIONS[kind], rng), False, frozenset(), None)
     if kind == CUT_OFF:

@@ -41,7 +41,7 @@ from harness.engines.engine_settings import VllmSettings
 from harness.engines.vllm import EngineError, VllmEngine
 from harness.training.train import run_trial
 
-pytestmark = pytest.mark.timeout(240)  # a stalled engine must not stall the suite
+pytestmark = pytest.mark.timeout(600)  # a stalled engine must not stall the suite
 
 SETTINGS = VllmSettings(max_model_len=1500, kv_cache_gib=0.25, dtype="float32")
 STOP = 2

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.check_result import failed
 from analysis.episode_frames import EPISODE_COLUMNS, TURN_COLUMNS, Episodes
 from analysis.frames import Arm, Frames, metrics_frame, trials_frame
 from analysis.registered_plan import AnalysisPlan
-from analysis.requirements import DESIGN_CHECKS, Evidence, evaluate_requirements, failed
+from analysis.requirements import DESIGN_CHECKS, Evidence, evaluate_requirements
 
 PLAN = AnalysisPlan(metric="eval/em", axis="objective.preset", treatment="new", baseline="old")
 SEEDS = range(6)

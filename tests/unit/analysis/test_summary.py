@@ -11,9 +11,10 @@ import pytest
 from scipy import stats
 
 from analysis.compare import format_p
+from analysis.design_evidence import summarise_sweep
 from analysis.load import LoadError, load_frames
 from analysis.registered_plan import AnalysisPlanError, contrasts, read_analysis_plan
-from analysis.summary import OVERALL, summarise, summarise_sweep
+from analysis.summary import OVERALL, summarise
 from tests.support.synthetic_sweep import ANALYSIS, made_frames, write_sweep
 
 

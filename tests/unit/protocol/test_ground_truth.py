@@ -14,6 +14,7 @@ from harness.protocol import parse_turn
 from harness.protocol.recovery import MAX_CHARS
 from harness.protocol.reliability import benchmark
 from harness.protocol.reliability.benchmark import boundaries, boundary_accuracy, by_parser
+from harness.protocol.reliability.held_out_malformations import HELD_OUT
 from harness.protocol.reliability.malformations import MALFORMATIONS
 from harness.protocol.reliability.synthetic_turns import (
     COMBINATIONS,
@@ -110,8 +111,25 @@ def test_the_door_prints_a_row_for_each_kind(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["ground_truth", "--turns", "5"])
     benchmark.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line[:26].strip() for line in lines[1:]] == [*KINDS, "mean"]
+    in_sample, held_out = capsys.readouterr().out.split("\n\n")
+    assert [line[:31].strip() for line in in_sample.splitlines()[2:]] == [*KINDS, "mean"]
+    assert [line[:31].strip() for line in held_out.splitlines()[2:]] == [*HELD_OUT, "mean"]
+
+
+@pytest.mark.parametrize("kind", HELD_OUT)
+def test_a_held_out_turn_has_its_true_elements_in_order_and_is_never_executed(kind: str) -> None:
+    rng = random.Random(kind)
+    for _ in range(50):
+        turn = make_turn(kind, rng)
+        (action,) = turn.actions
+        assert turn.think is not None
+        assert 0 <= turn.think.start < turn.think.end <= action.start < action.end <= len(turn.text)
+        assert benchmark.by_parser(turn).action is None
+
+
+def test_held_out_kinds_are_none_of_those_that_repairs_were_written_for() -> None:
+    assert len(HELD_OUT) >= 20
+    assert not set(HELD_OUT) & set(KINDS)
 
 
 LOOSE = [

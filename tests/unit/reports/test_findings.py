@@ -16,7 +16,7 @@ from analysis.preregistration import check_registration, expected_hash
 from analysis.verdict import ContrastVerdict
 from harness.config import load_sweep
 from reports.findings import page as page_module
-from reports.findings.claims import read_claims
+from reports.findings.claims import read_claims, validated_requirements
 from reports.findings.identical_runs import REWARD_TRACE, find_identical_runs
 from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
 from reports.findings.overview import adjust_over_page
@@ -73,7 +73,9 @@ def study(effects: dict[str, float], small: bool = False, **changes: object) -> 
     plan = load_sweep(ABLATIONS / "granularity.yaml", ["seeds=6"])
     promise = {"hypothesis": plan.file.hypothesis, "analysis": ANALYSIS, "seeds": list(range(6)), **changes}
     config = {**frames.config, **promise, "preregistration": expected_hash(promise)}
-    frames = Frames(**{**frames.__dict__, "config": config, "name": "granularity"})
+    answers = frames.metrics[frames.metrics["metric"] == "eval/em"].assign(metric="eval/no_answer", value=0.0)
+    metrics = pd.concat([frames.metrics, answers], ignore_index=True)
+    frames = Frames(**{**frames.__dict__, "config": config, "name": "granularity", "metrics": metrics})
     made = {
         "mode": "small" if small else "full",
         "command": "c",
@@ -112,33 +114,32 @@ def test_the_verdict_follows_the_numbers(effects, verdict, words):
 
 def test_a_design_that_could_not_tell_carries_no_verdict_and_no_p_over_the_page():
     made, claims = study({"gsspo": 0.10, "grpo": 0.30}), read_claims()[:1]
-    assert "| lower instead |" in first_line(make_page({"granularity": made}, claims).text)
-    withdrawn = make_page({"granularity": made}, [dataclasses.replace(claims[0], could_not_tell="No arm acts.")]).text
+    words = dataclasses.replace(claims[0], could_not_tell="No arm acts.")
+    shown = make_page({"granularity": made}, [words]).text
+    assert "| lower instead |" in first_line(shown)
+    assert "No arm acts." not in shown
+    unmet = validated_requirements([{"kind": "learns", "metric": "eval/em", "at_least": 0.9}])
+    withdrawn = make_page({"granularity": made}, [dataclasses.replace(words, requires=unmet)]).text
     verdict, number, over, same = first_line(withdrawn).strip("| ").split(" | ")[3:]
     assert (verdict, over, same) == ("design could not tell", "–", "–")
-    assert re.fullmatch(r"-0\.\d{3} \[-0\.\d{3}, -0\.\d{3}\]", number)
+    assert re.match(r"-0\.\d{3} \[-0\.\d{3}, -0\.\d{3}\]; .*at least 0\.9 .*observed \+0\.\d{3} \(grpo\)$", number)
     assert "Registered contrast: eval/em (registered; descriptive, no verdict):" in withdrawn
     assert "confirmatory)" not in withdrawn
     said = withdrawn.split("**Verdict.** ")[1].split("**What would change it.**")[0]
-    assert said.startswith("Design could not tell.\n\nNo arm acts.\n")
+    assert said.startswith("Design could not tell.\n\nThe design could not tell: eval/em rises by at least 0.9")
+    assert "\n\nNo arm acts.\n" in said
     assert not re.search(r"\bp (adj\. )?<?\.\d|is lower|TOST", said)
 
 
-def test_withdrawn_entries_of_the_page_are_those_whose_design_could_not_tell():
-    rows = [
-        line.strip("| ").split(" | ")
-        for line in (REPORTS_FOLDER / FINDINGS_FILE).read_text(encoding="utf-8").splitlines()
-    ]
-    found = {row[0]: row[3:] for row in rows if len(row) == 7 and row[0].isdigit()}
-    for i, claim in enumerate(read_claims(), 1):
-        verdict, _, over, same = found[str(i)]
-        assert (verdict == "design could not tell") == (claim.could_not_tell is not None)
-        assert claim.could_not_tell is None or (over, same) == ("–", "–")
-    withdrawn = {c.study for c in read_claims() if c.could_not_tell}
-    assert withdrawn == {"operator_pool", "self_correction", "cold_start", "real_questions"}
+def test_a_check_that_the_registered_plan_names_withdraws_the_verdict_of_its_entries():
+    requires = [{"kind": "learns", "metric": "eval/em", "at_least": 0.9}]
+    made = study({"gsspo": 0.30, "grpo": 0.10}, analysis={**ANALYSIS, "requires": requires})
+    page = make_page({"granularity": made}, read_claims()[:1]).text
+    assert "| design could not tell |" in first_line(page)
+    assert "is higher" not in readme_result(made, "p")
 
 
-@pytest.mark.parametrize("wrong", [{"could_not_tell": True}, {"could_not_tell": " "}, {"could_not": "x"}])
+@pytest.mark.parametrize("wrong", [{"could_not_tell": w} for w in (True, " ", "x")] + [{"could_not": "x"}])
 def test_a_claim_with_an_unknown_or_mistyped_key_is_refused(tmp_path, wrong):
     entry = {"title": "t", "kind": "claim", "statement": "s", "question": "q", "study": None, "design": "d"}
     file = tmp_path / "claims.yaml"
