@@ -28,7 +28,7 @@ class StudyDesign:
     seed_sd: float = SEED_SD
     question_sd: float = QUESTION_SD
     paired: bool = False
-    """Whether contrasts pair seeds, which changes the least p. Power is that of the unpaired comparison all the same."""
+    """Whether contrasts pair seeds, which changes the least p. Power is the unpaired comparison's all the same."""
 
     @property
     def sd(self) -> float:
@@ -118,7 +118,8 @@ def _sentences(a: DesignAssessment, tests: int, power: float) -> Iterator[str]:
         if a.detectable is not None:
             yield (
                 f"Mean over suites: power {power:.0%} for a difference of {100 * a.detectable:.1f} points "
-                f"(assumed: {'unpaired, ' if d.paired else ''}seed SD {100 * d.seed_sd:.1f} points, {d.questions} questions a suite)."
+                f"(assumed: {'unpaired, ' if d.paired else ''}seed SD {100 * d.seed_sd:.1f} points, {d.questions} "
+                "questions a suite)."
             )
     suites = f"Single suites: smallest p after {d.correction.capitalize()} over {tests} is"
     if tests > 1 and a.suites_reachable and a.detectable_suite is not None:
