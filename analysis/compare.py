@@ -48,7 +48,8 @@ def compare_arms(
 ) -> list[Comparison]:
     """Every contrast on every group that both arms have. Groups in `uncorrected` are excluded from the correction.
 
-    Arms without values for a group give no row. `margin` None: no equivalence test. `possible`: the range of a
+    Arms without values for a group give no row. Where the plan pairs seeds, those of one arm alone are left out (see
+    `unpaired_seeds`). `margin` None: no equivalence test. `possible`: the range of a
     difference, to which intervals are clipped.
     """
     out = []
@@ -59,11 +60,18 @@ def compare_arms(
             a, b = values.get((group, contrast.treatment)), values.get((group, contrast.baseline))
             if a is None or b is None or not len(a) or not len(b):
                 continue
+            if plan.paired:
+                seeds = a.index.intersection(b.index)
+                a, b = a.loc[seeds], b.loc[seeds]
+                if not len(seeds):
+                    continue
             drafts.append((group, np.asarray(a, dtype=float), np.asarray(b, dtype=float)))
-        tests = {g: seed_permutation(a, b) for g, a, b in drafts}
+        tests = {g: seed_permutation(a, b, plan.paired) for g, a, b in drafts}
         counted = [g for g in tests if g not in uncorrected]
         adjusted = dict(zip(counted, CORRECTIONS[plan.correction]([tests[g].p for g in counted]), strict=True))
-        same = {g: tost(a, b, margin, alpha=plan.alpha) for g, a, b in drafts} if margin is not None else {}
+        same = (
+            {g: tost(a, b, margin, plan.paired, alpha=plan.alpha) for g, a, b in drafts} if margin is not None else {}
+        )
         same_p = CORRECTIONS[plan.correction]([same[g].p for g in counted]) if same else []
         same |= {g: replace(same[g], p=p) for g, p in zip(counted if same else [], same_p, strict=True)}
         for group, a, b in drafts:
@@ -72,7 +80,7 @@ def compare_arms(
                     group,
                     contrast,
                     (a.size, b.size),
-                    best_interval(a, b, level=plan.level).within(possible),
+                    best_interval(a, b, plan.paired, plan.level).within(possible),
                     tests[group],
                     adjusted.get(group, tests[group].p),
                     same.get(group),
@@ -103,6 +111,20 @@ def comparison_table(rows: Sequence[Comparison], group: str = "suite") -> pd.Dat
             for r in rows
         ]
     )
+
+
+def unpaired_seeds(values: SeedValues, contrasts: Sequence[ArmContrast]) -> list[str]:
+    """A sentence for each contrast of which only one arm has some seed: a paired comparison leaves it out."""
+    found: dict[str, None] = {}
+    for contrast in contrasts:
+        for group in dict.fromkeys(g for g, _ in values):
+            a, b = values.get((group, contrast.treatment)), values.get((group, contrast.baseline))
+            if a is None or b is None or not len(a) or not len(b):
+                continue
+            alone = ", ".join(map(str, sorted(int(s) for s in a.index.symmetric_difference(b.index))))
+            if alone:
+                found[f"{contrast.label}: seeds without a pair are left out: {alone}"] = None
+    return list(found)
 
 
 def unreachable_contrasts(rows: Sequence[Comparison], alpha: float) -> list[str]:

@@ -41,10 +41,13 @@ def check_registration(frames: Frames) -> Registration:
         lines.append("No analysis was registered before the sweep: everything here is exploratory.")
     else:
         margin = f", margin {plan.margin:g}" if plan.margin is not None else ""
+        over = ", area under the curve," if plan.over == "area" else ""
+        pairs = ", paired by seed" if plan.paired else ""
         checks = f", design checks: {len(plan.requires)}" if plan.requires else ""
         lines.append(
-            f"Registered before the sweep: {plan.metric} of {plan.treatment} against {plan.baseline} ({plan.axis}), "
-            f"α = {plan.alpha:g}, {plan.correction_name} over suites{margin}{checks}. Everything else is exploratory."
+            f"Registered before the sweep: {plan.metric}{over} of {plan.treatment} against {plan.baseline} "
+            f"({plan.axis}), α = {plan.alpha:g}, {plan.correction_name} over suites{margin}{pairs}{checks}. "
+            "Everything else is exploratory."
         )
     kept = True
     if recorded is None and plan.axis is not None:

@@ -2,6 +2,7 @@
 
     analysis:
       primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset}   # contrast[0] − contrast[1]
+      paired: true        # optional: seed by seed, sign flips of pairs; primary may have `over: area` (of the curve)
       margin: 0.03        # differences below it count as equivalent, in the metric's unit
       alpha: 0.05
       correction: holm    # over suites; or none
@@ -39,6 +40,8 @@ class AnalysisPlan:
     correction: str = "holm"
     threshold: float | None = None
     requires: tuple[Mapping[str, Any], ...] = ()
+    over: str = "last"
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if self.correction not in CORRECTIONS:
@@ -47,6 +50,8 @@ class AnalysisPlan:
             raise AnalysisPlanError(f"analysis.alpha {self.alpha}: must lie between 0 and 1")
         if self.margin is not None and self.margin <= 0:
             raise AnalysisPlanError(f"analysis.margin {self.margin}: must be positive")
+        if self.over not in ("last", "area"):
+            raise AnalysisPlanError(f"analysis.primary.over {self.over!r}: last or area")
         if self.threshold is not None and self.threshold <= 0:
             raise AnalysisPlanError(f"analysis.threshold {self.threshold}: must be positive")
 
@@ -54,6 +59,16 @@ class AnalysisPlan:
     def correction_name(self) -> str:
         """Name of the correction in sentences and captions."""
         return {"holm": "Holm"}.get(self.correction, "no correction")
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether the outcome is another than the last value, or the test another than the unpaired one."""
+        return self.paired or self.over != "last"
+
+    @property
+    def test_name(self) -> str:
+        """Name of the test of contrasts in captions."""
+        return "Sign flips of seed pairs" if self.paired else "Exact seed permutation"
 
     @property
     def level(self) -> float:
@@ -78,6 +93,8 @@ def read_analysis_plan(section: Mapping[str, Any] | None) -> AnalysisPlan:
             correction=section.get("correction", "holm"),
             threshold=section.get("threshold"),
             requires=tuple(section.get("requires") or ()),
+            over=primary.get("over", "last"),
+            paired=section.get("paired", False),
         )
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, AnalysisPlanError):

@@ -24,8 +24,10 @@ from analysis.compare import (
     format_share,
     interval_columns,
     number_or_blank,
+    unpaired_seeds,
     unreachable_contrasts,
 )
+from analysis.convergence import curve_areas
 from analysis.frames import CHANGE_RANGE, SHARE_RANGE, Frames, is_share
 from analysis.registered_plan import AnalysisPlan, contrasts, read_analysis_plan
 from analysis.stats.permutation import mean_interval
@@ -63,6 +65,12 @@ class SweepSummary:
     checks: tuple[CheckResult, ...] = ()
 
     @property
+    def contrasted(self) -> str:
+        """What the contrasts compare: the metric at the last step, or the area under its curve."""
+        area = self.plan.over == "area"
+        return f"{self.metric}{', area under the curve to' if area else ' at'} step {self.final_step}"
+
+    @property
     def verdict_lines(self) -> list[str]:
         """A sentence for each failed check."""
         return [r.sentence for r in failed(self.checks)]
@@ -98,6 +106,7 @@ class SweepSummary:
         lines = [f"{self.name}: {self.metric} at step {self.final_step} (configuration {self.config_hash})", ""]
         lines += [_aligned(_display(self.arm_table(), ARM_COLUMNS)), ""]
         if self.contrasts:
+            lines += [f"contrasts of {self.contrasted}, {self.plan.test_name.lower()}"] if self.plan.sensitive else []
             lines += [_aligned(_display(self.contrast_table(), CONTRAST_COLUMNS)), ""]
         lines += [_aligned(check_table(self.checks)), ""] if self.checks else []
         lines += [*self.verdict_lines, *self.notes]
@@ -117,7 +126,8 @@ class SweepSummary:
         listed = self.contrast_table()
         for label in dict.fromkeys(r.contrast.label for r in self.contrasts):
             rows = listed[listed["contrast"] == label]
-            title = f"{label} ({rows['role'].iloc[0]}; {self.plan.correction_name} over suites)"
+            what = f"{self.contrasted}, {self.plan.test_name.lower()}: " if self.plan.sensitive else ""
+            title = f"{what}{label} ({rows['role'].iloc[0]}; {self.plan.correction_name} over suites)"
             tables.append((title, rows, CONTRAST_COLUMNS[2:]))
         for title, frame, columns in tables:
             table = Table(
@@ -212,6 +222,13 @@ def seed_values(frames: Frames, metric: str, arm: str, step: int) -> pd.Series:
     return series[np.isfinite(series)]
 
 
+def outcome_values(frames: Frames, plan: AnalysisPlan, metric: str, step: int) -> dict[str, pd.Series]:
+    """Arm → one value a seed of the plan's kind of outcome of `metric`: at `step`, or the area under its curve."""
+    if plan.over == "area":
+        return {arm: found for (_, arm), found in curve_areas(frames, metric).items()}
+    return {label: seed_values(frames, metric, label, step) for label in frames.arms}
+
+
 def summarise(
     frames: Frames,
     plan: AnalysisPlan | None = None,
@@ -260,8 +277,11 @@ def summarise(
                 )
             )
     finals = {
-        (suite, label): seed_values(frames, metric, label, step) for suite, metric in names for label in frames.arms
+        (suite, label): found
+        for suite, metric in names
+        for label, found in outcome_values(frames, plan, metric, step).items()
     }
+    notes += unpaired_seeds(finals, pairs) if plan.paired else []
     # The mean over suites is no further hypothesis: it takes no part in the correction.
     rows = compare_arms(finals, pairs, plan, uncorrected={OVERALL}, margin=plan.margin, possible=change)
     left_out = tuple((str(r.trial), str(r.status), str(r.reason)) for r in frames.left_out.itertuples())

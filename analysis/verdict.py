@@ -14,31 +14,10 @@ from enum import StrEnum
 
 from analysis.check_result import CheckResult, failed
 from analysis.compare import Comparison, format_p
+from analysis.outcome import Outcome, outcome_of
 from analysis.registered_plan import AnalysisPlan, ArmContrast
 from analysis.stats.types import Test
 from analysis.summary import OVERALL, SweepSummary
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Outcome variable of a sentence. A share is shown in points (hundredths), any other quantity in its own unit."""
-
-    name: str = "EM"
-    share: bool = True
-
-    def amount(self, value: float | None, signed: bool = True) -> str:
-        """`value` with its unit: "+1.2 points", "-0.23"; "unknown" for None."""
-        if value is None:
-            return "unknown"
-        return f"{self.digits(value, signed)}{' points' if self.share else ''}"
-
-    def digits(self, value: float, signed: bool = True) -> str:
-        shown = round(100 * value, 1) + 0.0 if self.share else float(f"{value:.3g}") + 0.0
-        sign = "+" if signed else ""
-        return f"{shown:{sign}.1f}" if self.share else f"{shown:{sign}g}"
-
-
-EXACT_MATCH = Outcome()
 
 
 class ContrastVerdict(StrEnum):
@@ -75,7 +54,7 @@ def verdict_of(row: Comparison, alpha: float) -> ContrastVerdict:
 def findings(
     rows: Sequence[Comparison],
     plan: AnalysisPlan,
-    outcome: Outcome = EXACT_MATCH,
+    outcome: Outcome | None = None,
     checks: Sequence[CheckResult] = (),
 ) -> list[Finding]:
     """One finding a row, primary rows first. A suite of a confirmatory contrast counts as confirmatory only where the
@@ -104,8 +83,9 @@ def differs(row: Comparison, alpha: float) -> bool:
     return verdict_of(row, alpha) in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER)
 
 
-def finding_sentence(row: Comparison, plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH, gate: bool = True) -> str:
+def finding_sentence(row: Comparison, plan: AnalysisPlan, outcome: Outcome | None = None, gate: bool = True) -> str:
     """Sentence for one row. `gate` False: the primary test was not significant, so no difference is claimed."""
+    outcome = outcome or outcome_of(plan)
     c, verdict = row.contrast, verdict_of(row, plan.alpha)
     where, within = _where(row, plan), _within(c)
     numbers = f"difference {outcome.amount(row.difference.value)}{_interval(row, outcome)}, p {_p(row, plan)}"
@@ -165,11 +145,12 @@ def _excluded(row: Comparison, outcome: Outcome) -> str:
     return f"; the interval excludes effects {' and '.join(sides)}" if sides else ""
 
 
-def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, outcome: Outcome = EXACT_MATCH) -> list[str]:
+def summarise_findings(found: Sequence[Finding], plan: AnalysisPlan, outcome: Outcome | None = None) -> list[str]:
     """The findings as a short text: each claim in full, groups without evidence in one sentence a contrast.
 
     The mean over suites always has its own sentence.
     """
+    outcome = outcome or outcome_of(plan)
     out: list[str] = []
     for contrast in dict.fromkeys(f.comparison.contrast for f in found):
         mine = [f for f in found if f.comparison.contrast == contrast]

@@ -10,6 +10,7 @@ seeds: [0, 1, 2, 3, 4]                      # or a number n: 0 … n-1
 exclude: [{objective.preset: grpo, ...}]    # cells to leave out; [grpo, gspo]: any of these
 resources: {cpus_per_trial: 1}
 analysis: {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset},
+           # primary may have over: area (of the curve); beside it paired: true, requires: [design checks]
            margin: 0.03, alpha: 0.05, correction: holm, threshold: 0.5}
 tracking: {uri: sqlite:///runs/mlflow.db, experiment: granularity}
 small: {seeds: 2, steps: 4, data.eval_questions: 4}     # what --small changes
@@ -79,6 +80,13 @@ class Primary(Section):
     metric: Annotated[str, Field(min_length=1)]
     contrast: Annotated[tuple[Any, ...], Field(min_length=2, max_length=2, strict=False)]
     axis: str
+    over: Literal["last", "area"] = "last"
+    """Value of the metric at the last evaluation, or the area under its curve (mean height over steps, the start
+    included)."""
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _used(self, serialize(self), _ADDED_TO_PRIMARY)
 
 
 class Analysis(Section):
@@ -91,18 +99,25 @@ class Analysis(Section):
     correction: Literal["holm", "none"] = "holm"
     threshold: Positive | None = None
     """Value of the metric that runs are timed to; null: a report chooses one after the fact, marked as such."""
+    paired: bool = False
+    """Arms are compared seed by seed (sign flips of pairs); seeds that one arm lacks are left out."""
     requires: Annotated[tuple[Requirement, ...], Field(strict=False)] = ()
     """Manipulation checks and controls; where one fails the verdict is "design could not tell"."""
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out fields that were added since studies were registered and that a plan does not use: its hash is
-        that of its text."""
-        return {k: v for k, v in serialize(self).items() if k not in _ADDED or getattr(self, k) != _ADDED[k]}
+        return _used(self, serialize(self), _ADDED)
 
 
-_ADDED: dict[str, Any] = {"requires": ()}
+_ADDED: dict[str, Any] = {"requires": (), "paired": False}
+_ADDED_TO_PRIMARY: dict[str, Any] = {"over": "last"}
 """Fields of a plan by the default that stands for their absence."""
+
+
+def _used(section: Section, values: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """`values` without fields that were added since studies were registered and that a plan does not use: its hash is
+    that of its text."""
+    return {k: v for k, v in values.items() if k not in added or getattr(section, k) != added[k]}
 
 
 def _without_secrets(value: str) -> str:

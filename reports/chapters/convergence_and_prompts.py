@@ -22,7 +22,7 @@ def convergence_chapter(m: ReportData) -> Chapter:
         "areas",
         "Area under the learning curve",
         rows,
-        f"{plan.metric}: mean height of each seed's curve; exact seed permutation; exploratory.",
+        f"{plan.metric}: mean height of each seed's curve; {plan.test_name.lower()}; exploratory.",
         group="measure",
         p_adjusted="drop",
     )
@@ -88,7 +88,8 @@ def prompt_chapter(m: ReportData) -> Chapter:
             "spread_contrasts",
             "Differences over prompts",
             rows,
-            f"EM; exact seed permutation, p adj.: {m.plan.correction_name} over the rows of a contrast; exploratory.",
+            f"EM; {m.plan.test_name.lower()}, p adj.: {m.plan.correction_name} over the rows of a contrast; "
+            "exploratory.",
             group="measure",
         )
         spreads = robustness.prompt_spreads(m.everything)

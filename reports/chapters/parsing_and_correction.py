@@ -11,8 +11,9 @@ from analysis import parse_reliability, self_correction, transitions
 from analysis.compare import Comparison, compare_arms
 from analysis.episode_frames import GREEDY_SPLIT, SAMPLED_SPLIT, Episodes
 from analysis.operator_use import operator_use
+from analysis.outcome import Outcome
 from analysis.stats.types import DegenerateInput
-from analysis.verdict import ContrastVerdict, Outcome, findings
+from analysis.verdict import ContrastVerdict, findings
 from reports.chapters.chapter import Chapter, regression_sentence
 from reports.figures import parse_failures, survival, training_traces
 from reports.report_data import ReportData
@@ -74,7 +75,7 @@ def parsing_chapter(m: ReportData) -> Chapter:
         "parse_contrasts",
         "Differences in parse rate",
         rows,
-        f"Exact seed permutation, p adj.: {m.plan.correction_name} over suites; exploratory.",
+        f"{m.plan.test_name}, p adj.: {m.plan.correction_name} over suites; exploratory.",
     )
     chapter.text += _claims(rows, m, Outcome("the parse rate"))
     _complexity(m.greedy, chapter, "", level)
@@ -235,7 +236,7 @@ def _faults(m: ReportData, chapter: Chapter) -> None:
             name,
             title,
             rows,
-            f"Exact seed permutation, p adj.: {m.plan.correction_name} over the rows of a contrast; exploratory.",
+            f"{m.plan.test_name}, p adj.: {m.plan.correction_name} over the rows of a contrast; exploratory.",
             group="measure",
         )
         outcome = "P(recover)" if name.startswith("recovery") else "the effect of a fault"

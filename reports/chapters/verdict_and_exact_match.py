@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from analysis import exact_match
 from analysis.check_result import COULD_NOT_TELL, check_table, failed
+from analysis.outcome import outcome_of
+from analysis.registered_plan import AnalysisPlan
 from analysis.summary import summarise
 from analysis.verdict import summarise_findings
 from reports.chapters.chapter import Chapter
@@ -31,16 +34,17 @@ def verdict_chapter(m: ReportData) -> Chapter:
         observed="text",
     )
     drawn = [r for r in m.summary.contrasts if not (could_not_tell and r.contrast.confirmatory)]
-    chapter.figure(lambda: forest.draw_forest(m.frames, drawn, m.plan))
+    chapter.figure(lambda: forest.draw_forest(m.frames, drawn, m.plan, _forest_label(m.plan)))
     named = ", ".join(dict.fromkeys(f.comparison.contrast.label for f in promised)) or "none"
     registered = f"Registered, without a verdict: {named}" if could_not_tell else f"Confirmatory: {named}"
+    t_interval = "t of pairs" if m.plan.paired else "Welch's t"
     chapter.table(
         "contrasts",
         "Contrasts",
         m.summary.contrast_table(),
-        f"{m.plan.metric} at step {m.summary.final_step}. Exact seed permutation; p adj.: {m.plan.correction_name} "
+        f"{m.summary.contrasted}. {m.plan.test_name}; p adj.: {m.plan.correction_name} "
         "over suites; least p: the smallest this design can give; p TOST: equivalence within the margin. Interval: "
-        f"inversion of the test, else Welch's t. {registered}; all others exploratory.",
+        f"inversion of the test, else {t_interval}. {registered}; all others exploratory.",
         interval="drop",
         test="drop",
         role="drop",
@@ -59,6 +63,10 @@ def verdict_chapter(m: ReportData) -> Chapter:
     return chapter
 
 
+def _forest_label(plan: AnalysisPlan) -> str:
+    return "Exact Match" if (plan.metric, plan.over) == ("eval/em", "last") else outcome_of(plan).name
+
+
 def exact_match_chapter(m: ReportData) -> Chapter:
     chapter = Chapter("em", "Exact Match", stamp=m.stamp)
     chapter.text += summarise_findings([f for f in m.findings if not f.comparison.contrast.confirmatory], m.plan)
@@ -66,12 +74,12 @@ def exact_match_chapter(m: ReportData) -> Chapter:
         if m.frames.has(metric):
             chapter.figure(partial(learning_curves.draw_learning_curves, m.frames, metric, label, m.plan.level))
     if m.frames.suites("eval/em_sampled/"):
-        sampled = summarise(m.frames, m.plan, "eval/em_sampled")
+        sampled = summarise(m.frames, replace(m.plan, over="last"), "eval/em_sampled")
         chapter.table(
             "contrasts_sampled",
             "Contrasts, sampled answers",
             sampled.contrast_table(),
-            f"EM of answers sampled at the rollout temperature, step {sampled.final_step}; exact seed permutation, "
+            f"EM of answers sampled at the rollout temperature, step {sampled.final_step}; {m.plan.test_name.lower()}, "
             f"p adj.: {m.plan.correction_name} over suites; exploratory.",
             interval="drop",
             test="drop",

@@ -57,8 +57,9 @@ def draw_forest(
         axes[-1].set_xlabel(f"difference in {label}")
     margin = f"; grey band: margin ±{plan.margin:g}" if plan.margin is not None else ""
     starred = f"filled marks and asterisks: p ≤ {plan.alpha:g} after the correction over suites, and for their mean"
+    evaluated = "all evaluations" if plan.over == "area" else "last evaluation"
     caption = Caption(
-        f"Difference in {label}, last evaluation; {starred}{margin}. {_primary(rows)}",
+        f"Difference in {label}, {evaluated}; {starred}{margin}. {_primary(rows)}",
         n_seeds=frames.seed_text(),
         n_questions=frames.question_text(),
         interval="; ".join(dict.fromkeys(r.difference.interval.method for r in rows if r.difference.interval)),

@@ -11,11 +11,12 @@ import pandas as pd
 from analysis import convergence
 from analysis.compare import Comparison, compare_arms, comparison_table, format_p
 from analysis.frames import CHANGE_RANGE, is_share
+from analysis.outcome import Outcome, metric_name, metric_outcome, outcome_of
 from analysis.registered_plan import AnalysisPlan, ArmContrast, contrasts
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.summary import OVERALL, final_step, seed_values, summarise
-from analysis.verdict import Outcome, differs, findings, summarise_findings, verdict_of
-from reports.findings.measure_result import MeasureResult, by_name, metric_name, metric_outcome
+from analysis.verdict import differs, findings, summarise_findings, verdict_of
+from reports.findings.measure_result import MeasureResult, by_name
 from reports.packing.read_study import Study
 from reports.tables import display_frame
 
@@ -30,7 +31,7 @@ def registered_contrast(study: Study) -> MeasureResult:
     intervals hold together (Bonferroni)."""
     plan = study.plan
     rows = _registered(study, plan)
-    head = f"Registered contrast: {plan.metric}"
+    head = f"Registered contrast: {plan.metric}{', area under the curve' if plan.over == 'area' else ''}"
     if not rows:
         absent = "The registered contrast cannot be computed from these results."
         return MeasureResult(head, None, (*study.registration.sentences, absent), tests=True)
@@ -44,7 +45,7 @@ def registered_contrast(study: Study) -> MeasureResult:
         found = {(r.group, r.contrast): r for r in _registered(study, wide)}
         first = [_widened(r, found[r.group, r.contrast]) for r in first]
         notes = [f"{len(first)} strata: p {plan.correction_name} over them, intervals of {100 * wide.level:g} % each."]
-    name = metric_outcome(plan.metric)
+    name = outcome_of(plan)
     return MeasureResult(
         head,
         _comparisons([*first, *rest], several),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis import convergence
 from analysis.compare import format_p, interval_columns, number_or_blank
+from analysis.outcome import metric_name, metric_outcome
 from analysis.projected_power import planned_arms, pooled_sd, project_power
 from analysis.registered_plan import contrasts
 from analysis.stats.curves import Reached
@@ -17,7 +18,7 @@ from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
 from analysis.stats.types import DegenerateInput, Estimate
 from analysis.summary import final_step, seed_values
-from reports.findings.measure_result import MeasureResult, by_name, format_level, metric_name, metric_outcome
+from reports.findings.measure_result import MeasureResult, by_name, format_level
 from reports.packing.read_study import Study
 from reports.published_tables import published
 from reports.tables import display_frame

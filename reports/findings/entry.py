@@ -8,10 +8,11 @@ from typing import Any
 
 from analysis.check_result import CheckResult, failed
 from analysis.compare import format_p
+from analysis.outcome import metric_name
 from analysis.stats.permutation import smallest_p
 from harness.config import SweepSpec
 from reports.findings.claims import Claim
-from reports.findings.measure_result import MeasureResult, metric_name
+from reports.findings.measure_result import MeasureResult
 from reports.findings.overview import absent_seeds
 from reports.packing.read_study import Study
 from reports.tables import markdown_table

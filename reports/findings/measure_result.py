@@ -1,4 +1,4 @@
-"""Result type of a measure of FINDINGS.md, and display names of metrics."""
+"""Result type of a measure of FINDINGS.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.compare import Comparison, interval_columns
 from analysis.frames import SHARE_RANGE, is_share
 from analysis.stats.types import Estimate
-from analysis.verdict import ContrastVerdict, Outcome
+from analysis.verdict import ContrastVerdict
 
 
 @dataclass(frozen=True)
@@ -42,37 +42,6 @@ Measure = Callable[..., MeasureResult]
 def by_name(*measures: Measure) -> Mapping[str, Measure]:
     """Measures by the name of their function, which claims.yaml uses."""
     return {measure.__name__: measure for measure in measures}
-
-
-METRIC_NAMES = {
-    "eval/em": "EM",
-    "eval/em_sampled": "EM of sampled answers",
-    "eval/calls": "the number of calls",
-    "eval/parse_ok_rate": "the share of well-formed turns",
-    "eval/format_ok": "the share of well-formed episodes",
-    "eval_sampled/em": "EM of sampled answers",
-    "eval_sampled/f1": "F1 of sampled answers",
-    "eval_sampled/reward_mean": "reward of sampled answers",
-    "eval_sampled/parse_ok_rate": "the share of well-formed turns (sampled answers)",
-    "eval_sampled/format_ok": "the share of well-formed episodes (sampled answers)",
-    "eval_sampled/lazy": "the share of sampled answers without a call",
-    "eval_sampled/operator_diversity": "operator diversity (sampled answers)",
-    "eval_sampled/calls": "the number of calls (sampled answers)",
-    "eval_sampled/turns": "the number of turns (sampled answers)",
-    "eval_sampled/tokens": "the number of tokens (sampled answers)",
-    "eval_fault/recovered": "P(right | fault)",
-    "eval_fault/effect": "the effect of a fault on EM",
-    "eval_prompt_distractor/em": "EM (prompt with a distractor)",
-}
-"""Metric → its name in a sentence."""
-
-
-def metric_name(metric: str) -> str:
-    return METRIC_NAMES.get(metric, metric)
-
-
-def metric_outcome(metric: str) -> Outcome:
-    return Outcome(metric_name(metric), is_share(metric) or metric == "eval_fault/effect")
 
 
 def format_level(estimate: Estimate, metric: str) -> str:

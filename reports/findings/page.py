@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.check_result import failed
+from analysis.outcome import metric_name
 from analysis.projected_power import planned_arms
 from analysis.stats.types import DegenerateInput
 from harness.config import SweepSpec, load_sweep
@@ -21,7 +22,7 @@ from reports.findings.design_checks import design_checks_section, evaluate_study
 from reports.findings.entry import MAX_CURVES, PICTURES_FOLDER, claim_entry
 from reports.findings.identical_runs import find_identical_runs
 from reports.findings.measure_registry import MEASURES, POOLED_MEASURES
-from reports.findings.measure_result import MeasureResult, metric_name
+from reports.findings.measure_result import MeasureResult
 from reports.findings.overview import adjust_over_page, overview_verdict
 from reports.findings.readme_result import README_STUDY, insert_result, readme_result
 from reports.packing.read_study import Study, committed_studies

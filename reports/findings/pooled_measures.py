@@ -9,11 +9,12 @@ import pandas as pd
 
 from analysis import convergence
 from analysis.compare import format_p
+from analysis.outcome import metric_name
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import difference_interval, seed_permutation
 from analysis.stats.types import Estimate, Test
 from analysis.summary import final_step, seed_values
-from reports.findings.measure_result import MeasureResult, by_name, metric_name
+from reports.findings.measure_result import MeasureResult, by_name
 from reports.packing.read_study import Study
 
 AREA = "area under the curve"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from analysis.check_result import failed
+from analysis.outcome import metric_name
 from reports.findings.contrast_measures import registered_contrast
 from reports.findings.descriptive_measures import metric_rises
 from reports.findings.design_checks import evaluate_study_checks
-from reports.findings.measure_result import metric_name
 from reports.packing.read_study import Study
 from reports.tables import markdown_table
 

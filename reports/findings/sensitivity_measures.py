@@ -10,10 +10,11 @@ import pandas as pd
 
 from analysis.compare import Comparison, SeedValues, compare_arms, comparison_table, format_p
 from analysis.frames import CHANGE_RANGE, is_share
+from analysis.outcome import metric_outcome
 from analysis.registered_plan import ArmContrast, contrasts
 from analysis.summary import final_step, seed_values
 from reports.findings.contrast_measures import all_pairs
-from reports.findings.measure_result import MeasureResult, by_name, metric_outcome
+from reports.findings.measure_result import MeasureResult, by_name
 from reports.packing.read_study import Study
 from reports.published_tables import published
 from reports.tables import display_frame

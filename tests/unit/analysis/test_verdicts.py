@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.compare import compare_arms
+from analysis.outcome import Outcome
 from analysis.preregistration import check_registration, expected_hash
 from analysis.registered_plan import ArmContrast, read_analysis_plan
 from analysis.summary import OVERALL, summarise
 from analysis.verdict import (
     ContrastVerdict,
-    Outcome,
     finding_sentence,
     findings,
     primary_sentence,
