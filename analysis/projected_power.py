@@ -76,8 +76,8 @@ def project_power(frames: Frames, plan: AnalysisPlan) -> PowerProjection:
         rows.append(
             {
                 "seeds": n,
-                "least_p": smallest_p(n, n),
-                "least_p_adjusted": smallest_adjusted_p(n, n, tests),
+                "least_p": smallest_p(n, n, plan.paired),
+                "least_p_adjusted": smallest_adjusted_p(n, n, tests, plan.paired),
                 "detectable": number_or_blank(effect),
                 "at_margin": number_or_blank(
                     seed_power(plan.margin, sd, n, plan.alpha) if plan.margin is not None else None

@@ -27,6 +27,8 @@ class StudyDesign:
     margin: float | None = None
     seed_sd: float = SEED_SD
     question_sd: float = QUESTION_SD
+    paired: bool = False
+    """Whether contrasts pair seeds, which changes the least p. Power is the unpaired comparison's all the same."""
 
     @property
     def sd(self) -> float:
@@ -72,8 +74,8 @@ class DesignAssessment:
 def assess_design(design: StudyDesign, power: float = 0.8) -> DesignAssessment:
     """Assess reach and power of `design`. Deterministic; a few seconds at most."""
     tests = design.tests if design.correction == "holm" else 1
-    least = smallest_adjusted_p(design.seeds, design.seeds, 1)
-    adjusted = smallest_adjusted_p(design.seeds, design.seeds, tests)
+    least = smallest_adjusted_p(design.seeds, design.seeds, 1, design.paired)
+    adjusted = smallest_adjusted_p(design.seeds, design.seeds, tests, design.paired)
     found = detectable_effect(design.sd_of_mean, design.seeds, design.alpha, power)
     on_suite = detectable_effect(design.sd, design.seeds, design.alpha / tests, power)
     at_margin = for_margin = questions = None
@@ -87,8 +89,8 @@ def assess_design(design: StudyDesign, power: float = 0.8) -> DesignAssessment:
         design,
         least,
         adjusted,
-        _seeds_to_reach(design.alpha),
-        _seeds_to_reach(design.alpha / tests),
+        _seeds_to_reach(design.alpha, design.paired),
+        _seeds_to_reach(design.alpha / tests, design.paired),
         found,
         on_suite,
         at_margin,
@@ -99,13 +101,13 @@ def assess_design(design: StudyDesign, power: float = 0.8) -> DesignAssessment:
     return replace(made, sentences=tuple(_sentences(made, tests, power)))
 
 
-def _seeds_to_reach(alpha: float) -> int:
-    return next(s for s in range(2, 200) if smallest_adjusted_p(s, s, 1) <= alpha)
+def _seeds_to_reach(alpha: float, paired: bool) -> int:
+    return next(s for s in range(2, 200) if smallest_adjusted_p(s, s, 1, paired) <= alpha)
 
 
 def _sentences(a: DesignAssessment, tests: int, power: float) -> Iterator[str]:
     d = a.design
-    seeds = f"{d.seeds} v {d.seeds} seeds"
+    seeds = f"{d.seeds} pairs of seeds" if d.paired else f"{d.seeds} v {d.seeds} seeds"
     if not a.reachable:
         yield (
             f"{seeds}: the smallest attainable p is {format_p(a.smallest_p)}, above α = {d.alpha:g}. No outcome "
@@ -116,7 +118,8 @@ def _sentences(a: DesignAssessment, tests: int, power: float) -> Iterator[str]:
         if a.detectable is not None:
             yield (
                 f"Mean over suites: power {power:.0%} for a difference of {100 * a.detectable:.1f} points "
-                f"(assumed: seed SD {100 * d.seed_sd:.1f} points, {d.questions} questions a suite)."
+                f"(assumed: {'unpaired, ' if d.paired else ''}seed SD {100 * d.seed_sd:.1f} points, {d.questions} "
+                "questions a suite)."
             )
     suites = f"Single suites: smallest p after {d.correction.capitalize()} over {tests} is"
     if tests > 1 and a.suites_reachable and a.detectable_suite is not None:

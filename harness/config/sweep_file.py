@@ -10,6 +10,7 @@ seeds: [0, 1, 2, 3, 4]                      # or a number n: 0 … n-1
 exclude: [{objective.preset: grpo, ...}]    # cells to leave out; [grpo, gspo]: any of these
 resources: {cpus_per_trial: 1}
 analysis: {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset},
+           # primary may have over: area (of the curve); beside it paired: true, requires: [design checks]
            margin: 0.03, alpha: 0.05, correction: holm, threshold: 0.5}
 tracking: {uri: sqlite:///runs/mlflow.db, experiment: granularity}
 small: {seeds: 2, steps: 4, data.eval_questions: 4}     # what --small changes

@@ -132,11 +132,16 @@ def _design(console: Console, spec: SweepSpec) -> None:
         alpha=plan.alpha,
         correction=plan.correction,
         margin=plan.margin,
+        paired=plan.paired,
     )
     treatment, baseline = plan.primary.contrast
     print_redacted(console, "")
     where = "on every suite" if by_suite else "over all suites together"
-    print_redacted(console, f"pre-registered: {plan.primary.metric}, {treatment} against {baseline} {where}")
+    over = ", area under the curve" if plan.primary.over == "area" else ""
+    pairs = ", paired by seed" if plan.paired else ""
+    print_redacted(
+        console, f"pre-registered: {plan.primary.metric}{over}, {treatment} against {baseline} {where}{pairs}"
+    )
     found = assess_design(design)
     for sentence in found.sentences:
         print_redacted(console, sentence)

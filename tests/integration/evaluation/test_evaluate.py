@@ -176,11 +176,13 @@ def test_what_cannot_be_evaluated_exits_with_2_and_no_traceback(words: list[str]
     assert out == ""
 
 
-def test_a_model_that_is_not_there_is_one_line_and_status_1(tmp_path: Path, capsys) -> None:
+def test_a_model_without_weights_is_refused_by_the_missing_files_name(tmp_path: Path, capsys) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    assert main([str(tmp_path / "model"), "profile=tiny", "--out", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith("evaluation stopped: cannot load the policy in")
+    assert main([str(tmp_path / "model"), "profile=tiny", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "model.safetensors" in error
+    assert "Traceback" not in error
 
 
 def test_a_model_whose_architecture_no_engine_runs_is_one_line_and_status_1(tmp_path: Path, capsys) -> None:

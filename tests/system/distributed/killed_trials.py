@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.config import TrialConfig
 from harness.distributed.collective import Collective
+from harness.runs.run import TrialRun
 from harness.sweep.worker import run_one, run_share
 from harness.training.train import run_trial
 from tests.support.membership import membership
@@ -46,7 +47,7 @@ def main(rank: int, size: int, meeting: str, trials: list[str]) -> None:
     """`trials`: FOLDER=FUNCTION."""
     with membership(rank, size, Path(meeting)) as workers:
         for folder, _, function in (trial.partition("=") for trial in trials):
-            (run_one if rank == 0 else run_share)(Path(folder), function, workers)
+            (run_one if rank == 0 else run_share)(TrialRun(Path(folder)), function, workers)
 
 
 if __name__ == "__main__":

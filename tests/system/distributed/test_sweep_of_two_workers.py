@@ -75,7 +75,7 @@ def test_a_sweep_over_two_workers_of_which_one_is_killed_gives_what_one_worker_g
     file = tmp_path / "sweep.yaml"
     file.write_text(SWEEP)
     (trial,) = expand(load_sweep(file), code_version())
-    folder, alone = SweepFolder(tmp_path / "runs" / "together").trial(trial), tmp_path / "alone"
+    folder, alone = SweepFolder(tmp_path / "runs" / "together").trial(trial).folder, tmp_path / "alone"
     command = [sys.executable, "-m", "harness.sweep", str(file), "--out", str(tmp_path / "runs")]
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     driver = subprocess.Popen(

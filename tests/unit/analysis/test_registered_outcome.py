@@ -9,6 +9,7 @@ from analysis.frames import Frames
 from analysis.outcome import outcome_of
 from analysis.preregistration import check_registration
 from analysis.registered_plan import AnalysisPlan, AnalysisPlanError, read_analysis_plan
+from analysis.study_design import StudyDesign, assess_design
 from analysis.summary import summarise
 from analysis.verdict import primary_sentence
 from harness.config.sweep_file import Analysis
@@ -112,3 +113,12 @@ def test_plans_that_use_neither_keep_their_text_and_so_their_hash():
     for given in (ANALYSIS, SENSITIVE):
         written = Analysis.model_validate(given).model_dump(mode="json")
         assert written == {**given, "threshold": None}
+
+
+@pytest.mark.parametrize(("seeds", "reachable"), [(5, False), (6, True)])
+def test_a_paired_design_needs_six_pairs_to_be_significant(seeds, reachable):
+    found = assess_design(StudyDesign(seeds=seeds, paired=True))
+    assert found.reachable == reachable
+    assert found.smallest_p == pytest.approx(2 / 2**seeds)
+    assert found.seeds_to_reach == 6
+    assert f"{seeds} pairs of seeds" in found.sentences[0]
