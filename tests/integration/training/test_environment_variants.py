@@ -261,7 +261,7 @@ def test_the_door_prints_a_faulted_episode_and_its_twin_in_each_interface(capsys
     for interface in ("natural", "code"):
         faulted, twin = (f"{interface} interface, {which}" for which in ("with the fault", "its twin, without"))
         assert shown.index(faulted) < shown.index(twin)
-    assert shown.count("timeout; truly: [1] ") >= 2
+    assert shown.count("timeout; true result: [1] ") >= 2
     assert "Search did not answer in time" in shown
     assert shown.count("fault in turn 1: detected") == 2
 
