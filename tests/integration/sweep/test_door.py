@@ -49,7 +49,7 @@ def test_overrides_and_options_mix_in_any_order(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert "3 trials, 3 to run" in result.stdout
-    [timed] = [line for line in result.stdout.splitlines() if line.startswith("timed here, alone: ")]
+    [timed] = [line for line in result.stdout.splitlines() if line.startswith("timed on this machine")]
     _, step, evaluation = (float(n) for n in re.findall(r"([0-9.]+) s", timed))
     assert min(step, evaluation) > 0.1
     assert "warning: this design cannot reach α = 0.05; run 4 seeds an arm" in result.stdout

@@ -193,7 +193,7 @@ def test_without_gpus_the_plan_shows_vllm_on_an_assumed_one_and_names_it(tmp_pat
     assert show_plan(console, spec, None)
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     for words in ("vLLM: KV cache", "of 512 episodes", "planned for one of 80.0 GB", "start-up", "saving",
-                  "main memory: 30.5 GB each worker"):  # fmt: skip
+                  "main memory: 30.5 GB for each worker"):  # fmt: skip
         assert words in printed
 
 

@@ -85,7 +85,7 @@ def test_a_language_models_step_is_timed_in_part_and_estimated_as_a_whole():
                                    "rollout.group_size=8", "data.eval_questions=60"])  # fmt: skip
     part = timed_part(trial)
     assert (part.rollout.prompts_per_step, part.rollout.group_size, part.data.eval_questions) == (2, 8, 3)
-    assert TrialConfig.model_validate(part.model_dump()) == part
+    assert TrialConfig.model_validate_json(part.model_dump_json()) == part
     assert part.model_copy(update={"rollout": trial.rollout, "data": trial.data}) == trial
     assert estimate_cost(TIMING, part, [trial], 1).seconds == 5 + 4 * 10 * 3 + 20 * 2 * 2
     assert timed_part(config("steps=10")) == config("steps=10")
