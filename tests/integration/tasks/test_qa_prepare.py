@@ -33,6 +33,7 @@ TRAIN = "train.nq_hotpotqa.jsonl.gz"
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "wait_exponential", lambda *_, **__: lambda state: 0.0)
     monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # other tests of the session are offline
 
 
 @pytest.fixture
