@@ -56,7 +56,7 @@ def _strike_writer(wanted: int) -> None:
 
     def before(*_: Any) -> None:
         nonlocal made
-        if threading.current_thread().name == "mlflow-feed":
+        if threading.current_thread().name == "mlflow-writer":
             made += 1
             if made == wanted:
                 os.kill(os.getpid(), signal.SIGKILL)
