@@ -9,8 +9,8 @@ SWEEP ?= ablations/granularity.yaml
 DIR ?= runs/granularity
 STUDIES ?= runs/studies
 ARGS ?=
-# make sweep's short form of the granularity study: five seeds of its ten, a quarter of an hour on two cores
-SHORT := $(if $(findstring --small,$(ARGS)),,$(if $(filter ablations/granularity.yaml,$(SWEEP)),seeds=5))
+# make sweep's short form of the granularity study: three seeds of its ten
+SHORT := $(if $(findstring --small,$(ARGS)),,$(if $(filter ablations/granularity.yaml,$(SWEEP)),seeds=3))
 TARGET ?= tiny
 Q ?= What is the capital of Chad?
 PORT ?= 5000
@@ -65,9 +65,9 @@ test-faults: setup
 	$(RUN) -m tests.system.faults.battery $(ARGS)
 
 # What takes too long for every change: the whole fault battery, every study's small form, the long checks by fuzzing
-# and measurement, the installation of environment.yml, and the tests marked nightly.
+# and measurement, the installation of environment.yml, the tests marked nightly, and all examples of the properties.
 nightly: setup
-	$(RUN) -m pytest -m nightly $(ARGS)
+	$(RUN) -m pytest --hypothesis-profile thorough -m 'nightly or hypothesis' $(ARGS)
 	$(RUN) -m tests.system.faults.battery
 	$(RUN) -m tests.benchmarks.fuzz
 	$(RUN) -m tests.benchmarks.chaos

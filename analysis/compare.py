@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from analysis.registered_plan import AnalysisPlan, ArmContrast
-from analysis.stats.multiplicity import CORRECTIONS, tost
-from analysis.stats.permutation import best_interval, seed_permutation, smallest_p
+from analysis.stats.multiplicity import CORRECTIONS
+from analysis.stats.permutation import smallest_p
 from analysis.stats.types import Estimate, Test
+from analysis.stats.unequal_spread import EVEN_SPREAD, SpreadCheck
+from analysis.unit_contrast import UnitContrast, contrast_units
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A contrast on one group (suite, failure kind, …). `p_adjusted` is corrected over the groups of this contrast, and
-    so is the p of `equivalence`."""
+    so are the p of `equivalence` and `p_claim`: of the exact test, and of Welch's too where the spreads differ."""
 
     group: str
     contrast: ArmContrast
@@ -26,6 +27,14 @@ class Comparison:
     test: Test
     p_adjusted: float | None
     equivalence: Test | None
+    spread: SpreadCheck = EVEN_SPREAD
+    p_claim: float | None = None
+
+    @property
+    def uncorrected_claim(self) -> float | None:
+        """The larger p of the exact test and, where the arms' spreads differ, of Welch's: a claim needs both."""
+        p, welch = self.test.p, self.spread.welch_p
+        return p if p is None or welch is None else max(p, welch)
 
 
 SeedValues = Mapping[tuple[str, str], pd.Series]
@@ -45,48 +54,49 @@ def compare_arms(
     uncorrected: Collection[str] = (),
     margin: float | None = None,
     possible: tuple[float, float] | None = None,
+    covariates: SeedValues | None = None,
 ) -> list[Comparison]:
     """Every contrast on every group that both arms have. Groups in `uncorrected` are excluded from the correction.
 
     Arms without values for a group give no row. Where the plan pairs seeds, those of one arm alone are left out (see
     `unpaired_seeds`). `margin` None: no equivalence test. `possible`: the range of a
-    difference, to which intervals are clipped.
+    difference, to which intervals are clipped. `covariates`: values at the checkpoint that pairs branch from, for which
+    differences are adjusted.
     """
     out = []
     groups = list(dict.fromkeys(g for g, _ in values))
     for contrast in contrasts:
-        drafts = []
+        found: dict[str, UnitContrast] = {}
         for group in groups:
             a, b = values.get((group, contrast.treatment)), values.get((group, contrast.baseline))
-            if a is None or b is None or not len(a) or not len(b):
+            if a is None or b is None:
                 continue
-            if plan.paired:
-                seeds = a.index.intersection(b.index)
-                a, b = a.loc[seeds], b.loc[seeds]
-                if not len(seeds):
-                    continue
-            drafts.append((group, np.asarray(a, dtype=float), np.asarray(b, dtype=float)))
-        tests = {g: seed_permutation(a, b, plan.paired) for g, a, b in drafts}
-        counted = [g for g in tests if g not in uncorrected]
-        adjusted = dict(zip(counted, CORRECTIONS[plan.correction]([tests[g].p for g in counted]), strict=True))
-        same = (
-            {g: tost(a, b, margin, plan.paired, alpha=plan.alpha) for g, a, b in drafts} if margin is not None else {}
-        )
-        same_p = CORRECTIONS[plan.correction]([same[g].p for g in counted]) if same else []
-        same |= {g: replace(same[g], p=p) for g, p in zip(counted if same else [], same_p, strict=True)}
-        for group, a, b in drafts:
-            out.append(
-                Comparison(
-                    group,
-                    contrast,
-                    (a.size, b.size),
-                    best_interval(a, b, plan.paired, plan.level).within(possible),
-                    tests[group],
-                    adjusted.get(group, tests[group].p),
-                    same.get(group),
-                )
+            made = contrast_units(a, b, plan, margin, _at_checkpoint(covariates or {}, group, contrast))
+            if made is not None:
+                found[group] = made
+        rows = {
+            group: Comparison(
+                group, contrast, made.units, made.difference.within(possible), made.test, None, None, made.spread
             )
+            for group, made in found.items()
+        }
+        same = {group: made.equivalence for group, made in found.items() if made.equivalence is not None}
+        counted = [g for g in rows if g not in uncorrected]
+        correct = CORRECTIONS[plan.correction]
+        adjusted = dict(zip(counted, correct([rows[g].test.p for g in counted]), strict=True))
+        claims = dict(zip(counted, correct([rows[g].uncorrected_claim for g in counted]), strict=True))
+        same_p = correct([same[g].p for g in counted]) if same else []
+        same |= {g: replace(same[g], p=p) for g, p in zip(counted if same else [], same_p, strict=True)}
+        for group, row in rows.items():
+            p, claim = adjusted.get(group, row.test.p), claims.get(group, row.uncorrected_claim)
+            out.append(replace(row, p_adjusted=p, p_claim=claim, equivalence=same.get(group)))
     return out
+
+
+def _at_checkpoint(covariates: SeedValues, group: str, contrast: ArmContrast) -> pd.Series | None:
+    """Mean of both arms' values at their common checkpoint: one policy, whose sampled answers may differ."""
+    x, y = (covariates.get((group, arm)) for arm in (contrast.treatment, contrast.baseline))
+    return ((x + y) / 2).dropna() if x is not None and y is not None else None
 
 
 def comparison_table(rows: Sequence[Comparison], group: str = "suite") -> pd.DataFrame:

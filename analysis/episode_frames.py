@@ -75,9 +75,9 @@ class Episodes:
         """The episodes under a boolean mask and their turns, renumbered."""
         keep = np.asarray(mask, dtype=bool)
         number = np.cumsum(keep) - 1
-        owner = self.turns["episode"].to_numpy()
+        owner = self.turns["episode"].to_numpy(dtype=np.int64)
         turns = self.turns[keep[owner]].reset_index(drop=True)
-        turns["episode"] = number[turns["episode"].to_numpy()]
+        turns["episode"] = number[owner[keep[owner]]]
         return Episodes(self.episodes[keep].reset_index(drop=True), turns, self.source)
 
     def split(self, name: str) -> Episodes:

@@ -1,14 +1,15 @@
 """Schema of the tables that analyses read, and the grouping of trials into arms. Readers are in `load.py`.
 
 trials    one row a trial, finished or not
-    trial str · arm str · seed int · status str (done | failed | unfinished) · included bool · reason str (why it is
-    excluded, "" otherwise) · steps int (planned) · config_hash str (of the configuration without its seed)
+    trial str · arm str · seed int · status str (done | failed | diverged | unfinished) · included bool ·
+    reason str (why it is excluded, "" otherwise) · steps int (planned) ·
+    config_hash str (of the configuration without its seed)
 metrics   one row a logged value of an included trial
     trial str · arm str · seed int · step int · metric str · value float
 episodes  one row an episode of an included trial: see EPISODE_COLUMNS
 turns     one row a turn of such an episode: see TURN_COLUMNS
 
-Step 0 is the start policy. Failed and unfinished trials stay in `trials`, and in no other table.
+Step 0 is the start policy. Failed, diverged and unfinished trials stay in `trials`, and in no other table.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from harness.config.arm_names import arm_labels, full_label
 from harness.config.identity import flatten
 
 TRIAL_COLUMNS = ("trial", "arm", "seed", "status", "included", "reason", "steps", "config_hash")
@@ -31,7 +34,7 @@ SHARE_RANGE, CHANGE_RANGE = (0.0, 1.0), (-1.0, 1.0)
 """Ranges of a share, and of a difference of two shares."""
 SHARE_METRICS = frozenset(
     {"em", "em_sampled", "f1", "lenient", "format_ok", "parse_ok_rate", "lazy", "no_answer"}
-    | {"clip_fraction", "recovered", "detected", "accepted"}
+    | {"clip_fraction", "recovered", "detected", "detected_twin", "accepted"}
 )
 """Metrics that are shares, or scores in [0, 1], by the part of their name after the first slash."""
 
@@ -57,29 +60,6 @@ def swept_axes(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [p for p in paths if len({json.dumps(f.get(p), sort_keys=True, default=str) for f in flat}) > 1]
 
 
-def _short(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return " ".join(f"{k}={_short(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return "+".join(_short(v) for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def arm_label(settings: Mapping[str, Any]) -> str:
-    """Readable name of an arm: the bare value for one axis, `last-word=value` pairs for several."""
-    if not settings:
-        return "all"
-    if len(settings) == 1:
-        return _short(next(iter(settings.values())))
-    tails = [path.rsplit(".", 1)[-1] for path in settings]
-    names = [t if tails.count(t) == 1 else path for t, path in zip(tails, settings, strict=True)]
-    return ", ".join(f"{n}={_short(v)}" for n, v in zip(names, settings.values(), strict=True))
-
-
 @dataclass(frozen=True)
 class Arm:
     """One configuration run with several seeds. `settings` holds the swept axes only, as the sweep file writes them;
@@ -89,6 +69,11 @@ class Arm:
     settings: Mapping[str, Any]
     config_hash: str
     config: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def full_label(self) -> str:
+        """All of its settings in words, of any length."""
+        return full_label(self.settings)
 
     def value(self, path: str) -> Any:
         """The value at a dotted path; None where there is none."""
@@ -109,19 +94,23 @@ def arms_of(
     configs: Mapping[str, Mapping[str, Any]],
     axes: Sequence[str] | None = None,
     declared: Mapping[str, Mapping[str, Any]] | None = None,
+    labels: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Arm]:
-    """trial → its arm. `axes` (e.g. a sweep's declared parameters) or else every path that differs.
+    """trial → its arm. `axes` (e.g. a sweep's declared parameters) or else every path that differs. `labels`: the sweep
+    file's, as `arm_labels` takes them.
 
     `declared` gives values of axes as the sweep file wrote them, where they are known (a mapping as an axis value
     stands in the configuration with its defaults filled in).
     """
     axes = list(axes) if axes is not None else swept_axes(list(configs.values()))
-    out = {}
+    found = {}
     for trial, config in configs.items():
         written = (declared or {}).get(trial, {})
-        settings = {a: written.get(a, setting(config, a)) for a in axes if a not in NOT_A_SETTING}
-        rest = {p: v for p, v in flatten(config).items() if p not in NOT_A_SETTING}
-        out[trial] = Arm(arm_label(settings), settings, short_hash(rest), config)
+        found[trial] = {a: written.get(a, setting(config, a)) for a in axes if a not in NOT_A_SETTING}
+    out = {}
+    for (trial, settings), label in zip(found.items(), arm_labels(list(found.values()), labels), strict=True):
+        rest = {p: v for p, v in flatten(configs[trial]).items() if p not in NOT_A_SETTING}
+        out[trial] = Arm(label, settings, short_hash(rest), configs[trial])
     return out
 
 
@@ -145,10 +134,56 @@ class Frames:
         used = self.trials[self.trials["included"]]
         return short_hash(sorted((str(h), int(s)) for h, s in zip(used["config_hash"], used["seed"], strict=True)))
 
+    @cached_property
+    def identical(self) -> dict[str, str]:
+        """Arm → the first arm, in display order, that its runs are bit-identical to; other arms are left out.
+
+        Every seed that both ran gave the same training and evaluation metrics at every step: one arm under two names,
+        which no test may count twice. A setting without effect does that, as a reduction where it makes no difference.
+        """
+        runs = {str(arm): dict(list(rows.groupby("seed"))) for arm, rows in self.metrics.groupby("arm", observed=True)}
+        prints = {arm: {seed: _fingerprint(rows) for seed, rows in by_seed.items()} for arm, by_seed in runs.items()}
+        same: dict[str, str] = {}
+        for arm in (a for a in self.arms if prints.get(a)):
+            others = [o for o in self.arms if o in prints and o not in same]
+            shared = {o: prints[arm].keys() & prints[o].keys() for o in others[: others.index(arm)]}
+            alike = (o for o, s in shared.items() if s and all(prints[arm][i] == prints[o][i] != "" for i in s))
+            if (first := next(alike, None)) is not None:
+                same[arm] = first
+        return same
+
+    def identity_notes(self) -> list[str]:
+        """A sentence for each arm that is identical to an earlier one."""
+        return [
+            f"{arm} and {first} are one arm: every run is bit-identical (equal rewards and scores at every step), and"
+            " no test counts both"
+            for arm, first in self.identical.items()
+        ]
+
+    @property
+    def start_step(self) -> int:
+        """Step at which the arms' own training starts: 0, or the sweep's branch point."""
+        return int((self.config.get("branch") or {}).get("after", 0))
+
     @property
     def left_out(self) -> pd.DataFrame:
         """Excluded trials with the reason."""
         return self.trials.loc[~self.trials["included"], ["trial", "arm", "seed", "status", "reason"]]
+
+    def diverged(self) -> dict[str, list[str]]:
+        """Arm → where each of its diverged trials did ("step 3: the loss"); arms without any are left out."""
+        rows = self.trials[self.trials["status"] == "diverged"]
+        return {str(arm): [str(r) for r in group["reason"]] for arm, group in rows.groupby("arm", observed=True)}
+
+    def divergence_notes(self) -> list[str]:
+        """For each arm how many trials diverged, and where: the mean of the others is no estimate of the arm's."""
+        notes = []
+        for arm, places in self.diverged().items():
+            total = int((self.trials["arm"] == arm).sum())
+            shown = "; ".join(places[:3]) + ("; …" if len(places) > 3 else "")
+            rest = "its numbers are of the others alone" if len(places) < total else "it has no numbers"
+            notes.append(f"{arm}: {len(places)} of {total} trials diverged ({shown}); {rest}")
+        return notes
 
     def seed_text(self) -> str:
         """ "5 per arm", or "4–5 per arm" where arms differ, for captions."""
@@ -181,6 +216,19 @@ class Frames:
         """Suites that have a metric `prefix<suite>`, sorted."""
         names = self.metrics["metric"].unique()
         return sorted(n[len(prefix) :] for n in names if n.startswith(prefix) and "/" not in n[len(prefix) :])
+
+
+DISTINCT_REWARDS = 5
+"""Values of a run's training reward without which it is not called identical to another: few may agree by chance."""
+
+
+def _fingerprint(run: pd.DataFrame) -> str:
+    """Hash of the training and evaluation metrics of a run; "" where they are too few to tell it from another."""
+    if run.loc[run["metric"] == "train/reward_mean", "value"].nunique() < DISTINCT_REWARDS:
+        return ""
+    kept = run[run["metric"].str.startswith(("train/", "eval"))].sort_values(["metric", "step"])
+    numbers = kept["step"].to_numpy("int64").tobytes() + kept["value"].to_numpy("float64").tobytes()
+    return hashlib.sha256("\n".join(kept["metric"]).encode() + numbers).hexdigest()
 
 
 def trials_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

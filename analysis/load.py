@@ -9,7 +9,6 @@ Only finished trials with an intact journal are included. All others stay in `Fr
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import yaml
 
 from analysis.frames import Arm, Frames, arms_of, metrics_frame, setting, swept_axes, trials_frame
 from harness.runs.episode_store import open_episodes
+from harness.runs.records import TrialInfo
 from harness.runs.run import TrialRun
 
 
@@ -34,13 +34,15 @@ def load_frames(run_dir: str | Path) -> Frames:
         raise LoadError(f"{root}: no trials/ with a config.yaml inside; is this a sweep's output folder?")
     sweep = _yaml(root / "sweep.yaml") if (root / "sweep.yaml").exists() else {}
     configs = {f.name: _config(f) for f in folders}
-    infos = {f.name: _info(f) for f in folders}
-    declared = {name: info.get("axes", {}) for name, info in infos.items()}
-    arms = arms_of(configs, varying_axes(sweep, configs), declared)
+    folders = [f for f in folders if not configs[f.name].get("keep_state")]  # trunks are no arm's
+    configs = {f.name: configs[f.name] for f in folders}
+    infos = {f.name: info for f in folders if (info := _info(f)) is not None}
+    declared = {name: info.axes for name, info in infos.items()}
+    arms = arms_of(configs, varying_axes(sweep, configs), declared, sweep.get("labels"))
     trials, metrics = [], []
     for folder in folders:
         arm, config = arms[folder.name], configs[folder.name]
-        status, reason = _status(folder, infos[folder.name].get("key"))
+        status, reason = _status(folder, infos[folder.name].key if folder.name in infos else None)
         rows: list[dict[str, Any]] = []
         if not reason:
             try:
@@ -76,8 +78,8 @@ def load_frames(run_dir: str | Path) -> Frames:
         arms=ordered_arms(arms.values(), sweep),
         questions=count_questions(root, list(frame.loc[frame["included"], "trial"])),
         path=root,
-        promises=frozenset(i["preregistration"] for i in infos.values() if "preregistration" in i),
-        codes=frozenset(i["code"] for i in infos.values() if "code" in i),
+        promises=frozenset(info.preregistration for info in infos.values() if info.preregistration),
+        codes=frozenset(info.code for info in infos.values() if info.code),
     )
 
 
@@ -103,19 +105,18 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _info(folder: Path) -> dict[str, Any]:
-    """trial.json, empty where there is none."""
+def _info(folder: Path) -> TrialInfo | None:
+    """trial.json, None where there is none."""
     try:
-        info = json.loads((folder / "trial.json").read_text(encoding="utf-8"))
+        return TrialRun(folder).info()
     except FileNotFoundError:
-        return {}
+        return None
     except ValueError as error:
-        raise LoadError(f"{folder / 'trial.json'}: not readable as JSON ({error})") from error
-    return info if isinstance(info, dict) else {}
+        raise LoadError(str(error)) from error
 
 
 def _status(folder: Path, key: str | None) -> tuple[str, str]:
-    """(done | failed | unfinished, reason for exclusion or "")."""
+    """(done | failed | diverged | unfinished, reason for exclusion or "")."""
     run = TrialRun(folder)
     result = run.result()
     if result is None:
@@ -124,6 +125,8 @@ def _status(folder: Path, key: str | None) -> tuple[str, str]:
         return "unfinished", "its result belongs to another configuration or version of the code"
     if result["status"] == "finished":
         return "done", ""
+    if (where := run.diverged(result["key"])) is not None:
+        return "diverged", where
     return "failed", run.error_line() or "failed without a message"
 
 

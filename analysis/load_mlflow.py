@@ -15,6 +15,7 @@ import yaml
 
 from analysis.frames import Frames, arms_of, metrics_frame, setting, trials_frame
 from analysis.load import LoadError, count_questions, ordered_arms, varying_axes
+from harness.config.assay import HANDICAP, PLACEBO
 
 PARENT_RUN_TAG = "mlflow.parentRunId"
 DERIVED_METRIC_PREFIXES = ("final/", "best/", "signature/", "failure/", "system/")
@@ -46,13 +47,18 @@ def load_experiment(experiment: str, uri: str | None = None, cache: str | Path |
     root = Path(cache) if cache is not None else None
     sweep = _yaml_artifact(client, parent.info.run_id, "sweep.yaml")
     configs = {_folder_name(r): _yaml_artifact(client, r.info.run_id, "config.yaml") for r in children}
+    children = [r for r in children if not configs[_folder_name(r)].get("keep_state")]  # trunks are no arm's
+    configs = {_folder_name(r): configs[_folder_name(r)] for r in children}
     axes = varying_axes(sweep, configs)
-    arms = arms_of(configs, axes, {n: _declared(sweep, c) for n, c in configs.items()})
+    declared = {_folder_name(r): _declared(sweep, configs[_folder_name(r)], r) for r in children}
+    arms = arms_of(configs, axes, declared, sweep.get("labels"))
     trials, metrics = [], []
     for run in children:
         name, arm = _folder_name(run), arms[_folder_name(run)]
-        status = _STATUS.get(run.info.status, "unfinished")
-        reason = {"done": "", "failed": _last_line(run.data.tags.get("error", ""))}.get(status, "no result")
+        diverged = run.data.tags.get("diverged", "")
+        status = "diverged" if diverged else _STATUS.get(run.info.status, "unfinished")
+        known = {"done": "", "diverged": diverged, "failed": _last_line(run.data.tags.get("error", ""))}
+        reason = known.get(status, "no result")
         rows = _history(client, run) if not reason else []
         if not reason and not rows:
             reason = "no metrics"
@@ -105,8 +111,12 @@ def _search(client: Any, experiment: str) -> list[Any]:
 
 
 def _folder_name(run: Any) -> str:
-    """Name of the trial's folder: `<name>-<key8>`."""
-    return f"{run.data.tags.get('mlflow.runName', run.info.run_id)}-{run.data.tags['trial_key'][:8]}"
+    """Name of the trial's folder: `<name>-<key8>`. Raises LoadError where a run's tags would lead out of a folder."""
+    tags = run.data.tags  # runs of earlier versions have the name alone
+    name = f"{tags.get('trial') or tags.get('mlflow.runName', run.info.run_id)}-{tags['trial_key'][:8]}"
+    if Path(name).name != name:
+        raise LoadError(f"run {run.info.run_id}: {name!r} is no folder's name")
+    return name
 
 
 def _yaml_artifact(client: Any, run_id: str, name: str) -> dict[str, Any]:
@@ -120,9 +130,10 @@ def _yaml_artifact(client: Any, run_id: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _declared(sweep: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Values of the axes as the sweep file wrote them, matched against the resolved configuration."""
-    from analysis.registered_plan import same_setting
+def _declared(sweep: dict[str, Any], config: dict[str, Any], run: Any) -> dict[str, Any]:
+    """Values of the axes as the sweep file wrote them, matched against the resolved configuration; of a planted arm
+    its name, which is in the run's parameters alone."""
+    from analysis.registered_plan import read_analysis_plan, same_setting
 
     out = {}
     for axis, spec in (sweep.get("parameters") or {}).items():
@@ -130,7 +141,8 @@ def _declared(sweep: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
         values = spec.get("values", [])
         named = values.items() if isinstance(values, dict) else zip(values, values, strict=True)
         out[axis] = next((shown for shown, value in named if same_setting(value, actual)), actual)
-    return out
+    planted = {HANDICAP, PLACEBO} & set(run.data.params.values())
+    return out | dict.fromkeys([read_analysis_plan(sweep.get("analysis")).axis], *planted) if planted else out
 
 
 def _history(client: Any, run: Any) -> list[dict[str, Any]]:

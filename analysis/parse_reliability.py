@@ -141,7 +141,7 @@ def link_to_learning(
     Traces are differenced by default, as both drift with training.
     """
     out: dict[str, LaggedCorrelation | str] = {}
-    for arm in frames.arms:
+    for arm in (a for a in frames.arms if a not in frames.identical):
         trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["included"]]["trial"]
         for name, metric in {"EM": TRAIN_EM, **INSTABILITY_TRACES}.items():
             pairs = run_traces(frames, PARSE_RATE, metric)

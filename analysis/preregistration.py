@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 
 from analysis.frames import Frames
 from analysis.registered_plan import AnalysisPlan, read_analysis_plan
-from harness.config.identity import digest
-
-REGISTERED_KEYS = ("hypothesis", "analysis", "seeds")
+from harness.config.identity import registered_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +22,6 @@ class Registration:
     recorded: str | None
     kept: bool
     sentences: tuple[str, ...]
-
-
-def expected_hash(config: dict[str, object]) -> str:
-    """Hash of the registered parts of a resolved sweep file."""
-    return digest({name: config.get(name) for name in REGISTERED_KEYS})
 
 
 def check_registration(frames: Frames) -> Registration:
@@ -43,16 +36,20 @@ def check_registration(frames: Frames) -> Registration:
         margin = f", margin {plan.margin:g}" if plan.margin is not None else ""
         over = ", area under the curve," if plan.over == "area" else ""
         pairs = ", paired by seed" if plan.paired else ""
+        pairs += ", adjusted for the common checkpoint" if plan.adjusted else ""
+        levels = f", random factors: {', '.join(plan.random)}" if plan.random else ""
+        trunk = f", from a common trunk of {frames.start_step} steps" if frames.start_step else ""
         checks = f", design checks: {len(plan.requires)}" if plan.requires else ""
         lines.append(
             f"Registered before the sweep: {plan.metric}{over} of {plan.treatment} against {plan.baseline} "
-            f"({plan.axis}), α = {plan.alpha:g}, {plan.correction_name} over suites{margin}{pairs}{checks}. "
+            f"({plan.axis}), α = {plan.alpha:g}, {plan.correction_name} over suites"
+            f"{margin}{pairs}{levels}{trunk}{checks}. "
             "Everything else is exploratory."
         )
     kept = True
     if recorded is None and plan.axis is not None:
         lines.append("The sweep records no hash of its plan, so the plan cannot be shown to precede the runs.")
-    expected = expected_hash(dict(frames.config))
+    expected = registered_hash(frames.config)
     if recorded is not None and recorded != expected:
         kept = False
         lines.append(

@@ -7,7 +7,10 @@
       alpha: 0.05
       correction: holm    # over suites; or none
       threshold: 0.5      # optional: runs are timed to the step from which the metric holds it
+      adjusted: true      # optional, with branch: pairs are adjusted for the metric at their common checkpoint
+      random: [...]       # optional: swept settings whose levels are a sample, see `analysis/random_factors.py`
       requires: [...]     # optional: design checks, see `analysis/requirements.py`; without them no verdict
+      assay: {...}        # optional: planted effects, see `analysis/planted_effects.py`
 
 `<metric>/<suite>` is tested on every suite. The contrast named there is confirmatory; everything else a report shows
 is exploratory.
@@ -15,12 +18,15 @@ is exploratory.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.assay_plan import AssayPlan, read_assay_plan
 from analysis.frames import Arm, Frames
 from analysis.stats.multiplicity import CORRECTIONS
+from analysis.stats.random_levels import Assignment
+from harness.config.arm_names import LABEL_CHARS, cut_text
 
 
 class AnalysisPlanError(ValueError):
@@ -28,8 +34,21 @@ class AnalysisPlanError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class CrossedUnits:
+    """Units of two random factors that are crossed with each other: number = level of the first × `columns` + level of
+    the second. `rows`, `column_levels`: whether the arms share the levels of the first, and of the second."""
+
+    columns: int
+    rows: Assignment
+    column_levels: Assignment
+
+
+@dataclass(frozen=True, slots=True)
 class AnalysisPlan:
-    """Fields of the `analysis:` section. `axis` None: no registered contrast, all results are exploratory."""
+    """Fields of the `analysis:` section. `axis` None: no registered contrast, all results are exploratory.
+
+    `crossed`, `at_levels`: no settings, but of a plan whose random factors' units have taken the place of seeds.
+    """
 
     metric: str = "eval/em"
     axis: str | None = None
@@ -42,6 +61,11 @@ class AnalysisPlan:
     requires: tuple[Mapping[str, Any], ...] = ()
     over: str = "last"
     paired: bool = False
+    random: tuple[str, ...] = ()
+    assay: AssayPlan | None = None
+    adjusted: bool = False
+    crossed: CrossedUnits | None = None
+    at_levels: bool = False
 
     def __post_init__(self) -> None:
         if self.correction not in CORRECTIONS:
@@ -68,7 +92,20 @@ class AnalysisPlan:
     @property
     def test_name(self) -> str:
         """Name of the test of contrasts in captions."""
+        if self.crossed is not None:
+            return f"Quasi-F of two crossed random factors ({' × '.join(self.random[:2])})"
+        if self.random:
+            return f"Permutation of {self.units}"
+        if self.adjusted:
+            return "Sign flips of seed pairs, adjusted for the metric at their common checkpoint (ANCOVA)"
         return "Sign flips of seed pairs" if self.paired else "Exact seed permutation"
+
+    @property
+    def units(self) -> str:
+        """Plural of the unit of inference: seeds, levels of the first random factor, or cells of two crossed ones."""
+        if self.crossed is not None:
+            return f"cells of {' × '.join(self.random)}"
+        return f"levels of {self.random[0]}" if self.random else "seeds"
 
     @property
     def level(self) -> float:
@@ -95,6 +132,9 @@ def read_analysis_plan(section: Mapping[str, Any] | None) -> AnalysisPlan:
             requires=tuple(section.get("requires") or ()),
             over=primary.get("over", "last"),
             paired=section.get("paired", False),
+            random=tuple(section.get("random") or ()),
+            adjusted=section.get("adjusted", False),
+            assay=read_assay_plan(section.get("assay")),
         )
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, AnalysisPlanError):
@@ -120,7 +160,8 @@ class ArmContrast:
 def contrasts(frames: Frames, plan: AnalysisPlan) -> list[ArmContrast]:
     """Pairs of arms that differ in one axis: the plan's against its baseline, other axes against their first value.
 
-    Confirmatory are the pairs whose axis, treatment and baseline the plan names; they come first.
+    Confirmatory are the pairs whose axis, treatment and baseline the plan names; they come first. Arms with identical
+    runs are not contrasted with each other, and with another arm once, apart from confirmatory pairs.
     """
     arms = list(frames.arms.values())
     axes = list(dict.fromkeys(axis for arm in arms for axis in arm.settings))
@@ -135,9 +176,23 @@ def contrasts(frames: Frames, plan: AnalysisPlan) -> list[ArmContrast]:
                 if same_setting(base, high.settings[axis]) or _others(low, axis) != _others(high, axis):
                     continue
                 promised = declared and same_setting(plan.treatment, high.settings[axis])
-                stratum = ", ".join(f"{k.rsplit('.', 1)[-1]}={v}" for k, v in _others(low, axis).items())
+                others = _others(low, axis)
+                stratum = ", ".join(
+                    f"{k.rsplit('.', 1)[-1]}={cut_text(str(v), LABEL_CHARS)}" for k, v in others.items()
+                )
                 found.append(ArmContrast(high.label, low.label, axis, stratum, promised))
-    return sorted(found, key=lambda c: not c.confirmatory)
+    return _distinct(sorted(found, key=lambda c: not c.confirmatory), frames.identical)
+
+
+def _distinct(pairs: Sequence[ArmContrast], identical: Mapping[str, str]) -> list[ArmContrast]:
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for pair in pairs:
+        one, two = (identical.get(arm, arm) for arm in (pair.treatment, pair.baseline))
+        if pair.confirmatory or (one != two and (one, two) not in seen):
+            kept.append(pair)
+        seen.add((one, two))
+    return kept
 
 
 def same_setting(declared: Any, actual: Any) -> bool:

@@ -29,9 +29,9 @@ from analysis.check_result import CheckResult
 from analysis.episode_frames import SAMPLED_SPLIT, Episodes
 from analysis.frames import Frames
 from analysis.registered_plan import AnalysisPlan, contrasts, same_setting
-from analysis.stats.permutation import best_interval
+from analysis.seed_outcomes import final_step, outcome_values
 from analysis.stats.types import DegenerateInput
-from analysis.summary import final_step, seed_values
+from analysis.unit_contrast import contrast_units
 
 
 @dataclass(frozen=True)
@@ -95,23 +95,27 @@ def level(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
 
 
 def differ(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
-    """Treatment and baseline differ in a metric by at least so much, as designed."""
+    """Treatment and baseline differ in a metric by at least so much, as designed, in each stratum of the contrast."""
     least = float(settings["at_least"])
     required = f"{settings['metric']} of the compared arms at least {least:g} apart"
-    gap = _gap(evidence, settings["metric"])
-    return _unmeasured(required) if gap is None else CheckResult(required, gap, f"{gap:.3g}", gap >= least)
+    gaps = _gaps(evidence, settings["metric"])
+    return (
+        _unmeasured(required) if not gaps else CheckResult(required, min(gaps), f"{min(gaps):.3g}", min(gaps) >= least)
+    )
 
 
 def agree(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
-    """Treatment and baseline differ in a metric by at most so much, as designed."""
+    """Treatment and baseline differ in a metric by at most so much, as designed, in each stratum of the contrast."""
     most = float(settings["at_most"])
     required = f"{settings['metric']} of the compared arms at most {most:g} apart"
-    gap = _gap(evidence, settings["metric"])
-    return _unmeasured(required) if gap is None else CheckResult(required, gap, f"{gap:.3g}", gap <= most)
+    gaps = _gaps(evidence, settings["metric"])
+    return (
+        _unmeasured(required) if not gaps else CheckResult(required, max(gaps), f"{max(gaps):.3g}", max(gaps) <= most)
+    )
 
 
 def learns(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
-    """Some arm's metric rises by at least so much from step 0 to the last step.
+    """Some arm's metric rises by at least so much from step 0, or the branch point, to the last step.
 
     `beyond_form`: the metric (a share of episodes) among episodes that gave an answer, so that answering at all does
     not count as answering right.
@@ -120,10 +124,10 @@ def learns(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
     beyond = bool(settings.get("beyond_form", False))
     required = f"{metric}{' among answered episodes' if beyond else ''} rises by at least {least:g} in some arm"
     frames = evidence.frames
-    start, end = (_final(frames, metric, step) for step in (0, None))
+    start, end = (_final(frames, metric, step) for step in (frames.start_step, None))
     if beyond:
         silent = metric.rsplit("/", 1)[0] + "/no_answer"
-        at_start, at_end = _final(frames, silent, 0), _final(frames, silent)
+        at_start, at_end = _final(frames, silent, frames.start_step), _final(frames, silent)
         if not at_start or not at_end:
             return _unmeasured(required)
         start = {a: v / max(1 - at_start[a], 1e-9) for a, v in start.items() if a in at_start}
@@ -159,20 +163,25 @@ def exposed(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
 
 def control(evidence: Evidence, settings: Mapping[str, Any]) -> CheckResult:
     """A contrast with a known answer: `expect: none` (placebo: the interval holds 0), `higher` or `lower` (an effect
-    that the design must find: the interval excludes 0 on that side)."""
+    that the design must find: the interval excludes 0 on that side), in the plan's kind of outcome and pairing. Of
+    several pairs of arms with these values it is the first that differs in the control's axis alone."""
     metric, expect = settings["metric"], settings["expect"]
     a, b = settings["contrast"]
     side = {"none": "not shown to differ", "higher": "shown to be higher", "lower": "shown to be lower"}[expect]
     required = f"{metric} of {a} against {b} {side}"
-    frames, axis = evidence.frames, settings.get("axis")
-    pairs = [(arms_with(evidence, value, axis) or [""])[0] for value in (a, b)]
+    frames = evidence.frames
+    pair = _pair(evidence, a, b, settings.get("axis") or evidence.plan.axis)
+    if pair is None:
+        return _unmeasured(required)
     try:
-        step = final_step(frames, metric)
-        x, y = (seed_values(frames, metric, arm, step).to_numpy(dtype=float) for arm in pairs)
-        found = best_interval(x, y, level=evidence.plan.level)
+        plan = evidence.plan
+        values = outcome_values(frames, plan, metric, final_step(frames, metric))
+        x, y = (values.get(arm, pd.Series(dtype=float)) for arm in pair)
+        made = contrast_units(x, y, plan)
     except (DegenerateInput, ValueError):
         return _unmeasured(required)
-    if found.interval is None or found.value is None:
+    found = made.difference if made is not None else None
+    if found is None or found.interval is None or found.value is None:
         return _unmeasured(required)
     low, high = found.interval.low, found.interval.high
     holds = {"none": low <= 0 <= high, "higher": low > 0, "lower": high < 0}[expect]
@@ -211,14 +220,24 @@ def _final(frames: Frames, metric: str, step: int | None = None) -> dict[str, fl
 def _course(frames: Frames, metric: str) -> dict[str, float]:
     """Arm → mean over seeds and training steps of a trace."""
     rows = frames.values(metric)
-    means = rows[rows["step"] > 0].groupby("arm", observed=True)["value"].mean()
+    means = rows[rows["step"] > frames.start_step].groupby("arm", observed=True)["value"].mean()
     return {str(arm): float(value) for arm, value in means.items() if np.isfinite(value)}
 
 
-def _gap(evidence: Evidence, metric: str) -> float | None:
-    """Largest difference in a pair of the registered contrast: training traces over all steps, others at the end."""
+def _gaps(evidence: Evidence, metric: str) -> list[float]:
+    """Differences in the registered contrast, one a stratum: training traces over all steps, others at the end."""
     trace = metric.startswith(("update/", "train/"))
     values = _course(evidence.frames, metric) if trace else _final(evidence.frames, metric)
     pairs = [(c.treatment, c.baseline) for c in contrasts(evidence.frames, evidence.plan) if c.confirmatory]
-    gaps = [abs(values[a] - values[b]) for a, b in pairs if a in values and b in values]
-    return max(gaps) if gaps else None
+    return [abs(values[a] - values[b]) for a, b in pairs if a in values and b in values]
+
+
+def _pair(evidence: Evidence, a: Any, b: Any, axis: str | None) -> tuple[str, str] | None:
+    """First pair of arms with these values on the axis and equal settings otherwise."""
+    arms = evidence.frames.arms
+    for first in arms_with(evidence, a, axis):
+        for second in arms_with(evidence, b, axis):
+            one, two = ({k: v for k, v in arms[arm].settings.items() if k != axis} for arm in (first, second))
+            if one == two:
+                return first, second
+    return None

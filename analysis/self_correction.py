@@ -29,10 +29,12 @@ from analysis.stats.regression import Fit, gee_logit
 from analysis.stats.survival import Survival, kaplan_meier
 from analysis.stats.types import DegenerateInput
 from analysis.transitions import turn_actions
-from harness.env.fault_detection import FaultReading, Response, read_faults
+from harness.env.fault_detection import Response, fires_without_fault, read_faults
 from harness.runs.episode_loader import trajectory
+from harness.types import Trajectory
 
 POOL_SETTING = "environment.pool"
+RESPONSES = ("detected", "detected_twin", "accepted", "unaffected")
 _PAIR = ["trial", "step", "suite", "question", "sample_seed"]
 
 
@@ -40,7 +42,8 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     """One row a pair whose faulted episode was exposed.
 
     trial, arm, seed, suite, question, hops, fault (kind of the first), fault_turn, operator (that was faulted),
-    em_fault, em_twin, detected, accepted, unaffected (one of them), extra_calls (more than the twin made), recovered,
+    em_fault, em_twin, detected, accepted, unaffected (one of them), detected_twin (the detector fires at that turn of
+    the twin, which read the true observation), extra_calls (more than the twin made), recovered,
     time (turns from the fault to the right answer, or to the cap), next and next_twin (action in the turn
     after), pool (of operators, as the arm sets it; "" where `frames` are not given).
     `cap`: turn limit of an episode (default: the maximum observed). Reads the texts of exposed episodes.
@@ -51,7 +54,8 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     if twins.episodes.empty:
         twins = data.split(GREEDY_SPLIT)
     struck = faulted.of(faulted.episodes["faults"] > 0)
-    readings = _first_exposed(struck)
+    played = _trajectories(struck)
+    readings = [next((r for r in read_faults(t) if r.exposed), None) for t in played]
     exposed = struck.of(np.array([r is not None for r in readings], dtype=bool))
     found = [r for r in readings if r is not None]
     if not found:
@@ -75,6 +79,8 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     most = cap if cap is not None else int(max(pairs["n_turns"].max(), pairs["n_turns_twin"].max()))
     kept = ["trial", "arm", "seed", "suite", "question", "hops", "fault", "fault_turn", "operator", "recovered"]
     out = pairs[[*kept, *(r.value for r in Response)]].copy()
+    struck_and_read = [t for t, r in zip(played, readings, strict=True) if r is not None]
+    out["detected_twin"] = _base_rate(twins, pairs["row_twin"], struck_and_read, [r.turn for r in found])
     out["em_fault"], out["em_twin"] = pairs["em"].astype(float), pairs["em_twin"].astype(float)
     out["extra_calls"] = pairs["calls"] - pairs["calls_twin"]
     out["time"] = np.where(pairs["recovered"], pairs["waited"], most - 1 - pairs["fault_turn"]).clip(min=1)
@@ -85,15 +91,26 @@ def exposures(data: Episodes, cap: int | None = None, frames: Frames | None = No
     return out
 
 
-def _first_exposed(data: Episodes) -> list[FaultReading | None]:
-    """Classification, by `harness.env.fault_detection`, of each episode's first fault that the policy was exposed
-    to."""
-    out: list[FaultReading | None] = [None] * len(data.episodes)
+def _trajectories(data: Episodes) -> list[Trajectory]:
+    """Every episode with its texts."""
+    out: list[Trajectory | None] = [None] * len(data.episodes)
     for (trial, step, split), rows in data.episodes.groupby(["trial", "step", "split"], observed=True):
         found = read_rows(data.source[str(trial), int(step), str(split)], rows["index"].tolist())
         for position, row in zip(rows.index, found, strict=True):
-            out[position] = next((r for r in read_faults(trajectory(row)) if r.exposed), None)
-    return out
+            out[position] = trajectory(row)
+    return [t for t in out if t is not None]
+
+
+def _base_rate(twins: Episodes, rows: pd.Series, faulted: Sequence[Trajectory], turns: Sequence[int]) -> list[bool]:
+    """Whether the detector fires in the twin of each exposed episode; `rows` are the twins' numbers."""
+    wanted = np.zeros(len(twins.episodes), dtype=bool)
+    wanted[rows.to_numpy(dtype=np.int64)] = True
+    place = np.cumsum(wanted) - 1
+    shown = _trajectories(twins.of(wanted))
+    return [
+        fires_without_fault(shown[place[row]], t, turn)
+        for row, t, turn in zip(rows.astype(int), faulted, turns, strict=True)
+    ]
 
 
 def _at_turn(data: Episodes, turn: Sequence[int], column: str) -> np.ndarray:
@@ -117,7 +134,10 @@ def _action_at(data: Episodes, rows: pd.Series, turn: pd.Series) -> np.ndarray:
 
 
 def exposure_table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: float = 0.95) -> pd.DataFrame:
-    """`by`…, exposures, questions, seeds, detected, accepted, unaffected, recovered, em_twin, effect, hurt.
+    """`by`…, exposures, questions, seeds, RESPONSES, recovered, em_twin, effect, hurt.
+
+    `detected_twin`: the base rate of `detected`, which is how often the detector fires on the true observation. Tables
+    without that column are by the first detector, which also counted doubt of anything else.
 
     `recovered`: design-effect Wilson with questions as clusters. `effect`: mean over seeds with t interval. `hurt`:
     share of exposures whose twin was right and which ended wrong.
@@ -134,7 +154,7 @@ def exposure_table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: flo
                 "exposures": len(group),
                 "questions": len(cells),
                 "seeds": group["seed"].nunique(),
-                **{r.value: float(group[r.value].mean()) for r in Response},
+                **{name: float(group[name].mean()) for name in RESPONSES},
                 "recovered": number_or_blank(recovered.value),
                 **interval_columns(recovered),
                 "em_twin": float(group["em_twin"].mean()),
@@ -144,10 +164,23 @@ def exposure_table(pairs: pd.DataFrame, by: Sequence[str] = ("arm",), level: flo
             }
         )
     columns = (
-        "exposures questions seeds detected accepted unaffected recovered low high em_twin effect effect_low "
-        "effect_high hurt"
+        f"exposures questions seeds {' '.join(RESPONSES)} recovered low high em_twin effect effect_low effect_high hurt"
     )
     return pd.DataFrame(rows, columns=[*by, *columns.split()])
+
+
+def fault_counts(data: Episodes) -> pd.DataFrame:
+    """arm, episodes, struck, exposed: episodes under injected faults, those that met one, those whose policy read one
+    and took a further turn."""
+    faulted = data.split(FAULTED_SPLIT)
+    struck = faulted.of(faulted.episodes["faults"] > 0)
+    read = [any(r.exposed for r in read_faults(t)) for t in _trajectories(struck)]
+    exposed = struck.of(np.array(read, dtype=bool))
+    counts = {
+        name: part.episodes["arm"].astype(str).value_counts()
+        for name, part in (("episodes", faulted), ("struck", struck), ("exposed", exposed))
+    }
+    return pd.DataFrame(counts).reindex(counts["episodes"].index).fillna(0).astype(int).rename_axis("arm").reset_index()
 
 
 def _effects(pairs: pd.DataFrame) -> pd.Series:

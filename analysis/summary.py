@@ -12,9 +12,9 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
+from analysis.aligned_text import aligned_text
 from analysis.check_result import COULD_NOT_TELL, CheckResult, check_table, failed
 from analysis.compare import (
     Comparison,
@@ -27,9 +27,12 @@ from analysis.compare import (
     unpaired_seeds,
     unreachable_contrasts,
 )
-from analysis.convergence import curve_areas
+from analysis.csv_text import csv_cell
+from analysis.factorial_designs import FactorEffect, effect_sentences, main_effects
 from analysis.frames import CHANGE_RANGE, SHARE_RANGE, Frames, is_share
+from analysis.random_factors import at_random_levels
 from analysis.registered_plan import AnalysisPlan, contrasts, read_analysis_plan
+from analysis.seed_outcomes import checkpoint_values, final_step, outcome_values, seed_values
 from analysis.stats.permutation import mean_interval
 from analysis.stats.types import Estimate
 
@@ -46,11 +49,13 @@ class ArmRow:
     final: Estimate
     start: Estimate | None
     rise: Estimate | None
+    diverged: int = 0
+    """Further trials of the arm that diverged, which no number here includes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSummary:
-    """Result of `summarise`, with renderings as text, rich tables and CSV. Where one of `checks` fails, the registered
+    """Result of `summarise`, with renderings as text and CSV. Where one of `checks` fails, the registered
     contrast has no verdict."""
 
     name: str
@@ -63,6 +68,8 @@ class SweepSummary:
     left_out: tuple[tuple[str, str, str], ...]  # trial, status, reason
     notes: tuple[str, ...]
     checks: tuple[CheckResult, ...] = ()
+    effects: tuple[FactorEffect, ...] = ()
+    """Main effects of a factorial design, pooled over the cells of the other axes."""
 
     @property
     def contrasted(self) -> str:
@@ -76,14 +83,17 @@ class SweepSummary:
         return [r.sentence for r in failed(self.checks)]
 
     def arm_table(self) -> pd.DataFrame:
-        """One row a suite and arm; numbers as floats, absent ones as empty strings."""
+        """One row a suite and arm; numbers as floats, absent ones as empty strings. The column `diverged` where any
+        trial did."""
         rows = []
+        diverged = any(r.diverged for r in self.arms)
         for r in self.arms:
             rows.append(
                 {
                     "suite": r.suite,
                     "arm": r.arm,
                     "seeds": len(r.seeds),
+                    **({"diverged": r.diverged} if diverged else {}),
                     "start": number_or_blank(r.start.value if r.start else None),
                     "final": number_or_blank(r.final.value),
                     **interval_columns(r.final),
@@ -104,52 +114,15 @@ class SweepSummary:
     def text(self) -> str:
         """Plain text, 80–120 columns, no colour."""
         lines = [f"{self.name}: {self.metric} at step {self.final_step} (configuration {self.config_hash})", ""]
-        lines += [_aligned(_display(self.arm_table(), ARM_COLUMNS)), ""]
+        lines += [aligned_text(_display(self.arm_table(), ARM_COLUMNS)), ""]
         if self.contrasts:
             lines += [f"contrasts of {self.contrasted}, {self.plan.test_name.lower()}"] if self.plan.sensitive else []
-            lines += [_aligned(_display(self.contrast_table(), CONTRAST_COLUMNS)), ""]
-        lines += [_aligned(check_table(self.checks)), ""] if self.checks else []
+            lines += [aligned_text(_display(self.contrast_table(), CONTRAST_COLUMNS)), ""]
+        lines += [*effect_sentences(self.effects, self.plan), ""] if self.effects else []
+        lines += [aligned_text(check_table(self.checks)), ""] if self.checks else []
         lines += [*self.verdict_lines, *self.notes]
         lines += [f"excluded: {trial} ({status}): {reason}" for trial, status, reason in self.left_out]
         return "\n".join(lines).rstrip() + "\n"
-
-    def print(self) -> None:
-        """Print as rich tables on the terminal."""
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-
-        console = Console()
-        tables: list[tuple[str, pd.DataFrame, tuple[str, ...]]] = [
-            (f"{self.metric} at step {self.final_step}", self.arm_table(), ARM_COLUMNS)
-        ]
-        listed = self.contrast_table()
-        for label in dict.fromkeys(r.contrast.label for r in self.contrasts):
-            rows = listed[listed["contrast"] == label]
-            what = f"{self.contrasted}, {self.plan.test_name.lower()}: " if self.plan.sensitive else ""
-            title = f"{what}{label} ({rows['role'].iloc[0]}; {self.plan.correction_name} over suites)"
-            tables.append((title, rows, CONTRAST_COLUMNS[2:]))
-        for title, frame, columns in tables:
-            table = Table(
-                title=title,
-                title_justify="left",
-                box=box.SIMPLE_HEAD,
-                padding=(0, 1, 0, 0),
-                show_edge=False,
-                pad_edge=False,
-            )
-            shown = _display(frame, columns)
-            for name in shown.columns:
-                table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
-            for row in shown.itertuples(index=False):
-                table.add_row(*map(str, row))
-            console.print(table)
-        if self.checks:
-            console.print(_aligned(check_table(self.checks)), markup=False)
-        for line in (*self.verdict_lines, *self.notes):
-            console.print(line, markup=False)
-        for trial, status, reason in self.left_out:
-            console.print(f"excluded: {trial} ({status}): {reason}", style="yellow", markup=False)
 
     def csv(self) -> str:
         """Arms and contrasts in one long table, full precision."""
@@ -159,19 +132,20 @@ class SweepSummary:
             if frame.empty:
                 continue
             writer.writerow(["kind", *frame.columns])
-            writer.writerows([kind, *row] for row in frame.itertuples(index=False))
+            writer.writerows([kind, *map(csv_cell, row)] for row in frame.itertuples(index=False))
         return out.getvalue()
 
 
 _HEADS = {"p_adjusted": "p adj", "smallest_p": "least p"}
-_WORDS = {"suite", "arm", "contrast", "role", "required", "observed", "holds"}
-ARM_COLUMNS = ("suite", "arm", "seeds", "start", "final", "ci", "rise", "rise_ci")
+ARM_COLUMNS = ("suite", "arm", "seeds", "diverged", "start", "final", "ci", "rise", "rise_ci")
 CONTRAST_COLUMNS = ("contrast", "role", "suite", "seeds", "difference", "ci", "p", "p_adjusted", "smallest_p")
 
 
 def _display(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
     shown = {}
     for name in columns:
+        if name == "diverged" and name not in frame:
+            continue
         if name.endswith("ci"):
             prefix, signed = name.removesuffix("ci"), "difference" in frame or name != "ci"
             shown[name.replace("_", " ")] = [
@@ -187,48 +161,6 @@ def _display(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-def _aligned(frame: pd.DataFrame) -> str:
-    cells = [list(frame.columns), *frame.astype(str).to_numpy().tolist()]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(frame.columns))]
-    left = [name in _WORDS for name in frame.columns]
-    lines = (
-        "  ".join(c.ljust(w) if words else c.rjust(w) for c, w, words in zip(row, widths, left, strict=True))
-        for row in cells
-    )
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def final_step(frames: Frames, metric: str) -> int:
-    """Last step at which every included trial that logged `metric…` did so. Raises ValueError when there is none."""
-    if not frames.trials["included"].any():
-        reasons = "; ".join(f"{r.trial} ({r.reason})" for r in frames.left_out.head(3).itertuples())
-        more = ", …" if len(frames.left_out) > 3 else ""
-        raise ValueError(f"{frames.name}: none of {len(frames.trials)} trials is included: {reasons}{more}")
-    names = frames.metrics["metric"]
-    rows = frames.metrics[(names == metric) | names.str.startswith(metric + "/")]
-    steps = [set(g["step"]) for _, g in rows.groupby("trial")]
-    common = set.intersection(*steps) if steps else set()
-    if not common:
-        raise ValueError(f"{frames.name}: no step at which every finished trial logged {metric}")
-    return max(common)
-
-
-def seed_values(frames: Frames, metric: str, arm: str, step: int) -> pd.Series:
-    """One value a seed (index seed, sorted) of an arm at a step."""
-    rows = frames.values(metric, step)
-    series = rows[rows["arm"] == arm].set_index("seed")["value"].sort_index()
-    if series.index.has_duplicates:
-        raise ValueError(f"{frames.name}: arm {arm!r} has two trials with the same seed")
-    return series[np.isfinite(series)]
-
-
-def outcome_values(frames: Frames, plan: AnalysisPlan, metric: str, step: int) -> dict[str, pd.Series]:
-    """Arm → one value a seed of the plan's kind of outcome of `metric`: at `step`, or the area under its curve."""
-    if plan.over == "area":
-        return {arm: found for (_, arm), found in curve_areas(frames, metric).items()}
-    return {label: seed_values(frames, metric, label, step) for label in frames.arms}
-
-
 def summarise(
     frames: Frames,
     plan: AnalysisPlan | None = None,
@@ -236,11 +168,9 @@ def summarise(
     checks: Sequence[CheckResult] = (),
 ) -> SweepSummary:
     """Summary of `frames`. On a `metric` other than the plan's the same pairs are contrasted, all exploratory.
-
-    `checks`: results of the plan's design checks, which hold for its own metric. Raises ValueError when no trial
-    finished or the metric was never logged.
-    """
+    `checks`: of the plan's design, for its own metric. Raises ValueError without a finished trial or logged metric."""
     plan = plan if plan is not None else read_analysis_plan(frames.config.get("analysis"))
+    frames, plan = at_random_levels(frames, plan)
     pairs = contrasts(frames, plan)
     if metric is not None and metric != plan.metric:
         plan, pairs, checks = replace(plan, metric=metric), [replace(c, confirmatory=False) for c in pairs], ()
@@ -250,7 +180,8 @@ def summarise(
     names = [(s, prefix + s) for s in suites]
     if len(suites) != 1 and frames.metrics["metric"].eq(plan.metric).any():
         names.append((OVERALL if suites else plan.metric.rsplit("/", 1)[-1], plan.metric))
-    notes = []
+    diverged = frames.diverged()
+    notes = [*frames.divergence_notes(), *frames.identity_notes()]
     arms: list[ArmRow] = []
     share, change = (SHARE_RANGE, CHANGE_RANGE) if is_share(plan.metric) else (None, None)
     for suite, metric in names:
@@ -264,7 +195,7 @@ def summarise(
             if final.empty:
                 notes.append(f"{label}: no value of {metric} at step {step}")
                 continue
-            start = seed_values(frames, metric, label, 0)
+            start = seed_values(frames, metric, label, frames.start_step)
             both = final.index.intersection(start.index)
             arms.append(
                 ArmRow(
@@ -274,6 +205,7 @@ def summarise(
                     mean_interval(final, plan.level).within(share),
                     mean_interval(start, plan.level).within(share) if len(start) else None,
                     mean_interval((final - start)[both], plan.level).within(change) if len(both) and step else None,
+                    len(diverged.get(label, ())),
                 )
             )
     finals = {
@@ -281,9 +213,14 @@ def summarise(
         for suite, metric in names
         for label, found in outcome_values(frames, plan, metric, step).items()
     }
+    covariates = {
+        (suite, label): found
+        for suite, metric in names
+        for label, found in checkpoint_values(frames, plan, metric).items()
+    }
     notes += unpaired_seeds(finals, pairs) if plan.paired else []
     # The mean over suites is no further hypothesis: it takes no part in the correction.
-    rows = compare_arms(finals, pairs, plan, uncorrected={OVERALL}, margin=plan.margin, possible=change)
+    rows = compare_arms(finals, pairs, plan, {OVERALL}, plan.margin, change, covariates)
     left_out = tuple((str(r.trial), str(r.status), str(r.reason)) for r in frames.left_out.itertuples())
     return SweepSummary(
         frames.name,
@@ -296,4 +233,5 @@ def summarise(
         left_out,
         (*notes, *unreachable_contrasts(rows, plan.alpha)),
         tuple(checks),
+        tuple(main_effects(frames, plan)),
     )

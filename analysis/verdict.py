@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from analysis.caveats import spread_caveat
 from analysis.check_result import CheckResult, failed
 from analysis.compare import Comparison, format_p
 from analysis.outcome import Outcome, outcome_of
@@ -40,9 +41,9 @@ class Finding:
 
 
 def verdict_of(row: Comparison, alpha: float) -> ContrastVerdict:
-    """Verdict of one comparison. A difference takes precedence over equivalence: it may be below the margin."""
-    p = row.p_adjusted
-    if p is not None and p <= alpha:
+    """Verdict of one comparison. A difference takes precedence over equivalence: it may be below the margin. Where the
+    arms' spreads differ it needs Welch's test too, corrected likewise, as the exact one is then no test of means."""
+    if row.p_claim is not None and row.p_claim <= alpha:
         return ContrastVerdict.HIGHER if (row.difference.value or 0.0) > 0 else ContrastVerdict.LOWER
     if row.equivalence is not None and row.equivalence.p is not None and row.equivalence.p <= alpha:
         return ContrastVerdict.EQUIVALENT
@@ -89,7 +90,7 @@ def finding_sentence(row: Comparison, plan: AnalysisPlan, outcome: Outcome | Non
     c, verdict = row.contrast, verdict_of(row, plan.alpha)
     where, within = _where(row, plan), _within(c)
     numbers = f"difference {outcome.amount(row.difference.value)}{_interval(row, outcome)}, p {_p(row, plan)}"
-    seeds = f"{row.n_seeds[0]} v {row.n_seeds[1]} seeds"
+    seeds = f"{row.n_seeds[0]} v {row.n_seeds[1]} {plan.units}"
     names = f"{c.treatment} and {c.baseline}{within}"
     if verdict in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER) and not gate:
         text = f"{outcome.name} of {names}{where} is not claimed to differ: the primary test shows no difference"
@@ -115,7 +116,7 @@ def finding_sentence(row: Comparison, plan: AnalysisPlan, outcome: Outcome | Non
         text = "Exploratory: " + (text[0].lower() + text[1:] if text.startswith("No") else text)
     else:
         text = text[0].upper() + text[1:]
-    return f"{text} ({numbers}, {seeds})."
+    return f"{text} ({numbers}, {seeds}).{spread_caveat(row, outcome, plan.alpha)}"
 
 
 def _against_margin(row: Comparison, plan: AnalysisPlan, outcome: Outcome) -> str:

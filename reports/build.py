@@ -1,137 +1,33 @@
-"""A sweep's report: `python -m reports.build RUN_DIR|EXPERIMENT [--out DIR]`.
+"""A sweep's report.
 
-into RUN_DIR/report or runs/EXPERIMENT/report:
+    python -m reports.build runs/granularity                        # into runs/granularity/report
+    python -m reports.build granularity --uri sqlite:///mlflow.db   # from MLflow, into runs/granularity/report
 
-    report.html   one file with everything inline, for offline reading
-    report.pdf    the same as vectors
-    figures/      NAME.svg .pdf .png .csv .txt (caption)
-    tables/       NAME.tex (booktabs) and NAME.csv (full precision)
-    summary.txt   EM by arm, and contrasts
-
-The same journals give the same bytes.
+Prints the verdict; writes report.html (one file, for offline reading), report.pdf, figures/, tables/ and summary.txt.
+An evaluation's folder is reported like a sweep's. Exit status: 0 done, 1 no report, or one that leaves out trials with
+damaged files.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from analysis.exact_match import unequal_questions
-from analysis.frames import Frames
-from analysis.load import LoadError, load_frames
-from analysis.verdict import primary_sentence
 from harness.paths import command
-from harness.redact import error_text
-from reports import pdf, tables
-from reports.chapters.all_chapters import CHAPTERS
-from reports.chapters.chapter import Chapter
-from reports.episode_gallery import choose_specimens, episode_card
-from reports.figure_style import save_figure, themed_svg
-from reports.figures import learning_curves
-from reports.report_data import ReportData, gather_report_data
+from harness.redact import error_text, printable, redact
+from harness.runs.symbolic_links import link_within
 
-
-def write_learning_curves(run_dir: str | Path, out_dir: str | Path) -> list[Path]:
-    """Learning curves of EM (greedy, and sampled where logged) of a sweep: SVG, PDF, PNG, CSV and caption each."""
-    frames = load_frames(run_dir)
-    paths = []
-    for metric, label in learning_curves.CURVE_METRICS.items():
-        if frames.has(metric):
-            paths += save_figure(learning_curves.draw_learning_curves(frames, metric, label), out_dir)
-    return paths
-
-
-def write_report(frames: Frames, out_dir: str | Path) -> list[Path]:
-    """Write the whole report; returns the paths, report.html first. Raises ValueError when nothing can be analysed."""
-    out = Path(out_dir)
-    data = gather_report_data(frames)
-    chapters = [make(data) for make in CHAPTERS]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "report.html").write_text(render_report(data, chapters), encoding="utf-8")
-    lead = [primary_sentence(data.summary), *data.registration.sentences, *report_warnings(data)]
-    pdf.write_pdf(out / "report.pdf", frames.name, lead, chapters, trial_counts(data))
-    (out / "summary.txt").write_text(data.summary.text(), encoding="utf-8")
-    (out / "summary.csv").write_text(data.summary.csv(), encoding="utf-8")
-    paths = [out / name for name in ("report.html", "report.pdf", "summary.txt", "summary.csv")]
-    (out / "tables").mkdir(exist_ok=True)
-    for chapter in chapters:
-        for figure in chapter.figures:
-            paths += save_figure(figure, out / "figures")
-        for table in chapter.tables:
-            tex, csv = (out / "tables" / f"{table.name}.{ext}" for ext in ("tex", "csv"))
-            tex.write_text(tables.latex_table(table), encoding="utf-8")
-            full = table.frame if table.data is None else table.data
-            full.to_csv(csv, index=False, lineterminator="\n")
-            paths += [tex, csv]
-    return paths
-
-
-def trial_counts(data: ReportData) -> list[str]:
-    """Number of included trials, and the excluded ones with their reasons."""
-    frames = data.frames
-    left_out = [f"Excluded: {t} ({status}): {reason}." for t, status, reason in data.summary.left_out]
-    counted = f"{int(frames.trials['included'].sum())} of {len(frames.trials)} trials are included."
-    return [counted if left_out else f"{counted} None was excluded.", *left_out]
-
-
-def report_warnings(data: ReportData) -> list[str]:
-    """Warnings before any number: excluded trials, question sets that differ."""
-    counts = trial_counts(data)
-    left_out = [f"{counts[0]} {len(counts) - 1} excluded, see Trials."] if len(counts) > 1 else []
-    return left_out + unequal_questions(data.greedy)
-
-
-def render_report(data: ReportData, chapters: Sequence[Chapter]) -> str:
-    """report.html: chapters, episodes, trials."""
-    frames, registration = data.frames, data.registration
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-    )
-    shown = [
-        {
-            "name": s.name,
-            "title": s.title,
-            "role": s.role,
-            "text": s.text,
-            "tables": [tables.html_table(t) for t in s.tables],
-            "figures": [
-                {
-                    "name": f.name,
-                    "title": f.title,
-                    "caption": str(f.caption),
-                    "svg": themed_svg(f),
-                    "csv": base64.b64encode(f.data.to_csv(index=False, lineterminator="\n").encode()).decode(),
-                }
-                for f in s.figures
-            ],
-        }
-        for s in chapters
-    ]
-    return environment.get_template("report.html.j2").render(
-        title=frames.name,
-        hypothesis=registration.hypothesis,
-        headline=primary_sentence(data.summary),
-        kept=registration.kept,
-        registration=registration.sentences,
-        chapters=shown,
-        cards=[episode_card(s) for s in choose_specimens(data.everything)],
-        trials=trial_counts(data),
-        warnings=report_warnings(data),
-        config_hash=frames.config_hash,
-        plan_hash=(registration.recorded or "not recorded")[:12],
-    )
+if TYPE_CHECKING:
+    from analysis.frames import Frames
 
 
 def _frames(source: str, uri: str | None, cache: Path) -> Frames:
+    from analysis.load import LoadError, load_frames
+
     if (Path(source) / "trials").is_dir():
         return load_frames(source)
     if uri is None and Path(source).exists():
@@ -151,15 +47,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="default: SOURCE/report, or runs/EXPERIMENT/report")
     parser.add_argument("--uri", help="MLflow store or server of the experiment; default: sqlite:///runs/mlflow.db")
     options = parser.parse_args(arguments)
+    from analysis.screen_summary import screen_summary
+    from harness.runs.sweep_folder import SweepFolder
+    from reports.report_data import gather_report_data
+    from reports.write_report import write_report  # heavy: after the arguments were read
+
     folder = Path(options.source)
     out = options.out or (folder if folder.is_dir() else Path("runs") / options.source) / "report"
+    if options.out is None and (link := link_within(out)) is not None:
+        print(f"no report: {link} is a symbolic link, and nothing is written through it; give --out", file=sys.stderr)
+        return 1
     try:
-        paths = write_report(_frames(options.source, options.uri, out / "episodes"), out)
+        data = gather_report_data(_frames(options.source, options.uri, out / "episodes"))
+        paths = write_report(data, out)
     except ValueError as error:
         print(f"no report: {error_text(error)}", file=sys.stderr)
         return 1
+    for line in screen_summary(data.summary, shutil.get_terminal_size((120, 24)).columns):
+        print(printable(redact(line)))
     print(f"{paths[0]} and {len(paths) - 1} more files")
-    return 0
+    damage = SweepFolder(folder).damage() if folder.is_dir() else []
+    for line in damage:
+        print(f"damaged journal: {folder}/{printable(line)}", file=sys.stderr)
+    return 1 if damage else 0
 
 
 if __name__ == "__main__":

@@ -6,9 +6,11 @@ and marker at once, so that no reading depends on colour alone (palette: Paul To
 
 from __future__ import annotations
 
+import html
 import io
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,19 +19,19 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+
+from analysis.csv_text import csv_text
+from reports.drawn_names import FONT, Look
 
 INK, GRID, PAPER = "#1b1b1f", "#d9d9df", "#ffffff"
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#888888")
-DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 1)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
 _RC = {
     "svg.hashsalt": "workflow",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
     "pdf.compression": 6,
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
+    "font.sans-serif": [FONT],
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.titleweight": "bold",
@@ -43,6 +45,7 @@ _RC = {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "text.color": INK,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
     "xtick.color": INK,
     "ytick.color": INK,
     "axes.grid": True,
@@ -66,27 +69,27 @@ def house_style() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Colour, dash and marker of one arm."""
-
-    colour: str
-    dash: str | tuple[int, tuple[int, ...]]
-    marker: str
-
-
-def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """One look a label, by position; colour and dash cycle with different periods."""
-    return {
-        label: Look(COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
-        for i, label in enumerate(labels)
-    }
-
-
-def legend_columns(labels: Sequence[str], width: float) -> int:
+def legend_columns(look: Mapping[str, Look], width: float) -> int:
     """Columns of a legend with long handles that fit a figure of `width` inches, at most four."""
-    longest = max((len(label) for label in labels), default=1)
-    return max(1, min(4, len(labels), int(width / (0.75 + 0.065 * longest))))
+    longest = max((len(style.name) for style in look.values()), default=1)
+    return max(1, min(4, len(look), int(width / (0.75 + 0.065 * longest))))
+
+
+def legend_height(look: Mapping[str, Look], width: float) -> float:
+    """Inches of a legend's rows after the first."""
+    return 0.17 * (math.ceil(len(look) / legend_columns(look, width)) - 1) if look else 0.0
+
+
+def draw_legend(canvas: Canvas, look: Mapping[str, Look], lines: bool = True) -> None:
+    """Legend of arms above the axes; `lines`: with their dashes. Its handles are its own: from the axes, matplotlib
+    would leave out names that begin with an underscore, and arms without a value there."""
+    handles = [
+        Line2D([], [], color=s.colour, linestyle=s.dash if lines else "none", marker=s.marker, markersize=3)
+        for s in look.values()
+    ]
+    columns = legend_columns(look, canvas.get_size_inches()[0])
+    names = [style.name for style in look.values()]
+    canvas.legend(handles, names, loc="outside upper center", ncols=columns, handlelength=3.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ def save_figure(figure: Figure, out_dir: str | Path) -> list[Path]:
         no_date = {"CreationDate": None, "Creator": None, "Producer": None}
         figure.canvas.savefig(paths[1], format="pdf", metadata=no_date)
         figure.canvas.savefig(paths[2], format="png", dpi=160, metadata={"Software": None})
-    figure.data.to_csv(paths[3], index=False, lineterminator="\n")
+    paths[3].write_text(csv_text(figure.data), encoding="utf-8")
     paths[4].write_text(f"{figure.title}\n{figure.caption}\n", encoding="utf-8")
     return paths
 
@@ -154,13 +157,18 @@ def save_figure(figure: Figure, out_dir: str | Path) -> list[Path]:
 def themed_svg(figure: Figure) -> str:
     """SVG to inline in a page: ink, grid and paper become CSS variables, width follows the page, title for readers."""
     text = figure.svg.decode()
-    text = text[text.index("<svg") :]
-    for colour, variable in ((INK, "--ink"), (GRID, "--grid"), (PAPER, "--paper")):
-        text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
+    text = re.sub(r"<[^>]*>", _themed_tag, text[text.index("<svg") :])  # in tags alone: a name may be a colour's code
     # matplotlib's group names (axes_1, …) would repeat across figures and nothing refers to them; salted ids stay.
     text = re.sub(r'<g id="[^"]*">', "<g>", text)
     text = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", text, count=1)
     # At most a third larger than drawn, so that small figures do not outgrow the text around them.
     width = round(figure.canvas.get_size_inches()[0] * 96 * 1.33)
     text = re.sub(r'<svg([^>]*?) width="[^"]*"', rf'<svg\1 style="max-width: {width}px"', text, count=1)
-    return text.replace("<svg", f'<svg role="img" aria-label="{figure.title}"', 1)
+    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(figure.title)}"', 1)
+
+
+def _themed_tag(tag: re.Match[str]) -> str:
+    text = tag.group()
+    for colour, variable in ((INK, "--ink"), (GRID, "--grid"), (PAPER, "--paper")):
+        text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
+    return text

@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
 from matplotlib import font_manager
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from pypdf import PdfReader, PdfWriter, Transformation
 
+from harness.config.arm_names import cut_text
 from reports.chapters.chapter import Chapter
+from reports.drawn_names import FONT, drawable
 from reports.figure_style import INK, Figure, house_style
 from reports.tables import Table, is_numeric
 
@@ -27,6 +30,7 @@ TEXT = WIDTH - 2 * PAGE_MARGIN
 SOFT = "#5c5c66"
 _NO_DATES = {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None}
 _GAP = 9.0  # points between two columns
+CELL_CHARS = 80
 
 
 @dataclass
@@ -54,7 +58,7 @@ class _Flow:
         """Text at the present height, `x` points from the margin."""
         left, bottom, weight = (PAGE_MARGIN + x) / WIDTH, (self.y - size) / HEIGHT, "bold" if bold else "normal"
         self.pages[-1].canvas.text(
-            left, bottom, text, fontsize=size, color=colour, weight=weight, va="baseline", parse_math=False
+            left, bottom, drawable(text), fontsize=size, color=colour, weight=weight, va="baseline", parse_math=False
         )
 
     def rule(self, width: float, weight: float = 0.6) -> None:
@@ -95,7 +99,7 @@ class _Flow:
         self.y -= 6
 
     def _block(self, table: Table, columns: list[str], widths: list[float], size: float) -> None:
-        frame, step = table.frame.astype(str), 1.45 * size
+        frame, step = _page_text(table), 1.45 * size
         right = [is_numeric(list(frame[c])) for c in columns]
         total = sum(widths) + _GAP * (len(widths) - 1)
 
@@ -129,9 +133,14 @@ class _Flow:
         self.y -= 8
 
 
+def _page_text(table: Table) -> pd.DataFrame:
+    """Cells as text, the longest cut: a page does not scroll."""
+    return table.frame.astype(str).map(lambda cell: cut_text(cell, CELL_CHARS))
+
+
 def _blocks(table: Table, size: float) -> Iterator[tuple[list[str], list[float]]]:
     """(columns, widths) of parts that fit the page; every part but the first repeats the first two columns."""
-    frame = table.frame.astype(str)
+    frame = _page_text(table)
     names = [str(c) for c in frame.columns]
     widths = {c: max([text_width(c, size, True), *(text_width(v, size) for v in frame[c])]) for c in names}
     block: list[str] = []
@@ -145,7 +154,7 @@ def _blocks(table: Table, size: float) -> Iterator[tuple[list[str], list[float]]
 
 @cache
 def _font(bold: bool) -> font_manager.FontProperties:
-    return font_manager.FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal")
+    return font_manager.FontProperties(family=FONT, weight="bold" if bold else "normal")
 
 
 @cache
@@ -153,14 +162,14 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     """Width of a line in points."""
     font = font_manager.get_font(font_manager.findfont(_font(bold)))
     font.set_size(size, 72)
-    font.set_text(text)
+    font.set_text(drawable(text))
     return float(font.get_width_height()[0]) / 64
 
 
 def wrap(text: str, width: float, size: float, bold: bool = False) -> Iterator[str]:
-    """Lines of at most `width` points, broken between words (a longer word stands alone)."""
+    """Lines of at most `width` points, broken between words; a longer word is broken where it has to be."""
     line = ""
-    for word in text.split():
+    for word in _broken(text.split(), width, size, bold):
         longer = f"{line} {word}" if line else word
         if line and text_width(longer, size, bold) > width:
             yield line
@@ -168,6 +177,15 @@ def wrap(text: str, width: float, size: float, bold: bool = False) -> Iterator[s
         line = longer
     if line:
         yield line
+
+
+def _broken(words: Sequence[str], width: float, size: float, bold: bool) -> Iterator[str]:
+    for word in words:
+        while len(word) > 1 and text_width(word, size, bold) > width:
+            at = next(i for i in range(len(word) - 1, 0, -1) if i == 1 or text_width(word[:i], size, bold) <= width)
+            yield word[:at]
+            word = word[at:]
+        yield word
 
 
 def write_pdf(

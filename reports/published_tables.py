@@ -11,8 +11,8 @@ import yaml
 
 from analysis.compare import format_share
 from analysis.frames import Arm, Frames
+from analysis.seed_outcomes import final_step, seed_values
 from analysis.stats.permutation import mean_interval
-from analysis.summary import final_step, seed_values
 from reports.tables import Table
 
 _DATA = Path(__file__).with_name("published.yaml")

@@ -63,7 +63,7 @@ def gather_report_data(frames: Frames) -> ReportData:
         registration,
         summary,
         tuple(contrasts(frames, registration.plan)),
-        tuple(findings(summary.contrasts, registration.plan, checks=summary.checks)),
+        tuple(findings(summary.contrasts, summary.plan, checks=summary.checks)),
         greedy,
         everything,
         load_episodes(frames, [GREEDY_SPLIT, SAMPLED_SPLIT]),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from analysis.compare import format_p, format_share
+from reports.markdown import markdown_text
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ _HEADS = {
     "p_logrank": "p log-rank",
     "p_mcnemar": "p McNemar",
     "type1": "type-I error",
+    "detected_twin": "base rate",
+    "needed": "seeds needed",
+    "needed_normal": "by the normal law",
 }
 """Short headings, so that tables fit a page."""
 
@@ -134,13 +139,27 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--", "≤": r"$\leq$", "≥": r"$\geq$",
     "±": r"$\pm$", "×": r"$\times$", "Δ": r"$\Delta$", "α": r"$\alpha$", "ρ": r"$\rho$", "→": r"$\rightarrow$",
-    "τ": r"$\tau$", "“": "``", "”": "''", "<": r"$<$", ">": r"$>$", "²": r"$^2$", "χ": r"$\chi$", "|": r"$|$",
+    "τ": r"$\tau$", "…": r"\ldots{}", "·": r"$\cdot$", "’": "'",
+    "“": "``", "”": "''", "<": r"$<$", ">": r"$>$", "²": r"$^2$", "χ": r"$\chi$", "|": r"$|$",
 }  # fmt: skip
 
 
 def latex_text(text: str) -> str:
-    """Escape for LaTeX (UTF-8 input)."""
-    return "".join(_LATEX.get(c, c) for c in text)
+    """Escape for LaTeX with its default encoding; what that cannot set stands as its code, as \\texttt{U+4F4E}."""
+    return "".join(_LATEX.get(c) or _latex_character(c) for c in text)
+
+
+def _latex_character(c: str) -> str:
+    latin = "\u00c0" <= c <= "\u017e" and (unicodedata.normalize("NFD", c)[0].isascii() or c in "ßæœøłÆŒØŁ")
+    if c.isascii() or latin:
+        return c
+    return rf"\texttt{{U+{ord(c):04X}}}"
+
+
+def _latex_row(cells: Sequence[object]) -> list[str]:
+    """Cells of a row; the first is in braces where it would be an argument of the line break before it."""
+    first, *rest = (latex_text(str(cell)) for cell in cells)
+    return [f"{{{first}}}" if first[:1] in ("[", "*") else first, *rest]
 
 
 def latex_table(table: Table) -> str:
@@ -160,16 +179,14 @@ def latex_table(table: Table) -> str:
     for i, row in enumerate(frame.itertuples(index=False)):
         if i in table.rules and i:
             lines.append(r"\midrule")
-        cells = [latex_text(str(v)) for v in row]
+        cells = _latex_row(row)
         lines.append(" & ".join(rf"\textbf{{{c}}}" if i in table.strong else c for c in cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
-def markdown_table(frame: pd.DataFrame) -> str:
-    """A GitHub table of display text."""
-
-    def line(cells: Sequence[object]) -> str:
-        return "| " + " | ".join(str(c).replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
-
-    rows = [line(list(frame.columns)), line(["---"] * len(frame.columns))]
-    return "\n".join([*rows, *(line(row) for row in frame.itertuples(index=False))])
+def markdown_table(frame: pd.DataFrame, links: Collection[str] = ()) -> str:
+    """A GitHub table of display text; cells of the columns `links` are Markdown already."""
+    columns = [frame[name] if name in links else frame[name].map(lambda c: markdown_text(str(c))) for name in frame]
+    head = [markdown_text(str(name)) for name in frame.columns]
+    rows = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in zip(*columns, strict=True))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -19,8 +19,9 @@ from harness.runs.episode_store import EpisodeFile, open_episodes
 from harness.runs.records import MetricsLine
 from harness.runs.run import TrialRun
 from harness.runs.trace_sampling import evenly_spaced, rows_at, trace_failures_in
+from reports.drawn_names import looks
 from reports.episode_gallery import Specimen, episode_card
-from reports.figure_style import house_style, looks
+from reports.figure_style import house_style
 
 LAST_EVALUATION = 8
 """Episodes of the last evaluation that the page shows beside those with failures."""

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from tests.support.examples import THOROUGH
+
 if TYPE_CHECKING:
     from tests.support.sweep_runner import Finished, Runner
     from tests.support.trained_trial import Trained
 
 # Examples have no deadline: test machines are shared, and work that must be bounded is bounded in steps.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+settings.register_profile("thorough", max_examples=THOROUGH, deadline=None)  # --hypothesis-profile, in `make nightly`
+settings.register_profile("light", max_examples=THOROUGH // 5, deadline=None)
+settings.load_profile("light")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the test processes share the cores
 

@@ -1,6 +1,6 @@
 """Simulated studies for `analysis.calibration`: each draw is passed to every test of its kind.
 
-A study maps a random generator to results by the name of the test; ROLES gives the use of each test in reports.
+A study maps a random generator to results by the name of the test; `roles.py` has the use of each test in reports.
 """
 
 from __future__ import annotations
@@ -43,41 +43,6 @@ class SimulatedTest:
 
 
 SimulatedStudy = Callable[[np.random.Generator], dict[str, SimulatedTest]]
-
-PRIMARY, SUPPORT, NOT_USED = "primary", "support", "not used"
-ROLES = {
-    PRIMARY: (
-        "seed permutation, exact",
-        "Welch t on seed means",
-        "TOST, margin 0.05",
-        "any of 7 suites, Holm",
-        "mean over 7 suites, permutation",
-        "Wilson, design effect",
-        "permutation of log-rank scores",
-        "permutation of restricted times",
-        "permutation of the faults' effects",
-        "t interval of a fault's effect over seeds",
-        "lagged Spearman of changes, circular shifts",
-    ),
-    SUPPORT: (
-        "t interval of one arm",
-        "two-way cluster, t",
-        "two-way percentile bootstrap",
-        "IQM, t of jackknifed seeds",
-        "P(improvement), t of jackknifed seeds",
-        "McNemar, exact",
-        "paired questions, z",
-        "Kaplan–Meier band, clustered by question",
-        "GEE logit of fault × arm, by run",
-        "OLS with interaction, by run",
-        "GEE logit on hops, by question",
-    ),
-}
-"""Tests used in reports, by their role. All others are in the table for comparison."""
-
-
-def role_of(test: str) -> str:
-    return next((role for role, names in ROLES.items() if test in names), NOT_USED)
 
 
 def covers_truth(estimate: Estimate, truth: float) -> bool | None:

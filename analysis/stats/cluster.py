@@ -87,3 +87,39 @@ def paired_questions(
     p = float(2 * stats.norm.sf(abs(mean) / se))
     interval = Interval(mean - half, mean + half, level, method)
     return Estimate(mean, interval, x.size), Test(mean / se, p, method, CHECKPOINT)
+
+
+def cluster_mean_interval(values: ArrayLike, clusters: ArrayLike, level: float = 0.95) -> Estimate:
+    """Mean of cluster means (e.g. of a question's forks) with Student's t interval over clusters, G − 1 df.
+
+    Clusters weigh the same. Raises DegenerateInput with fewer than two clusters.
+    """
+    means = _cluster_means(values, clusters)
+    half = float(stats.t.ppf(0.5 + level / 2, means.size - 1) * means.std(ddof=1) / math.sqrt(means.size))
+    value = float(means.mean())
+    return Estimate(value, Interval(value - half, value + half, level, "t over clusters"), means.size)
+
+
+def bootstrap_clusters(
+    values: ArrayLike, clusters: ArrayLike, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> Estimate:
+    """Mean of cluster means with the percentile interval of resampled whole clusters.
+
+    Too narrow with few clusters (see `analysis.calibration`): `cluster_mean_interval` holds there.
+    """
+    means = _cluster_means(values, clusters)
+    counts = np.random.default_rng(seed).multinomial(means.size, np.full(means.size, 1 / means.size), draws)
+    low, high = np.quantile(counts @ means / means.size, [(1 - level) / 2, (1 + level) / 2])
+    method = f"percentile bootstrap of {means.size} clusters ({draws})"
+    return Estimate(float(means.mean()), Interval(float(low), float(high), level, method), means.size)
+
+
+def _cluster_means(values: ArrayLike, clusters: ArrayLike) -> np.ndarray:
+    x = finite_vector(values, "values", at_least=2)
+    labels = np.unique(np.asarray(clusters).ravel(), return_inverse=True)[1]
+    if labels.size != x.size:
+        raise DegenerateInput(f"{x.size} values but {labels.size} cluster labels")
+    sizes = np.bincount(labels)
+    if sizes.size < 2:
+        raise DegenerateInput("one cluster: no interval")
+    return np.asarray(np.bincount(labels, weights=x) / sizes)

@@ -37,7 +37,7 @@ def smallest_p(n_a: int, n_b: int, paired: bool = False) -> float:
         raise DegenerateInput(f"a contrast needs at least one seed an arm, got {n_a} and {n_b}")
     if paired and n_a != n_b:
         raise DegenerateInput(f"paired seeds, but {n_a} in one arm and {n_b} in the other")
-    return min(1.0, 2.0 / count_rearrangements(n_a, n_b, paired))
+    return min(1.0, 2 / count_rearrangements(n_a, n_b, paired))  # integers: a float overflows beyond 500 seeds
 
 
 def _difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
@@ -80,12 +80,12 @@ def _exact_p(x: np.ndarray, y: np.ndarray, paired: bool) -> float:
     """2·min(one-sided) over all rearrangements; sums that differ by round-off alone count as ties."""
     if paired:
         d = x - y
-        sums, observed = _signs(d.size) @ d, float(d.sum())
+        sums, observed = sign_rows(d.size) @ d, float(d.sum())
         slack = 1e-12 * float(np.abs(d).sum())
     else:
         pooled = np.concatenate([x, y])
         pooled -= pooled.mean()
-        sums, observed = _subsets(pooled.size, x.size) @ pooled, float(pooled[: x.size].sum())
+        sums, observed = subset_indicators(pooled.size, x.size) @ pooled, float(pooled[: x.size].sum())
         slack = 1e-12 * float(np.abs(pooled).sum())
     above, below = float((sums >= observed - slack).mean()), float((sums <= observed + slack).mean())
     return min(1.0, 2 * min(above, below))
@@ -100,7 +100,7 @@ def sign_flip_p(differences: ArrayLike) -> float:
     """
     d = finite_vector(differences, "paired differences")
     half = d.size // 2
-    first, second = _signs(half) @ d[:half], np.sort(_signs(d.size - half) @ d[half:])
+    first, second = sign_rows(half) @ d[:half], np.sort(sign_rows(d.size - half) @ d[half:])
     observed, slack = float(d.sum()), 1e-12 * float(np.abs(d).sum())
     above = first.size * second.size - int(np.searchsorted(second, observed - slack - first, "left").sum())
     below = int(np.searchsorted(second, observed + slack - first, "right").sum())
@@ -108,14 +108,14 @@ def sign_flip_p(differences: ArrayLike) -> float:
 
 
 @lru_cache(maxsize=32)
-def _signs(n: int) -> np.ndarray:
+def sign_rows(n: int) -> np.ndarray:
     """All 2^n rows of signs, shape [2^n, n]."""
     bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
     return 1.0 - 2.0 * bits
 
 
 @lru_cache(maxsize=32)
-def _subsets(n: int, k: int) -> np.ndarray:
+def subset_indicators(n: int, k: int) -> np.ndarray:
     """0/1 indicator rows of all k-subsets of n, shape [C(n,k), n]."""
     count = math.comb(n, k)
     chosen = np.fromiter(chain.from_iterable(combinations(range(n), k)), dtype=np.intp, count=count * k)
@@ -131,9 +131,9 @@ def _shift_thresholds(x: np.ndarray, y: np.ndarray, paired: bool) -> np.ndarray:
     """
     if paired:
         d = x - y
-        return np.concatenate([_subsets(d.size, k) @ d / k for k in range(1, d.size + 1)])
+        return np.concatenate([subset_indicators(d.size, k) @ d / k for k in range(1, d.size + 1)])
     parts = [
-        (_subsets(x.size, k) @ x / k)[:, None] - (_subsets(y.size, k) @ y / k)[None, :]
+        (subset_indicators(x.size, k) @ x / k)[:, None] - (subset_indicators(y.size, k) @ y / k)[None, :]
         for k in range(1, min(x.size, y.size) + 1)
     ]
     return np.concatenate([p.ravel() for p in parts])

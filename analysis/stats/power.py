@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from analysis.stats.permutation import smallest_p
+from analysis.stats.permutation import smallest_p, subset_indicators
 from analysis.stats.types import DegenerateInput
 
 
@@ -59,9 +59,8 @@ def seed_power(effect: float, sd: float, seeds: int, alpha: float = 0.05, draws:
         law = stats.nct(2 * seeds - 2, effect / (sd * math.sqrt(2 / seeds)))
         limit = stats.t.ppf(1 - alpha / 2, 2 * seeds - 2)
         return float(law.sf(limit) + np.nan_to_num(law.cdf(-limit)))  # scipy: NaN where the far tail underflows
-    from analysis.stats.permutation import _subsets  # shape [rearrangements, 2·seeds]
 
-    chosen = _subsets(2 * seeds, seeds)
+    chosen = subset_indicators(2 * seeds, seeds)
     rejected = 0
     for part in np.array_split(np.arange(draws), max(1, draws // 200)):
         pooled = rng.normal(0, sd, (part.size, 2 * seeds))
@@ -94,4 +93,57 @@ def detectable_effect(sd: float, seeds: int, alpha: float = 0.05, power: float =
     for _ in range(14):
         middle = (low + high) / 2
         low, high = (low, middle) if seed_power(middle, sd, seeds, alpha) >= power else (middle, high)
+    return high
+
+
+def seeds_by_normal_law(effect: float, sd: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Seeds (pairs, or seeds an arm) for a difference `effect`, by the normal law: ((z₁₋α/₂ + z_power)·sd/effect)².
+
+    `sd` is the SD of what one seed adds to the difference: of a pair's difference where seeds are paired, else
+    √(var a + var b). Too few below some 30, where the t law counts: `seeds_for_difference`.
+    """
+    if effect <= 0 or sd <= 0:
+        raise DegenerateInput("effect and SD must be positive")
+    z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
+    return math.ceil((z * sd / effect) ** 2)
+
+
+def difference_df(seeds: int, paired: bool, covariates: int = 0) -> int:
+    """Degrees of freedom of the t law of a difference of `seeds` pairs, or of as many seeds an arm."""
+    return (seeds - 1 if paired else 2 * seeds - 2) - covariates
+
+
+def difference_power(
+    effect: float, sd: float, seeds: int, paired: bool, alpha: float = 0.05, covariates: int = 0
+) -> float:
+    """Power of the t test of a difference, whose SD for one seed is `sd`; 0 where the exact test cannot reach α.
+    `covariates`: adjusted for so many, `sd` being what they leave."""
+    df = difference_df(seeds, paired, covariates)
+    if smallest_p(seeds, seeds, paired) > alpha or df < 1:
+        return 0.0
+    law, limit = stats.nct(df, effect / (sd / math.sqrt(seeds))), stats.t.ppf(1 - alpha / 2, df)
+    return float(law.sf(limit) + np.nan_to_num(law.cdf(-limit)))  # scipy: NaN where the far tail underflows
+
+
+def seeds_for_difference(
+    effect: float, sd: float, paired: bool, alpha: float = 0.05, power: float = 0.8, covariates: int = 0
+) -> int:
+    """Least number of seeds (pairs where `paired`, else an arm) with the wanted power by the noncentral t law."""
+    seeds = max(2, seeds_by_normal_law(effect, sd, alpha, power))  # a lower bound: t has the heavier tails
+    while difference_power(effect, sd, seeds, paired, alpha, covariates) < power:
+        seeds += 1
+    return seeds
+
+
+def detectable_difference(
+    sd: float, seeds: int, paired: bool, alpha: float = 0.05, power: float = 0.8, covariates: int = 0
+) -> float | None:
+    """Difference that `seeds` find with the wanted power; None where the exact test cannot reach α at all."""
+    if sd <= 0 or seeds < 1 or smallest_p(seeds, seeds, paired) > alpha or difference_df(seeds, paired, covariates) < 1:
+        return None
+    low, high = 0.0, 20.0 * sd
+    for _ in range(30):
+        middle = (low + high) / 2
+        found = difference_power(middle, sd, seeds, paired, alpha, covariates) >= power
+        low, high = (low, middle) if found else (middle, high)
     return high

@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
-from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from analysis.stats.types import CHECKPOINT, DegenerateInput, Estimate, Interval, Test, finite_vector
 
@@ -20,6 +18,8 @@ def _check(successes: float, n: float) -> None:
 
 def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
     """Share with Wilson's score interval. `n` > 0 may be fractional (an effective size)."""
+    from statsmodels.stats.proportion import proportion_confint  # heavy
+
     _check(successes, n)
     low, high = proportion_confint(successes, n, alpha=1 - level, method="wilson")
     return Estimate(successes / n, Interval(float(low), float(high), level, "Wilson"), math.floor(n))
@@ -41,6 +41,8 @@ def clustered_wilson(sums: ArrayLike, sizes: ArrayLike, level: float = 0.95) -> 
     `sums`, `sizes`: successes and trials of each cluster. One cluster: its rate, no interval, and a note.
     At zero failures or zero successes the design effect cannot be estimated; each cluster then counts once.
     """
+    from statsmodels.stats.proportion import proportion_confint  # heavy
+
     s, m = finite_vector(sums, "successes by cluster"), finite_vector(sizes, "trials by cluster")
     if s.size != m.size:
         raise DegenerateInput(f"{s.size} sums but {m.size} sizes")
@@ -62,6 +64,8 @@ def clustered_wilson(sums: ArrayLike, sizes: ArrayLike, level: float = 0.95) -> 
 
 def newcombe(successes_a: int, n_a: int, successes_b: int, n_b: int, level: float = 0.95) -> Estimate:
     """Difference of two independent shares, Newcombe's hybrid score interval (1998, method 10)."""
+    from statsmodels.stats.proportion import confint_proportions_2indep  # heavy
+
     _check(successes_a, n_a)
     _check(successes_b, n_b)
     low, high = confint_proportions_2indep(
@@ -83,13 +87,15 @@ def mcnemar(table: ArrayLike) -> Test:
 
     A claim about these checkpoints, not about the algorithms that made them.
     """
+    from statsmodels.stats.contingency_tables import mcnemar as exact_test  # heavy
+
     counts = np.asarray(table, dtype=np.int64)
     if counts.shape != (2, 2) or (counts < 0).any():
         raise DegenerateInput("McNemar needs a 2 × 2 table of counts")
     method = "exact McNemar (checkpoint claim)"
     if counts[0, 1] + counts[1, 0] == 0:
         return Test(0.0, 1.0, method, CHECKPOINT, note="no question separates the two")
-    result = _mcnemar(counts, exact=True)
+    result = exact_test(counts, exact=True)
     return Test(float(result.statistic), float(result.pvalue), method, CHECKPOINT)
 
 

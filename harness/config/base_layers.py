@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.config.key_names import did_you_mean
 from harness.config.tree import find, merge, nest, undot
-from harness.config.validation import did_you_mean
 from harness.config.yaml_source import ConfigError, Location, Node, Problem, read_file
 
 PROFILES = Path(__file__).resolve().parent / "profiles"
@@ -36,6 +36,15 @@ def read_profile(name: str, at: Location, folders: Iterable[Path] = ()) -> Node:
         close = did_you_mean(name, shipped_profiles())
         hint = close if close and close.startswith("did") else None
     raise ConfigError([Problem(at, message, hint)])
+
+
+def profile_named_in(tree: Node | None) -> str:
+    """The shipped profile that a stored configuration names, tiny where it names none.
+
+    Never a file: a target would choose what is read.
+    """
+    node = find(tree, "profile") if tree is not None else None
+    return node.value if node is not None and node.value in shipped_profiles() else "tiny"
 
 
 def base_layers(root: Node, folder: Path, problems: list[Problem]) -> Node | None:

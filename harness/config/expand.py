@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.config.arm_names import arm_labels, short_names, trial_names
 from harness.config.base_layers import base_layers, read_profile, with_identity
 from harness.config.code_version import code_version
-from harness.config.identity import canonical_json, digest, trial_key, varied
+from harness.config.grid import MAX_TRIALS, Cell, Grid
+from harness.config.identity import canonical_json, registered_hash, trial_key, varied
+from harness.config.own_code import own_code, own_functions_exist, own_task_loads
+from harness.config.random_levels import SEED_FACTOR, random_factors_fit
 from harness.config.schema import TrialConfig
 from harness.config.sweep_checks import (
-    Axes,
     cells_differ,
     contrast_is_swept,
     engines_have_gpus,
     exclusions_apply,
+    labels_name_arms,
     metrics_are_logged,
+    names_identify,
+    required_operators_exist,
     secrets_stay_outside,
     seeds_differ,
 )
 from harness.config.sweep_file import SweepFile
-from harness.config.tree import find, locate, merge, nest, parse_overrides, plain, undot, within
-from harness.config.validation import CHECKS, Check, build, check_trial
+from harness.config.tree import find, merge, nest, parse_overrides, plain, within
+from harness.config.trunks import TRUNK, adjustment_has_checkpoint, branch_cells
+from harness.config.tuning import tuning_fits
+from harness.config.validation import TRAINING_CHECKS, Check, build, check_trial, unknown_override
 from harness.config.yaml_source import ConfigError, Location, Node, Problem, Source, read_file
 
-MAX_TRIALS = 5000
+SWEEP_CHECKS: tuple[Check, ...] = (*TRAINING_CHECKS, own_functions_exist, own_task_loads)
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSpec:
-    """One cell of the grid at one seed. `axes` maps the full name of a swept setting to its value."""
+    """One cell of the grid at one seed. `axes` maps the full name of a swept setting to its value; `arm` is the label
+    of the cell."""
 
     key: str
     name: str
+    arm: str
     axes: dict[str, Any]
     seed: int
     config: TrialConfig
+    trunk: str = ""
+    """Folder name of the trial that this one branches from; empty without a branch."""
 
     @property
     def directory(self) -> str:
@@ -55,19 +65,27 @@ class SweepSpec:
     file: SweepFile
     overrides: tuple[str, ...]
     labels: dict[str, str]  # short name of each axis
-    cells: tuple[tuple[dict[str, Any], TrialConfig], ...] = field(repr=False)
+    cells: tuple[Cell, ...] = field(repr=False)
     small: bool = False
     """Whether the file's `small:` is part of it, which `overrides` does not show."""
+    trunks: tuple[Cell, ...] = field(default=(), repr=False)
+    """Of a sweep with `branch`: a trial a seed that its arms branch from."""
 
     @property
     def name(self) -> str:
         return self.file.name
 
     @property
+    def arms(self) -> list[str]:
+        """Label of each cell, by the axes that vary."""
+        axes = [axes for axes, _ in self.cells]
+        varying = [name for name in self.labels if len({canonical_json(a[name]) for a in axes}) > 1]
+        return arm_labels([{n: a[n] for n in varying or a} for a in axes], self.file.labels)
+
+    @property
     def preregistration(self) -> str:
-        """Hash of what was fixed before any result: hypothesis, analysis, seeds."""
-        written = self.file.model_dump(mode="json", include={"hypothesis", "analysis", "seeds"})
-        return digest(written)
+        """Hash of what was fixed before any result: hypothesis, analysis, seeds; where there are, branch and tuning."""
+        return registered_hash(self.file.model_dump(mode="json"))
 
     def resolved(self) -> dict[str, Any]:
         """The sweep as it runs, plain: the file after overrides, the whole configuration of its first trial, and the
@@ -80,7 +98,7 @@ class SweepSpec:
 
 
 def load_sweep(
-    path: str | Path, overrides: Sequence[str] = (), checks: Sequence[Check] = CHECKS, *, small: bool = False
+    path: str | Path, overrides: Sequence[str] = (), checks: Sequence[Check] = SWEEP_CHECKS, *, small: bool = False
 ) -> SweepSpec:
     """Read, override and check a sweep file; `small` puts its own `small:` before the overrides.
 
@@ -104,17 +122,30 @@ def load_sweep(
         problems += error.problems
     axes = {name: _values(axis) for name, axis in _axes(root) if _has_values(axis)}
     narrowed = {name.removeprefix("parameters.") for name, _ in parsed}
+    problems += names_identify(axes) + required_operators_exist(root)
     problems += seeds_differ(root) + exclusions_apply(root, axes, narrowed) + contrast_is_swept(root, axes, narrowed)
     base = base_layers(root, Path(path).parent, problems)
-    cells = _check_cells(root, axes, base, trial_overrides, checks, problems) if base is not None else []
-    rules = file.exclude if file is not None else ()
-    kept = [cell for cell in cells if not any(_matches(cell[0], rule) for rule in rules)]
-    problems += metrics_are_logged(root, kept)
+    kept: list[Cell] = []
+    if base is not None:
+        grid = Grid(root, axes, base, trial_overrides, checks)
+        rules = file.exclude if file is not None else ()
+        kept = [cell for cell in grid.cells(problems) if not any(_matches(cell[0], rule) for rule in rules)]
+        if file is not None and file.analysis is not None:
+            kept += grid.planted(kept, file.analysis, problems)
+        problems += random_factors_fit(root, axes, [{**a, SEED_FACTOR: config.seed} for a, config in kept], not parsed)
+        kept.sort(key=lambda cell: grid.seeds.index(cell[1].seed))
+    trunks: list[Cell] = []
+    if file is not None and file.branch is not None:
+        trunks, kept = branch_cells(root, axes, kept, file.branch, file.resources, problems)
+    if file is not None and file.tuning is not None:
+        problems += tuning_fits(root, file.tuning, file.seeds, kept)
+    problems += adjustment_has_checkpoint(root)
+    problems += metrics_are_logged(root, kept) + labels_name_arms(root, axes, [a for a, _ in kept], narrowed)
     if problems or file is None:
         raise ConfigError(p for p in problems if holes.get(p.at, p) == p)
     if problems := cells_differ(root, kept) + engines_have_gpus(root, file.resources, kept):
         raise ConfigError(problems)
-    return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept), small)
+    return SweepSpec(Path(path), file, tuple(overrides), short_names(list(axes)), tuple(kept), small, tuple(trunks))
 
 
 def _problems_of_small_mode(
@@ -133,18 +164,23 @@ def _problems_of_small_mode(
 
 
 def expand(spec: SweepSpec, code: str | None = None) -> list[TrialSpec]:
-    """The trials in running order: all arms of the first seed, then of the next, so that a part is still balanced."""
+    """The trials in running order: trunks, then all arms of the first seed, then of the next, so that a part is still
+    balanced."""
     version = code or code_version()
-    return [
-        TrialSpec(
-            key=trial_key(config.model_dump(mode="json"), version),
-            name=trial_name(axes, config.seed, spec.labels),
-            axes=axes,
-            seed=config.seed,
-            config=config,
-        )
-        for axes, config in spec.cells
+    names = trial_names([(axes, config.seed) for axes, config in spec.cells], spec.labels)
+    trunks = [_trial(cell, f"{TRUNK}_seed{cell[1].seed}", TRUNK, version) for cell in spec.trunks]
+    folder = {trial.seed: trial.directory for trial in trunks}
+    arms = [
+        _trial(cell, name, arm, version, folder.get(cell[1].seed, ""))
+        for cell, name, arm in zip(spec.cells, names, spec.arms, strict=True)
     ]
+    return [*trunks, *arms]
+
+
+def _trial(cell: Cell, name: str, arm: str, version: str, trunk: str = "") -> TrialSpec:
+    axes, config = cell
+    key = trial_key(config.model_dump(mode="json"), version, own_code(config))
+    return TrialSpec(key, name, arm, axes, config.seed, config, trunk)
 
 
 def load_trial(profile: str, overrides: Sequence[str] = (), seed: int = 0, checks: Sequence[Check] = ()) -> TrialConfig:
@@ -153,29 +189,6 @@ def load_trial(profile: str, overrides: Sequence[str] = (), seed: int = 0, check
     for name, node in parse_overrides(overrides):
         tree = merge(tree, nest(name.split("."), node))
     return check_trial(with_identity(tree, profile, seed, tree.at), checks)
-
-
-def trial_name(axes: dict[str, Any], seed: int, labels: dict[str, str]) -> str:
-    """Readable and safe as a file name: text values alone, others with the short name of their axis."""
-    parts = [value if isinstance(value, str) else f"{labels[name]}-{_flat(value)}" for name, value in axes.items()]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join([*parts, f"seed{seed}"]))[-80:].lstrip("-.")
-
-
-def _flat(value: Any) -> str:
-    return value if isinstance(value, str) else canonical_json(value).replace('"', "")
-
-
-def short_names(names: list[str]) -> dict[str, str]:
-    """The last part of each dotted name, longer where two would be the same."""
-    labels: dict[str, str] = {}
-    for name in names:
-        parts = name.split(".")
-        for take in range(1, len(parts) + 1):
-            label = ".".join(parts[-take:])
-            if sum(other == label or other.endswith("." + label) for other in names) == 1:
-                break
-        labels[name] = label
-    return labels
 
 
 def _apply_to_sweep(
@@ -196,8 +209,10 @@ def _apply_to_sweep(
             root = _with_axis(root, axis, [node], node)
         elif head in SweepFile.model_fields:
             root = merge(root, nest(name.split("."), node))
-        else:
+        elif head in TrialConfig.model_fields:
             rest.append((name, node))
+        else:
+            problems.append(unknown_override(name, node, SweepFile, hidden={"seed"}))
     return root, rest
 
 
@@ -246,44 +261,8 @@ def _spread_seeds(root: Node) -> Node:
     seeds = find(root, "seeds")
     if seeds is None or isinstance(seeds.value, bool) or not isinstance(seeds.value, int):
         return root
-    listed = [Node(n, seeds.at) for n in range(max(0, min(seeds.value, MAX_TRIALS)))]
+    listed = [Node(n, seeds.at) for n in range(max(0, min(seeds.value, MAX_TRIALS + 1)))]
     return merge(root, nest(("seeds",), replace(seeds, value=listed)))
-
-
-def _check_cells(
-    root: Node,
-    axes: Axes,
-    base: Node,
-    overrides: list[tuple[str, Node]],
-    checks: Sequence[Check],
-    problems: list[Problem],
-) -> list[tuple[dict[str, Any], TrialConfig]]:
-    seeds_node = find(root, "seeds")
-    listed = seeds_node.value if seeds_node is not None and isinstance(seeds_node.value, list) else []
-    seeds = [n for n in listed if type(n.value) is int] or [Node(0, base.at)]
-    count = len(seeds)
-    for values in axes.values():
-        count *= len(values)
-    if count > MAX_TRIALS:
-        problems.append(
-            Problem(locate(root, ("parameters",), key=True), f"the grid has {count} trials (most: {MAX_TRIALS})")
-        )
-        return []
-    configs: list[tuple[dict[str, Any], TrialConfig]] = []
-    for combination in itertools.product(*axes.values()):
-        tree = base
-        for name, (_, node) in zip(axes, combination, strict=True):
-            tree = merge(tree, nest(name.split("."), undot(node, problems)))
-        for name, node in overrides:
-            tree = merge(tree, nest(name.split("."), node))
-        try:
-            config = check_trial(tree, checks)
-        except ConfigError as error:
-            problems += error.problems
-            continue
-        shown = {name: value for name, (value, _) in zip(axes, combination, strict=True)}
-        configs.append((shown, config))
-    return [(shown, config.model_copy(update={"seed": seed.value})) for seed in seeds for shown, config in configs]
 
 
 def _matches(axes: dict[str, Any], rule: dict[str, Any]) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -16,6 +17,17 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON, in hex."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+REGISTERED = ("hypothesis", "analysis", "seeds")
+REGISTERED_WHERE_USED = ("branch", "tuning")
+"""Parts of a sweep file that are the registered plan; of the second, those that a file has."""
+
+
+def registered_hash(sweep: Mapping[str, Any]) -> str:
+    """Hash of the registered plan of a sweep file (plain data)."""
+    used = {name: sweep[name] for name in REGISTERED_WHERE_USED if sweep.get(name) is not None}
+    return digest({name: sweep.get(name) for name in REGISTERED} | used)
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -38,6 +50,7 @@ def varied(trees: Iterable[dict[str, Any]]) -> list[str]:
     return sorted(differ)
 
 
-def trial_key(config: dict[str, Any], code: str) -> str:
-    """Identity of a trial: resolved configuration (plain data, seed included) and code version."""
-    return digest({"config": config, "code": code})
+def trial_key(config: dict[str, Any], code: str, own: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Identity of a trial: resolved configuration (plain data, seed included), code version, and the digests of one's
+    own code by setting (`own_code`)."""
+    return digest({"config": config, "code": code} | ({"own": dict(own)} if own else {}))

@@ -18,7 +18,7 @@ EPISODE = (
     "repeat_loop", "lazy", "calls", "turns", "tokens", "operator_diversity",
 )  # fmt: skip
 """What `signatures.episode_metrics` gives."""
-FAULT = ("struck", "exposed", "detected", "accepted", "recovered", "em_twin", "effect")
+FAULT = ("struck", "exposed", "detected", "detected_twin", "accepted", "recovered", "em_twin", "effect")
 """What `evaluation.fault_metrics` gives."""
 
 GROUP = ("reward_std", "zero_variance", "reward_variance")

@@ -14,14 +14,20 @@ from pydantic_core import PydanticKnownError
 
 from harness.engines.engine_settings import EngineSettings, VllmSettings
 from harness.env.environment_settings import EnvironmentSettings
+from harness.objectives.advantages import ADVANTAGES
 from harness.objectives.clip_settings import ClipSettings
 from harness.objectives.presets import PRESETS
 from harness.objectives.ratio_units import RATIO_UNITS
 from harness.objectives.reductions import REDUCTIONS
+from harness.objectives.surrogates import SURROGATES
 from harness.policy.policy_settings import PolicySettings
 from harness.protocol.reward import RewardWeights
 from harness.tasks.question_settings import DataSettings
-from harness.types import Count, NaturalNumber, NonNegative, Positive
+from harness.types import Count, Fraction, NaturalNumber, NonNegative, Positive, SmallCount
+from harness.types.own_code import names_function
+
+MAX_STEPS = 999_999
+"""Names of episode files, checkpoints and policies hold six digits of a step."""
 
 
 class Section(BaseModel):
@@ -30,13 +36,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
-def registered(registry: Collection[str]) -> BeforeValidator:
-    """Validator of a key of `registry`, with the error of a Literal of its keys."""
-    *first, last = (repr(name) for name in registry)
+def registered(registry: Collection[str], *, or_own: bool = False) -> BeforeValidator:
+    """Validator of a key of `registry`, or of one's own function if `or_own`, with the error of a Literal."""
+    *first, last = (repr(name) for name in [*registry, *(["package.module:function"] if or_own else [])])
     expected = f"{', '.join(first)} or {last}"
 
     def check(name: Any) -> Any:
-        if not isinstance(name, str) or name not in registry:
+        if not isinstance(name, str) or not (name in registry or (or_own and names_function(name))):
             raise PydanticKnownError("literal_error", {"expected": expected})
         return name
 
@@ -50,10 +56,16 @@ class Objective(Section):
     ratio_unit: Annotated[str, registered(RATIO_UNITS)]
     reduction: Annotated[str, registered(REDUCTIONS)]
     clip: ClipSettings
+    surrogate: Annotated[str, registered(SURROGATES, or_own=True)] = "min_clip"
+    """A segment's part of the loss, from its ratio and advantage; one's own as `package.module:function`."""
+    advantage: Annotated[str, registered(ADVANTAGES, or_own=True)] = "group_relative"
+    """From a minibatch's rewards and groups to one advantage a trajectory; one's own as for the surrogate."""
     kl_weight: NonNegative
     """Weight of the token-level k3 estimator of KL to the start policy."""
     importance_cap: Positive | None = None
     """Weigh segments by min(trainer / sampler probability, this): for engines whose log-probs differ; null: off."""
+    credit_shuffle: Fraction = 0.0
+    """Probability that a group's advantages are permuted among its episodes: a handicap of known dose, for assays."""
 
     @model_validator(mode="before")
     @classmethod
@@ -71,10 +83,13 @@ class Objective(Section):
 
 
 class Rollout(Section):
-    prompts_per_step: Count
-    group_size: Annotated[int, Field(ge=2)]
+    prompts_per_step: Annotated[int, Field(ge=1, le=10**5)]
+    group_size: Annotated[int, Field(ge=2, le=10**4)]
     """Episodes per question; advantages are relative to their group, so at least two."""
     temperature: Positive
+    stream: NaturalNumber = 0
+    """Further seed of sampled tokens and operators' draws: trials of one seed and different streams meet the same
+    questions in the same order, in other episodes."""
 
 
 class Update(Section):
@@ -99,17 +114,25 @@ class Save(Section):
     """With LoRA: a model with the adapter folded in beside the adapter, not the adapter alone."""
 
 
+class BranchPoint(Section):
+    """Where a trial continues another one's training. Set by a sweep's `branch`."""
+
+    after: Count
+    trunk: str
+    """Digest of the other trial's configuration, the seed apart (which is this one's)."""
+
+
 class TrialConfig(Section):
     """Everything that determines one training run, together with the code."""
 
     profile: str
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    steps: NaturalNumber
+    steps: Annotated[int, Field(ge=0, le=MAX_STEPS)]
     eval_every: Count
-    """Steps between evaluations; step 0 (the start policy) and the last step are always evaluated."""
+    """Steps between evaluations; the start (step 0, or the branch point) and the last step are always evaluated."""
     checkpoint_every: NaturalNumber
     """Steps between checkpoints; a killed trial resumes from the last. 0: no checkpoints, it restarts."""
-    threads: Count
+    threads: SmallCount
     policy: PolicySettings
     data: DataSettings
     environment: EnvironmentSettings
@@ -120,6 +143,10 @@ class TrialConfig(Section):
     rollout: Rollout
     update: Update
     save: Save
+    branch: BranchPoint | None = None
+    """null: training starts at step 0."""
+    keep_state: bool = False
+    """Keep the training state after the last step, which other trials branch from."""
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -134,6 +161,20 @@ class TrialConfig(Section):
             )
         return self
 
+    @property
+    def start_step(self) -> int:
+        """The step before the first one that is trained: 0, or the branch point."""
+        return self.branch.after if self.branch is not None else 0
+
+    @property
+    def trained_steps(self) -> int:
+        """Steps that this trial trains itself."""
+        return self.steps - self.start_step
+
+    def evaluates_at(self, step: int) -> bool:
+        """Whether the policy after `step` updates is evaluated."""
+        return step in (self.start_step, self.steps) or step % self.eval_every == 0
+
     def saves_at(self, step: int) -> bool:
         """Whether the policy after `step` updates is to be kept."""
         match self.save.when:
@@ -145,5 +186,7 @@ class TrialConfig(Section):
                 return step == self.steps or step % self.eval_every == 0
 
     def checkpoints_at(self, step: int) -> bool:
-        """Whether training can resume from `step` after a kill; at the last step nothing is left to do."""
-        return 0 < step < self.steps and self.checkpoint_every > 0 and step % self.checkpoint_every == 0
+        """Whether the training state after `step` is kept: to resume from after a kill, or to branch from."""
+        if self.keep_state and step == self.steps:
+            return True
+        return self.start_step < step < self.steps and self.checkpoint_every > 0 and step % self.checkpoint_every == 0

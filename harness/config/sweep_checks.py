@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.config.arm_names import LABEL_CHARS, columns_of, settings_key
 from harness.config.identity import digest
+from harness.config.key_names import did_you_mean
+from harness.config.name_checks import name_fault, name_look
 from harness.config.schema import TrialConfig
 from harness.config.sweep_file import Resources
 from harness.config.tree import find, locate, plain, within
-from harness.config.validation import did_you_mean
 from harness.config.yaml_source import Node, Problem
 from harness.objectives.reductions import reduction_without_alias
 from harness.redact import known_secrets
@@ -46,6 +48,22 @@ def seeds_differ(root: Node) -> list[Problem]:
     ]
 
 
+def names_identify(axes: Axes) -> list[Problem]:
+    """Texts among the values of an axis can stand in tables and figures, and no two of its names look the same."""
+    problems: list[Problem] = []
+    for name, values in axes.items():
+        seen: dict[str, str] = {}
+        for shown, node in values:
+            if not isinstance(shown, str):
+                continue
+            if shown == node.value and (fault := name_fault(shown)):
+                problems.append(Problem(node.at, f"a value of {name} {fault}"))
+            first = seen.setdefault(name_look(shown), shown)
+            if first != shown:
+                problems.append(Problem(node.at, f"{name} has two values that look the same: {shown!r}"))
+    return problems
+
+
 def exclusions_apply(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem]:
     """Each rule names swept settings and values they take, one or a list; a narrowed axis may have lost some."""
     problems: list[Problem] = []
@@ -69,10 +87,58 @@ def exclusions_apply(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem
     return problems
 
 
+def labels_name_arms(root: Node, axes: Axes, cells: Sequence[dict[str, Any]], narrowed: set[str]) -> list[Problem]:
+    """Each label is short and its values are those of exactly one arm, which no other label has."""
+    listed = find(root, "labels")
+    arms = {settings_key(cell): cell for cell in cells}
+    named: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    problems: list[Problem] = []
+    for label, rule in listed.value.items() if listed is not None and listed.is_mapping else ():
+        at = rule.key_at or rule.at
+        if columns_of(label) > LABEL_CHARS:
+            problems.append(Problem(at, f"a label of {columns_of(label)} columns; the longest is {LABEL_CHARS}"))
+        if (first := seen.setdefault(name_look(label), label)) != label:
+            problems.append(Problem(at, f"{label!r} looks the same as the label before, {first!r}"))
+        unknown = [name for name in (rule.value if rule.is_mapping else ()) if name not in axes]
+        problems += [
+            Problem(rule.value[n].key_at or at, f"the label names {n!r}, which is not swept", did_you_mean(n, axes))
+            for n in unknown
+        ]
+        if unknown or not rule.is_mapping or not arms:
+            continue
+        wanted = {name: settings_key(plain(value)) for name, value in rule.value.items()}
+        matched = [key for key, arm in arms.items() if all(settings_key(arm[n]) == v for n, v in wanted.items())]
+        if len(matched) != 1 and (matched or not narrowed & rule.value.keys()):
+            hint = "give it the value of every swept setting" if matched else None
+            problems.append(Problem(at, f"the label {label!r} stands for {len(matched)} arms, not one", hint))
+        for arm in matched if len(matched) == 1 else ():
+            first = named.setdefault(arm, label)
+            if first != label:
+                problems.append(Problem(at, f"{label!r} is a second label of the arm {first!r}"))
+    return problems
+
+
 def contrast_is_swept(root: Node, axes: Axes, narrowed: set[str]) -> list[Problem]:
-    """The contrast names two values of a swept axis; axes narrowed on the command line are the user's choice."""
-    axis = find(root, "analysis.primary.axis")
-    contrast = find(root, "analysis.primary.contrast")
+    """The registered contrast and those of controls name two values of a swept axis; axes narrowed on the command line
+    are the user's choice."""
+    primary = find(root, "analysis.primary.axis")
+    problems = _contrast_problems(primary, find(root, "analysis.primary.contrast"), axes, narrowed)
+    for node in _requirements(root):
+        if find(node, "contrast") is not None:
+            own = find(node, "axis")
+            axis = own if own is not None and own.value is not None else primary
+            problems += _contrast_problems(axis, find(node, "contrast"), axes, narrowed)
+    return list(dict.fromkeys(problems))
+
+
+def _requirements(root: Node) -> list[Node]:
+    required = find(root, "analysis.requires")
+    listed = required.value if required is not None and isinstance(required.value, list) else []
+    return [node for node in listed if node.is_mapping]
+
+
+def _contrast_problems(axis: Node | None, contrast: Node | None, axes: Axes, narrowed: set[str]) -> list[Problem]:
     if axis is None or not isinstance(axis.value, str):
         return []
     if axis.value not in axes:
@@ -98,9 +164,7 @@ def metrics_are_logged(root: Node, cells: Sequence[tuple[dict[str, Any], TrialCo
     """Every metric that the plan names is one that every trial logs."""
     from harness.config.metric_names import logged
 
-    required = find(root, "analysis.requires")
-    listed = required.value if required is not None and isinstance(required.value, list) else []
-    nodes = [find(root, "analysis.primary.metric"), *(find(node, "metric") for node in listed if node.is_mapping)]
+    nodes = [find(root, "analysis.primary.metric"), *(find(node, "metric") for node in _requirements(root))]
     known = [(axes, frozenset(names), names) for axes, config in cells for names in [logged(config)]]
     problems = []
     for node in nodes:
@@ -113,6 +177,18 @@ def metrics_are_logged(root: Node, cells: Sequence[tuple[dict[str, Any], TrialCo
                 problems.append(Problem(node.at, f"no step or evaluation{where} logs {node.value!r}", hint))
                 break
     return problems
+
+
+def required_operators_exist(root: Node) -> list[Problem]:
+    """A check that an operator is called names one of the operators."""
+    from harness.operators import CALLABLE
+
+    named = [find(node, "operator") for node in _requirements(root)]
+    return [
+        Problem(node.at, f"unknown operator {node.value!r}", did_you_mean(node.value, CALLABLE))
+        for node in named
+        if node is not None and isinstance(node.value, str) and node.value not in CALLABLE
+    ]
 
 
 def cells_differ(root: Node, cells: Sequence[tuple[dict[str, Any], TrialConfig]]) -> list[Problem]:

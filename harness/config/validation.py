@@ -7,16 +7,19 @@ are imported only when a configuration is otherwise sound.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from harness.config.data_checks import questions_exist, training_questions_exist, with_source
+from harness.config.key_names import did_you_mean, fields_at, hint_for_key, key_names
 from harness.config.schema import TrialConfig
 from harness.config.tree import find, locate, plain
+from harness.config.trust import variables_are_keys
+from harness.config.unused_settings import overrides_take_effect
 from harness.config.yaml_source import ConfigError, Node, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -48,22 +51,13 @@ _WORDS = {
 }
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str | None:
-    """A hint with the closest known word, or the list of them where it is short."""
-    names = sorted(known)
-    close = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(names)}" if 0 < len(names) <= 25 else None
-
-
 def build(model: type[Model], tree: Node, prefix: str = "") -> Model:
     """Validate a tree against a pydantic model. Raises ConfigError with every problem."""
     try:
         # as JSON: there the strict mode of pydantic builds dataclasses from mappings and tuples from lists
         return model.model_validate_json(json.dumps(plain(tree)))
     except ValidationError as error:
-        problems = [_problem(model, tree, dict(entry), prefix) for entry in error.errors()]
+        problems = [_problem(model, tree, dict(entry), prefix) for entry in error.errors() if not _follows(entry)]
         raise ConfigError(problems) from None
 
 
@@ -71,6 +65,7 @@ def check_trial(tree: Node, checks: Iterable[Check]) -> TrialConfig:
     """A trial configuration that its own types and every further check accept. Raises ConfigError."""
     problems: list[Problem] = []
     config = None
+    tree = with_source(tree)
     try:
         config = build(TrialConfig, tree)
     except ConfigError as error:
@@ -80,6 +75,19 @@ def check_trial(tree: Node, checks: Iterable[Check]) -> TrialConfig:
     if problems or config is None:
         raise ConfigError(problems)
     return config
+
+
+def unknown_override(name: str, node: Node, own: type[BaseModel], hidden: Collection[str] = ()) -> Problem:
+    """The problem of an override whose first part is a key neither of `own` nor of a trial; `hidden` keys are not
+    suggested."""
+    names = [key for model in (own, TrialConfig) for key in key_names(model) if key not in hidden]
+    heads = list(dict.fromkeys(key.partition(".")[0] for key in names))
+    head, dot, rest = name.partition(".")
+    hint = hint_for_key(head, heads, heads if dot else list(dict.fromkeys(names)))
+    whole = next((f"{h}.{rest}" for h in heads if dot and hint == f"did you mean {h!r}?"), None)
+    if whole in names:
+        hint = f"did you mean {whole!r}?"
+    return Problem(node.key_at or node.at, f"unknown key {name!r}", hint)
 
 
 def files_exist(tree: Node) -> list[Problem]:
@@ -92,6 +100,16 @@ def files_exist(tree: Node) -> list[Problem]:
         for name, node in nodes
         if node is not None and isinstance(node.value, str) and not Path(node.value).exists()
     ]
+
+
+def cache_is_free(tree: Node) -> list[Problem]:
+    """The response cache's file is one, or not there yet."""
+    from harness.operators.llm.cache import is_foreign
+
+    node = find(tree, "environment.backend.cache")
+    if node is None or not isinstance(node.value, str) or "\0" in node.value or not is_foreign(Path(node.value)):
+        return []
+    return [Problem(node.at, f"environment.backend.cache: {node.value!r} is there and is no response cache")]
 
 
 def operators_exist(tree: Node) -> list[Problem]:
@@ -152,7 +170,7 @@ def perturbations_apply(tree: Node) -> list[Problem]:
     nodes = {field: find(tree, f"environment.perturbations.{field}") for field in ("train", "eval")}
     listed = {field: node.value for field, node in nodes.items() if node is not None and isinstance(node.value, list)}
     interface, pool, style = (find(tree, f"environment.{name}") for name in ("interface", "pool", "style"))
-    if interface is None or interface.value not in INTERFACES or pool is None or style is None:
+    if interface is None or pool is None or style is None or interface.value not in tuple(INTERFACES):
         return []
     try:
         prompt = standard_prompt(plain(pool), plain(style), INTERFACES[interface.value]())
@@ -210,14 +228,27 @@ CHECKS: tuple[Check, ...] = (
     rates_exist,
     perturbations_apply,
     faults_exist,
+    questions_exist,
+    overrides_take_effect,
+    variables_are_keys,
+    cache_is_free,
 )
+TRAINING_CHECKS = (*CHECKS, training_questions_exist)
+
+
+def _follows(entry: Any) -> bool:
+    """Whether a list is called too short for entries that are refused themselves."""
+    value = entry["input"]
+    return entry["type"] == "too_short" and isinstance(value, list) and len(value) >= entry["ctx"]["min_length"]
 
 
 def _problem(model: type[BaseModel], tree: Node, entry: dict[str, Any], prefix: str) -> Problem:
     path, kind, value = entry["loc"], entry["type"], entry.get("input")
     dotted = prefix + ".".join(str(part) for part in _without_tags(tree, path))
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        hint = did_you_mean(path[-1], _fields(model, path[:-1]))
+        hint = hint_for_key(dotted, fields_at(model, path[:-1]), key_names(model))
+        if model is not TrialConfig and len(path) == 1 and dotted.partition(".")[0] in TrialConfig.model_fields:
+            hint = "a trial's setting: write it under fixed (or parameters)"
         return Problem(locate(tree, path, key=True), f"unknown key {dotted!r}", hint)
     if kind == "missing":
         return Problem(locate(tree, path[:-1], key=True), f"{dotted} is required")
@@ -246,35 +277,12 @@ def _without_tags(tree: Node, path: Iterable[Any]) -> list[Any]:
     parts = list(path)
     kept, node = [], tree
     for i, part in enumerate(parts):
-        known = part in node.value if node.is_mapping else isinstance(node.value, list)
+        if isinstance(node.value, list):
+            known = isinstance(part, int) and part < len(node.value)
+        else:
+            known = node.is_mapping and part in node.value
         if known:
             node = node.value[part]
         if known or i == len(parts) - 1:
             kept.append(part)
     return kept
-
-
-def _fields(model: type, path: Iterable[Any]) -> list[str]:
-    """Names of the fields of the section at `path`; of a union, of the member that its tag names."""
-    current = [model]
-    for part in path:
-        annotations = [hints[part] for m in current if part in (hints := _hints(m))]
-        if annotations:
-            current = [found for annotation in annotations for found in _sections_in(annotation)]
-        else:
-            current = [m for m in current if part in get_args(_hints(m).get("kind"))]
-    return [name for m in current for name in _hints(m)]
-
-
-def _hints(section: Any) -> dict[str, Any]:
-    """Annotations of the fields of a model or dataclass."""
-    hints = get_type_hints(section)
-    if issubclass(section, BaseModel):
-        return {name: hints[name] for name in section.model_fields}
-    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
-
-
-def _sections_in(annotation: Any) -> list[type]:
-    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
-        return [annotation]
-    return [found for part in get_args(annotation) for found in _sections_in(part)]

@@ -1,7 +1,7 @@
 """YAML read as a tree in which every key and value knows where it was written.
 
 Invariant: a `Node` tree is plain, finite and small. Duplicate keys, cycles, alias bombs, deep nesting and
-non-string keys are refused while reading, each at its own line and column, and reading goes on after them so that
+non-string keys are refused while reading, each at its own line and column, and reading continues after them so that
 all problems of a file come out together. Scalars follow the YAML 1.2 core schema (`1e-6` is a number, `no` is a
 string), unlike PyYAML's default of YAML 1.1.
 """
@@ -16,11 +16,14 @@ from typing import Any
 
 import yaml
 
+from harness.config.name_checks import name_fault, text_fault
 from harness.redact import printable, redact, redact_settings
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000  # after aliases are expanded
 MAX_DEPTH = 30
+_SHOWN_CHARS, _SHOWN_BEFORE = 160, 120
+"""Of the line at fault in a message: in all, and before the caret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,9 @@ class Problem:
         head = f"{self.at}: {redact(self.message)}"
         if 0 < self.at.line <= len(lines):
             text = redact_settings(lines[self.at.line - 1].expandtabs(1))
-            gutter = f"{self.at.line:>5} | "
-            head += f"\n{gutter}{text[:160]}\n{' ' * (len(gutter) - 2)}| {' ' * (self.at.column - 1)}^"
+            gutter, start = f"{self.at.line:>5} | ", max(0, self.at.column - 1 - _SHOWN_BEFORE)
+            shown = text[start : start + _SHOWN_CHARS]
+            head += f"\n{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {' ' * (self.at.column - 1 - start)}^"
         return printable(head + (f"\n        {redact(self.hint)}" if self.hint else ""))
 
 
@@ -119,6 +123,8 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
     "tag:yaml.org,2002:null": lambda text: None,
 }
 
+_COLLECTIONS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
+
 
 class _Reader:
     """Turns PyYAML's nodes into ours, gathering problems instead of stopping at the first."""
@@ -148,6 +154,9 @@ class _Reader:
         if id(node) in above:
             self.fatal.append(Problem(at, "an alias refers to a value that contains it"))
             return Node(None, at)
+        if not isinstance(node, yaml.ScalarNode) and node.tag not in _COLLECTIONS:
+            self.complain(node.start_mark, f"the tag {node.tag!r} is not allowed here")
+            return Node(None, at)
         if isinstance(node, yaml.MappingNode):
             return Node(self._mapping(node, (*above, id(node))), at)
         if isinstance(node, yaml.SequenceNode):
@@ -157,10 +166,14 @@ class _Reader:
             self.complain(node.start_mark, f"the tag {node.tag!r} is not allowed here")
             return Node(None, at)
         try:
-            return Node(build(node.value), at)
+            value = build(node.value)
         except ValueError:
             self.complain(node.start_mark, f"cannot read {node.value[:40]!r} as {node.tag.rsplit(':')[-1]}")
             return Node(None, at)
+        if isinstance(value, str) and (fault := text_fault(value)):
+            self.complain(node.start_mark, f"this text {fault}")
+            return Node(None, at)
+        return Node(value, at)
 
     def _mapping(self, node: yaml.MappingNode, above: tuple[int, ...]) -> dict[str, Node]:
         entries: dict[str, Node] = {}
@@ -168,6 +181,12 @@ class _Reader:
             if not isinstance(key, yaml.ScalarNode) or not key.value:
                 self.complain(key.start_mark, "a key must be a non-empty name")
                 continue
+            if key.value == "<<" and not key.style:
+                self.complain(key.start_mark, "merge keys (<<) are not supported: write the keys out")
+                continue
+            if fault := name_fault(key.value):  # its value stays, so that its absence is no further problem
+                self.complain(key.start_mark, f"a key {fault}")
+                key.value = "".join(c if c.isprintable() else "?" for c in key.value)
             child = replace(self.convert(value, above), key_at=self.at(key.start_mark))
             if key.value in entries:
                 first = entries[key.value].key_at

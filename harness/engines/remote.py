@@ -75,7 +75,7 @@ class _Server:
         self._received |= {name: weight.clone() for name, weight in piece.items()}  # Ray's copy is freed on return
 
     def take_over(self) -> None:
-        from transformers import AutoModelForCausalLM
+        from harness.engines.model_classes import AutoModelForCausalLM
 
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(self._config)

@@ -9,9 +9,8 @@ from statistics import median
 
 import numpy as np
 
-from harness.env.rollout import Group
 from harness.operators.llm.knowledge_base import words
-from harness.types import ActionKind, ParseFailure, Trajectory, Turn
+from harness.types import ActionKind, Group, ParseFailure, Trajectory, Turn
 
 LOOP = 3
 """Length in turns of a run that counts as a loop."""

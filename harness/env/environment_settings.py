@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from harness.operators.operator_settings import BackendSettings, RetrievalSettings
-from harness.types import Constraint, Count, Fraction, Names, NaturalNumber, NonEmptyText
+from harness.types import Constraint, Count, Fraction, Names, NaturalNumber, NonEmptyText, SmallCount, Tokens
 
 
 def _pool(value: Any) -> str | tuple[str, ...]:
@@ -56,10 +56,11 @@ class Faults(FaultScope):
 class Budgets:
     """Limits of an episode. It ends when its next turn has no room."""
 
-    max_calls: Count
-    max_turns: Count
-    max_turn_tokens: Count
-    max_response_tokens: Count
+    max_calls: SmallCount
+    max_turns: Annotated[int, Constraint(ge=1, le=64)]
+    """A turn's random stream is numbered within 64 of its episode."""
+    max_turn_tokens: Tokens
+    max_response_tokens: Tokens
     """All turns and observations of an episode together."""
     stop: tuple[NonEmptyText, ...] = ()
     """Strings that end a turn, such as "</tool>" and "</answer>", beside the end-of-turn token."""

@@ -7,6 +7,8 @@ trajectory alone (no model judges anything):
 exposed     A fault was injected into a turn's result, the observation was read, and a further turn was sampled.
 signal      A turn after the faulted one, at most `window` later, shows one of `Signal`.
 detected    An exposed fault with at least one signal.
+base rate   Of detected: how often a signal follows the true observation, in the fault-free counterpart
+            (`fires_without_fault`). Only what exceeds it is detection of the fault.
 accepted    Exposed, no signal, and the policy acted on what it read (see `_acted_on`): blind acceptance.
 unaffected  Exposed, no signal, and the policy continued without using it.
 recovered   An exposed fault in an episode whose final answer is right (EM).
@@ -112,8 +114,26 @@ def signals_after(trajectory: Trajectory, turn: int, window: int = WINDOW) -> tu
 
     `turn` must have called an operator (or been warned: then only doubt can be read).
     """
+    return _signals_after(trajectory, turn, asks(trajectory.turns[turn]), window)
+
+
+def fires_without_fault(twin: Trajectory, faulted: Trajectory, turn: int, window: int = WINDOW) -> bool:
+    """Whether the fault-free counterpart, which read the true observation in `turn`, shows a signal too.
+
+    Its rate over exposed faults is the base rate of `detected`: only what exceeds it is detection of the fault.
+    Both episodes made the same call in `turn`; False where the twin ended with it.
+    """
+    made = asks(twin.turns[turn]) if turn < len(twin.turns) else []
+    struck = [i for i, call in enumerate(faulted.turns[turn].program_calls) if call.fault]
+    if struck:
+        made = [made[i] for i in struck if i < len(made)]
+    return bool(_signals_after(twin, turn, made, window))
+
+
+def _signals_after(
+    trajectory: Trajectory, turn: int, first: Sequence[Ask], window: int
+) -> tuple[tuple[int, Signal], ...]:
     after = trajectory.turns[turn + 1 : turn + 1 + window]
-    first = asks(trajectory.turns[turn])
     return tuple((later, signal) for later, t in enumerate(after, 1) for signal in _signals(first, t))
 
 

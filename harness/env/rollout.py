@@ -18,12 +18,12 @@ from harness.engines.base import Engine, Generation, GenerationRequest, Sampling
 from harness.env.environment_settings import Budgets
 from harness.env.interfaces.base import ActionInterface, Execution, Session
 from harness.env.prompts.chat import ChatFormat
-from harness.operators.base import CallContext
+from harness.operators.base import CallContext, PastCall
 from harness.operators.registry import OPERATORS
 from harness.operators.specs.warning import warning
 from harness.operators.toolbox import Caller
 from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward
-from harness.types import ActionKind, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
+from harness.types import ActionKind, Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Environment:
     """Everything outside the policy: instructions, operators, limits, reward, and how the policy acts.
 
     `reworded` gives a question's (system, user) messages where `system_prompt` and the question are not used as they
-    are.
+    are. `is_right` scores an answer to a question in place of exact match.
     """
 
     system_prompt: str
@@ -41,6 +41,7 @@ class Environment:
     reward: RewardWeights
     interface: ActionInterface
     reworded: Callable[[Question], tuple[str, str]] | None = None
+    is_right: Callable[[str, Question], bool] | None = None
 
     def prompt(self, question: Question) -> tuple[int, ...]:
         """Tokens of an episode's opening."""
@@ -60,6 +61,7 @@ class _Episode:
     session: Session
     turns: list[Turn] = field(default_factory=list)
     calls: int = 0
+    earlier: list[PastCall] = field(default_factory=list)
     stop: StopReason | None = None
 
     def response_tokens(self) -> int:
@@ -87,25 +89,6 @@ def rollout(
     asyncio.run(_play(engine, environment, episodes, temperature, watch))
     engine.release([e.index for e in episodes])
     return [_trajectory(e, environment) for e in episodes]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Rollouts of one question under one policy. Raises ValueError if empty or if questions differ."""
-
-    question: Question
-    trajectories: tuple[Trajectory, ...]
-
-    def __post_init__(self) -> None:
-        if not self.trajectories:
-            raise ValueError(f"group of question {self.question.id!r} is empty")
-        if any(t.question.id != self.question.id for t in self.trajectories):
-            raise ValueError(f"group of question {self.question.id!r} has a trajectory of another question")
-
-    @property
-    def rewards(self) -> np.ndarray:
-        """Total rewards. float64 [G]."""
-        return np.asarray([t.reward.total for t in self.trajectories], dtype=np.float64)
 
 
 def rollout_groups(
@@ -206,9 +189,12 @@ async def _act(episode: _Episode, parsed: ParsedTurn, environment: Environment) 
         return Execution(parsed, warning(environment.interface.warning(parsed)))
 
     async def call(name: str, text: str) -> OperatorResult:
-        context = CallContext(episode.question, episode.seed, episode.calls)
+        context = CallContext(episode.question, episode.seed, episode.calls, tuple(episode.earlier))
         episode.calls += 1
-        return await environment.operators.call(name, text, context)
+        result = await environment.operators.call(name, text, context)
+        if name in OPERATORS:
+            episode.earlier.append(PastCall(OPERATORS[name].role, text, result))
+        return result
 
     return await episode.session.execute(parsed, call, environment.budgets.max_calls - episode.calls)
 
@@ -216,12 +202,16 @@ async def _act(episode: _Episode, parsed: ParsedTurn, environment: Environment) 
 def _trajectory(episode: _Episode, environment: Environment) -> Trajectory:
     assert episode.stop is not None
     parsed, question = [t.parsed for t in episode.turns], episode.question
+    score = environment.is_right
+    is_right = None if score is None else lambda answer: score(answer, question)
     return Trajectory(
         question,
         episode.prompt,
         tuple(episode.turns),
         episode.stop,
-        episode_reward(parsed, episode.stop, question.answers, environment.reward, question.suite),
+        episode_reward(
+            parsed, episode.stop, question.answers, environment.reward, question.suite, is_right, episode.calls
+        ),
         episode_failures(parsed, episode.stop),
         episode.seed,
     )

@@ -1,4 +1,4 @@
-"""Command line of `python -m harness.ask`: one question, one episode, shown live.
+"""Ask a policy or a baseline one question: one episode, shown live.
 
     python -m harness.ask "What is the capital of Chad?"                       # the tiny start policy
     python -m harness.ask "…" --policy runs/granularity/trials/gsspo_seed0-…   # a trained one
@@ -15,22 +15,30 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rich.console import Console
-
 from harness.config import ConfigError
-from harness.evaluation.evaluate_command import load_evaluation
+from harness.config.settings_help import evaluation_help
+from harness.config.tree import parse_overrides
+from harness.config.unused_settings import MANY_QUESTIONS, repeated, unused
+from harness.evaluation.evaluate_command import add_trust, load_evaluation
 from harness.paths import command
 from harness.tasks.boundary import is_scalar_text
+from harness.types import Diverged
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog=command("ask", "harness.ask"), description="Ask a policy one question.")
+    parser = argparse.ArgumentParser(
+        prog=command("ask", "harness.ask"),
+        description=__doc__,
+        epilog=evaluation_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("question")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="a trial's or an evaluation's settings")
     parser.add_argument("--policy", default="tiny", help="profile, trial, exported policy or model (default: tiny)")
     parser.add_argument("--gold", action="append", default=[], help="a right answer (may be given several times)")
     parser.add_argument("--seed", type=int, help="sample with this seed instead of greedily")
     parser.add_argument("--under", metavar="CONDITION", help="fault, or prompt_NAME, of those in the configuration")
+    add_trust(parser)
     options = parser.parse_intermixed_args(arguments)
     if not options.question.strip():
         parser.error("the question is empty")
@@ -42,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     if stray:
         parser.error(f"a setting is written key=value, not {stray[0]!r} (is the question in quotes?)")
     try:
-        settings, (target, *others) = load_evaluation([options.policy, *options.settings])
+        words = [options.policy, *options.settings]
+        settings, (target, *others) = load_evaluation(words, options.trust, one_question=True)
     except ConfigError as error:
         print(error.render(), file=sys.stderr)
         return 2
@@ -50,11 +59,20 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{options.policy} holds {1 + len(others)} trials: name one of them")
     if len(settings.method) > 1:
         parser.error("give one method: a question is answered by one")
+    for problem in unused(parse_overrides(options.settings), MANY_QUESTIONS, "one question is played, once"):
+        print(problem.message, file=sys.stderr)
+    for line in repeated(options.settings):
+        print(line, file=sys.stderr)
+    from rich.console import Console
+
     from harness.evaluation.single_question import ask_question  # heavy: after the configuration was validated
 
     try:
         gold = tuple(options.gold)
         return ask_question(options.question.strip(), gold, settings, target, options.seed, options.under, Console())
+    except Diverged as error:
+        print(f"cannot ask: {error}; are all weights of the policy finite?", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

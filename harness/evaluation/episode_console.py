@@ -31,6 +31,9 @@ class EpisodeConsole:
         for label, fact in facts:
             self._line(label, fact, _FAINT)
 
+    def note(self, label: str, text: str) -> None:
+        self._line(label, text, _FAINT)
+
     def policy_turn(self, parsed: ParsedTurn) -> None:
         """The policy's output by its parts, or as a whole where none was parsed."""
         self.turns += 1
@@ -73,6 +76,9 @@ class EpisodeConsole:
             self._line("answer", reward.answer, "bold")
         if gold:
             parts = f"{reward.total:+.2f} = outcome {reward.outcome:+.2f}, format {reward.format:+.2f}"
+            price = reward.outcome + reward.format - reward.total
+            if price > 1e-9:
+                parts += f", calls {-price:+.2f}"
             scores = f"EM {reward.em:.0f}, F1 {reward.f1:.2f}, lenient {reward.lenient:.0f}"
             self._line("reward", f"{parts}; {scores}", _GOOD if reward.em else _BAD)
             self._line("gold", " | ".join(gold), _FAINT)

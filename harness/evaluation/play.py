@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings, Method
 from harness.config.metric_names import FAULTED, TWIN
@@ -15,16 +13,14 @@ from harness.engines.base import Engine
 from harness.env.environment_settings import Perturbations
 from harness.env.prompts.chat import ChatFormat
 from harness.env.rollout import Environment, rollout
-from harness.evaluation.baselines.fixed_workflows import WRITTEN
 from harness.evaluation.baselines.methods import BASELINES, Baseline, BaselineSettings
 from harness.evaluation.targets import Target
 from harness.operators import resolve_pool
-from harness.paths import cache_folder
 from harness.policy.export import load_export
-from harness.policy.load import DTYPES, Policy, PolicyError, load_policy
-from harness.tasks.benchmarks import DataError
+from harness.policy.load import DTYPES, Policy, PolicyError
 from harness.training import factory
 from harness.training.evaluation import EVALUATION_SEED, evaluate, evaluate_variants
+from harness.training.prompt_room import check_prompts
 from harness.training.trial_data import TrialData
 from harness.training.warm_start.scripted_agents import Script, ScriptedEngine
 from harness.training.warm_start.start_policy import base_policy, start_policy
@@ -73,22 +69,14 @@ def engine_of(config: TrialConfig, policy: Policy) -> Engine:
         raise PolicyError(str(error)) from error
 
 
-def check_prompts(environment: Environment, data: TrialData, capacity: int) -> None:
-    """Raises DataError naming the first question whose prompt leaves no token of `capacity` for an answer."""
-    for question in (q for asked in data.evaluation.values() for q in asked):
-        if len(question.text) >= capacity and (n := len(environment.prompt(question))) >= capacity:
-            raise DataError(
-                f"question {question.id!r}: its prompt has {n} tokens, at most {capacity - 1} fit; shorten it"
-            )
-
-
 def play_agent(target: Target, data: TrialData) -> Answers:
     config, at_once = target.config, target.config.data.eval_at_once
     policy, environment = load_policy_of(target, data)
-    check_prompts(environment, data, factory.PROMPT_TOKENS + config.environment.max_response_tokens)
+    elsewhere = factory.evaluation_variants(config, environment, data)
+    for played in (environment, *elsewhere.values()):
+        check_prompts(config, played, (q for asked in data.evaluation.values() for q in asked))
     engine = engine_of(config, policy)
     done = evaluate(engine, environment, data.evaluation, config.data.eval_samples, config.rollout.temperature, at_once)
-    elsewhere = factory.evaluation_variants(config, environment, data)
     further = evaluate_variants(engine, elsewhere, data.evaluation, done.greedy, at_once)
     return Answers(done.greedy, done.sampled, {s: e for s, e in further.episodes.items() if s != TWIN})
 
@@ -139,27 +127,6 @@ def environment_of(config: TrialConfig, baseline: Baseline, how: BaselineSetting
         "observation_chars": UNLIMITED,
     }
     return config.model_copy(update={"environment": replace(config.environment, **changed)})
-
-
-def any_chat(config: TrialConfig) -> ChatFormat:
-    """The smallest tokenizer, for the text of a baseline, which no model reads."""
-    none = cache_folder()
-    return load_policy("tiny", None, init="start", dtype=torch.float32, seed=config.seed, cache=none).chat
-
-
-def cannot_play(method: Method, config: TrialConfig, settings: EvaluationSettings) -> str | None:
-    """Why a baseline is meaningless with these operators, None if it is not."""
-    if config.environment.backend.kind != "simulated":
-        return None
-    if config.data.source == "files":
-        return "the simulated expert knows only the answers of real questions: give environment.backend a model"
-    if method != "one_shot":
-        return None
-    if settings.plan == WRITTEN:
-        return "the simulated expert recalls facts and cannot write a plan: give environment.backend a model"
-    if settings.plan == "search":
-        return "the simulated expert reads no passages: give environment.backend a model, or plan=revise or ensemble"
-    return None
 
 
 def _play(

@@ -14,22 +14,27 @@ from rich.console import Console
 
 from harness.config import canonical_json
 from harness.config.evaluation import EvaluationSettings
+from harness.config.metric_names import FAULTED
+from harness.config.trust import service_lines
 from harness.evaluation.baselines.methods import BASELINES
-from harness.evaluation.mlflow_log import log_answerer
-from harness.evaluation.play import SAMPLED, Answers, any_chat, cannot_play, play_agent, play_baseline, settings_of
+from harness.evaluation.play import SAMPLED, Answers, play_agent, play_baseline, settings_of
 from harness.evaluation.scores import Contrast, Score, contrast, metrics, score
 from harness.evaluation.storage import Answerer, evaluation_folder, held_out_in, write_answers, write_tables
-from harness.evaluation.tables import print_contrasts, print_scores
+from harness.evaluation.tables import fault_lines, print_contrasts, print_scores
 from harness.evaluation.targets import Target
-from harness.policy.load import PolicyError
+from harness.paths import command
+from harness.policy.load import PolicyError, shipped_chat
 from harness.redact import error_text, printable, redact
 from harness.runs.run import TrialRun
-from harness.runs.sweep_folder import SweepFolder
-from harness.sweep.hints import where_mlflow_is
+from harness.runs.staging import staged_folder
+from harness.runs.sweep_folder import damaged_files
+from harness.runs.symbolic_links import link_within
 from harness.tasks.benchmarks import DataError
-from harness.tracking.client import default_uri
+from harness.tracking.client import default_uri, foreign_place
+from harness.tracking.evaluation_runs import EXPERIMENT, log_evaluation
+from harness.tracking.hints import where_mlflow_is
 from harness.training.trial_data import TrialData, load_trial_data
-from harness.types import OperatorFailure
+from harness.types import Diverged, OperatorFailure
 
 DONE, FAILED, REFUSED = 0, 1, 2
 """Exit statuses."""
@@ -46,30 +51,32 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
     """Evaluate every method on every target. Returns the exit status."""
     _disable_progress_bars()
     answerers = name_answerers(settings, targets)
-    for a in answerers:
-        refusal = cannot_play(a.method, a.target.config, settings) if a.method != "agent" else None
-        if refusal:
-            print(f"{a.label}: {refusal}", file=sys.stderr)
-            return REFUSED
+    for line in dict.fromkeys(line for t in targets for line in (*t.confirmed, *service_lines(t.config.environment))):
+        _say(console, line)
     home = out or _home(targets)
     folder = evaluation_folder(home, settings, answerers)
-    started = time.time_ns() // 1_000_000
+    if (link := link_within(folder.parent, folder)) is not None:
+        print(f"{link} is a symbolic link: no result is written through it; give --out FOLDER", file=sys.stderr)
+        return REFUSED
     try:
         answers = _play_all(settings, answerers, console)
     except (PolicyError, DataError) as error:
         print(f"evaluation stopped: {error_text(error)}", file=sys.stderr)
+        return FAILED
+    except Diverged as error:
+        print(f"evaluation stopped: {error}; are all weights of the policy finite?", file=sys.stderr)
         return FAILED
     scores: list[Score] = []
     for label, given in answers.items():
         for mode, episodes in given.by_mode().items():
             scores += score(label, mode, episodes, settings.level)
     contrasts = _contrasts(answerers, answers, settings.level)
-    places = {}
     try:
-        for a in answerers:
-            own = metrics([s for s in scores if s.answerer == a.label])
-            places[a.label] = write_answers(folder, a, answers[a.label], own, held_out_in(a.target.config))
-        write_tables(folder, settings, answerers, scores, contrasts, answers)
+        with staged_folder(folder) as staging:
+            for a in answerers:
+                own = metrics([s for s in scores if s.answerer == a.label])
+                write_answers(staging, a, answers[a.label], own, held_out_in(a.target.config))
+            write_tables(staging, settings, answerers, scores, contrasts, answers, folder.name)
     except OSError as error:
         print(f"results cannot be written: {error_text(error)}", file=sys.stderr)
         return FAILED
@@ -80,11 +87,17 @@ def run_evaluation(settings: EvaluationSettings, targets: Sequence[Target], out:
         print_contrasts(console, contrasts, settings.level)
     _say(console, "")
     _say(console, "intervals are over questions: they describe these policies, not the algorithms that trained them")
+    for label, given in answers.items():
+        for line in fault_lines(label, given.variants[FAULTED], given.greedy) if FAULTED in given.variants else ():
+            _say(console, line)
     for line in (*_unequal_operators(answerers, settings), *_failed_calls(answers)):
         _say(console, line)
     _say(console, f"scores, episodes: {folder}")
-    _log(settings, answerers, scores, places, folder, home, started, console)
-    return DONE
+    _log(settings, folder, home, console)
+    damaged = dict.fromkeys(line for a in answerers if a.target.home for line in damaged_files(TrialRun(a.target.home)))
+    for line in damaged:
+        print(f"damaged journal: {printable(line)}: of a target, not read by this evaluation", file=sys.stderr)
+    return FAILED if damaged else DONE
 
 
 def name_answerers(settings: EvaluationSettings, targets: Sequence[Target]) -> list[Answerer]:
@@ -120,7 +133,7 @@ def _play_all(settings: EvaluationSettings, answerers: Sequence[Answerer], conso
             else:
                 same = canonical_json([a.method, source, resolved["environment"]])
                 if same not in played:
-                    played[same] = play_baseline(a.method, config, settings, any_chat(config), data[source])
+                    played[same] = play_baseline(a.method, config, settings, shipped_chat(), data[source])
                 answers[a.label] = played[same]
         done = answers[a.label]
         n = sum(map(len, done.by_mode().values()))
@@ -177,29 +190,20 @@ def _home(targets: Sequence[Target]) -> Path:
     return home.resolve().parents[2] if home is not None and home.resolve().parent.name == "trials" else Path("runs")
 
 
-def _log(
-    settings: EvaluationSettings,
-    answerers: Sequence[Answerer],
-    scores: Sequence[Score],
-    places: dict[str, Path],
-    folder: Path,
-    home: Path,
-    started: int,
-    console: Console,
-) -> None:
+def _log(settings: EvaluationSettings, folder: Path, home: Path, console: Console) -> None:
     uri = settings.tracking.uri or default_uri(home)
+    named = settings.tracking.uri is not None
+    fault = None if named else foreign_place(uri, home, settings.tracking.experiment or EXPERIMENT)
+    if fault is not None:
+        print(f"MLflow was not written: {printable(fault)}; to write there: tracking.uri={uri}", file=sys.stderr)
+        return
     try:
-        for a in answerers:
-            place = places[a.label]
-            key = TrialRun(place).info().key
-            own = metrics([s for s in scores if s.answerer == a.label])
-            files = [folder / "scores.csv", folder / "contrasts.csv", place / "config.yaml", place / "episodes"]
-            artifacts = home / "mlflow-artifacts"
-            ours = SweepFolder(home).identity()  # an evaluation's own folder is replaced each time
-            address = log_answerer(uri, settings.tracking.experiment, artifacts, a, key, ours, own, files, started)
-            _say(console, f"MLflow: {a.label}: {where_mlflow_is(uri, address)}")
+        for label, address in log_evaluation(folder, uri, settings.tracking.experiment, home):
+            _say(console, f"MLflow: {label}: {where_mlflow_is(uri, address)}")
     except Exception as error:  # any error of the store: the results are on disk
-        print(f"MLflow could not be written: {' '.join(error_text(error).split())[:200]}", file=sys.stderr)
+        reason = " ".join(error_text(error).split())[:200]
+        again = f"{command('replay', 'harness.tracking replay')} {folder}"
+        print(f"MLflow could not be written: {reason}; to write it later: {again}", file=sys.stderr)
 
 
 def _disable_progress_bars() -> None:

@@ -40,6 +40,8 @@ class Score:
     calls: float
     operator_tokens: float
     operator_failures: float
+    struck: int
+    """Episodes that met an injected fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +130,5 @@ def _score(answerer: str, mode: str, scope: str, name: str, episodes: Sequence[T
         float(np.mean([sum(len(operators_called(t)) for t in e.turns) for e in episodes])),
         float(np.mean([sum(c.prompt_tokens + c.completion_tokens for c in called) for called in calls])),
         float(np.mean([sum(c.failure is not None for c in called) for called in calls])),
+        sum(any(turn.faults for turn in e.turns) for e in episodes),
     )

@@ -13,24 +13,30 @@ from torch import nn
 
 from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings
+from harness.config.metric_names import FAULTED
+from harness.config.trust import service_lines
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
+from harness.env.diagnostics import operators_called
 from harness.env.rollout import Environment, rollout
 from harness.evaluation.baselines.methods import BASELINES
 from harness.evaluation.episode_console import EpisodeConsole
-from harness.evaluation.play import any_chat, cannot_play, engine_of, environment_of, load_policy_of, settings_of
+from harness.evaluation.play import engine_of, environment_of, load_policy_of, settings_of
 from harness.evaluation.targets import Target
 from harness.operators import Caller
 from harness.operators.base import CallContext
-from harness.policy.load import PolicyError
+from harness.policy.load import PolicyError, shipped_chat
 from harness.redact import error_text
 from harness.tasks.benchmarks import DataError
 from harness.tasks.world import load_world
 from harness.training import factory
 from harness.training.evaluation import EVALUATION_SEED
+from harness.training.prompt_room import check_prompts
 from harness.training.trial_data import TrialData, load_trial_data
 from harness.training.warm_start.scripted_agents import ScriptedEngine
 from harness.types import OperatorResult, Question
 
+FAULT = FAULTED.removeprefix("eval_")
+"""Name of the condition with injected faults."""
 PLACEHOLDER_QUESTION = Question("asked", "questionthatnobodyasked", ("answerthatnobodyknows",), "asked")
 """For a question without a known answer, where types require one. Its words occur in no text."""
 
@@ -50,10 +56,6 @@ def ask_question(
 
     logging.disable_progress_bar()
     config, method = target.config, settings.method[0]
-    refusal = cannot_play(method, config, settings) if method != "agent" else None
-    if refusal:
-        print(refusal, file=sys.stderr)
-        return 2
     torch.set_num_threads(config.threads)
     try:
         data = load_trial_data(config, training=False)
@@ -61,9 +63,10 @@ def ask_question(
         question = question_to_play(text, gold, known)
         if method == "agent":
             policy, environment = load_policy_of(target, data)
+            check_prompts(config, environment, [question])
             engine: Engine = engine_of(config, policy)
         else:
-            how, chat = settings_of(config, settings), any_chat(config)
+            how, chat = settings_of(config, settings), shipped_chat()
             config = environment_of(config, BASELINES[method], how)
             environment = factory.environment(config, chat, data)
             engine = ScriptedEngine(chat, [BASELINES[method].script(question, how)])
@@ -84,6 +87,7 @@ def ask_question(
     facts = [("answered by", name if method == "agent" else f"{method} (baseline)")]
     facts += [("operators", f"{', '.join(environment.operators.pool)} ({config.environment.backend.kind})")]
     facts += [("condition", under)] if under else []
+    facts += [("service", line) for line in (*service_lines(config.environment), *target.confirmed)]
     show.question(question.text, facts)
     start = time.perf_counter()
     displaying = DisplayingEngine(engine, environment, show)
@@ -94,6 +98,10 @@ def ask_question(
     )  # fmt: skip
     answers = tuple(gold) or (known.answers if known is not None else ())
     show.outcome(play[0], answers, time.perf_counter() - start)
+    if under == FAULT:
+        turns = play[0].turns
+        struck, calls = sum(len(t.faults) for t in turns), sum(len(operators_called(t)) for t in turns)
+        show.note("faults", f"{struck} of {calls} calls struck" + ("" if struck else ": an episode without faults"))
     return 0
 
 

@@ -13,12 +13,13 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from analysis.csv_text import csv_cell
 from analysis.stats.types import Estimate
 from harness.config import TrialConfig, code_version, digest
 from harness.config.evaluation import EvaluationSettings, Method
@@ -31,6 +32,8 @@ from harness.runs.journal import Journal
 from harness.runs.jsonl import write_atomically
 from harness.runs.records import TrialInfo
 from harness.runs.run import TrialRun
+from harness.sweep.code_versions import source_revision
+from harness.tracking.evaluation_runs import EvaluatedPolicy
 from harness.types import Question, Trajectory
 
 
@@ -44,7 +47,7 @@ class Answerer:
 
 
 def evaluation_folder(out: Path, settings: EvaluationSettings, answerers: Sequence[Answerer]) -> Path:
-    """Folder of an evaluation; repeating it replaces its content."""
+    """Folder of an evaluation; repeating it replaces the whole folder."""
     identity = [settings.model_dump(mode="json"), [_plain(a) for a in answerers]]
     name = settings.name or "+".join(dict.fromkeys(a.target.name for a in answerers))[:60]
     return out / "evaluations" / f"{_safe(name)}-{digest(identity)[:8]}"
@@ -52,16 +55,16 @@ def evaluation_folder(out: Path, settings: EvaluationSettings, answerers: Sequen
 
 def write_answers(
     folder: Path, answerer: Answerer, answers: Answers, metrics: Mapping[str, float], held_out: Any
-) -> Path:
-    """Write one answerer's journal and episodes; its folder. Raises OSError."""
+) -> None:
+    """Write one answerer's journal and episodes. Raises OSError."""
     plain, code = _plain(answerer), code_version()
     key = digest({"evaluation": plain, "code": code})
     place = folder / "trials" / f"{_safe(answerer.label)}-{key[:8]}"
     run = TrialRun(place)
-    run.reset_journal()
     axes = {"method": answerer.method, "evaluated": arm_of(answerer.target)}
     labels, config = {name: name for name in axes}, answerer.target.config
-    info = TrialInfo(key, answerer.label, axes, labels, config.seed, code, config.model_dump(mode="json"))
+    resolved, revision = config.model_dump(mode="json"), source_revision()
+    info = TrialInfo(key, answerer.label, axes, labels, config.seed, code, resolved, revision=revision)
     run.write_info(info, plain)
     with Journal(place, held_out=held_out) as journal:
         step = answerer.target.step or 0
@@ -74,7 +77,6 @@ def write_answers(
             journal.episodes(step, TWIN, answers.greedy)
         journal.metrics(step, metrics)
         journal.finish(key, metrics)
-    return place
 
 
 def write_tables(
@@ -84,19 +86,20 @@ def write_tables(
     scores: Sequence[Score],
     contrasts: Sequence[Contrast],
     answers: Mapping[str, Answers],
+    name: str,
 ) -> None:
-    """Write `sweep.yaml` and the CSV files. Raises OSError."""
+    """Write `sweep.yaml` of the evaluation `name`, and the CSV files. Raises OSError."""
     axes: dict[str, dict[str, list[str]]] = {
         "method": {"values": list(dict.fromkeys(a.method for a in answerers))},
         "evaluated": {"values": list(dict.fromkeys(arm_of(a.target) for a in answerers))},
     }
     sweep = {
-        "name": folder.name,
+        "name": name,
         "hypothesis": "none: an evaluation of policies that are trained already",
         "parameters": axes,
         "seeds": sorted({a.target.config.seed for a in answerers}),
         "evaluation": settings.model_dump(mode="json"),
-        "targets": [_provenance(a.target) for a in answerers],
+        "targets": [_provenance(a) for a in answerers],
     }
     write_atomically(folder / "sweep.yaml", yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True).encode())
     write_atomically(folder / "scores.csv", _csv(map(_score_row, scores)))
@@ -128,9 +131,10 @@ def held_out_in(config: TrialConfig) -> Any:
     return held_out
 
 
-def _provenance(target: Target) -> dict[str, Any]:
-    folder = str(target.folder) if target.folder else None
-    return {"name": target.name, "folder": folder, "trial_key": target.trial_key, "step": target.step}
+def _provenance(answerer: Answerer) -> dict[str, Any]:
+    target = answerer.target
+    folder, home = (str(place) if place else None for place in (target.folder, target.home))
+    return asdict(EvaluatedPolicy(answerer.label, target.name, folder, target.trial_key, target.step, home))
 
 
 def _plain(answerer: Answerer) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> bytes:
         if writer is None:
             writer = csv.DictWriter(text, list(row), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow({name: csv_cell(value) for name, value in row.items()})
     return text.getvalue().encode()
 
 
@@ -175,6 +179,7 @@ def _score_row(s: Score) -> dict[str, Any]:
         "calls": s.calls,
         "operator_tokens": s.operator_tokens,
         "operator_failures": s.operator_failures,
+        "struck": s.struck,
     }
 
 

@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from analysis.stats.types import Estimate
+from harness.config.metric_names import FAULTED
 from harness.evaluation.play import GREEDY, SAMPLED
 from harness.evaluation.scores import Contrast, Score
+from harness.training.evaluation import fault_metrics
+from harness.types import Trajectory
 
 MOST_COLUMNS = 6
 """The most answerers whose scores by suite are printed side by side; of more, only means (the CSV has all)."""
@@ -19,11 +23,16 @@ def print_scores(console: Console, scores: Sequence[Score], level: float) -> Non
     """Print means over suites of every answerer; then by suite and hops: all scores of one answerer, EM of several."""
     whole = [s for s in scores if s.scope == "all"]
     table = _table("", "questions", f"EM [{level:.0%}]", "F1", "lenient", "reward", "well formed", "calls", "tokens")
+    shown_faults = any(s.mode == FAULTED for s in whole)
+    if shown_faults:
+        table.add_column("struck", justify="right")
     for s in whole:
         numbers = (_number(e.value) for e in (s.f1, s.lenient))
         costs = (f"{s.calls:.1f}", f"{s.operator_tokens:.0f}")
-        shown = (_number(s.reward, "+"), _number(s.format_ok), *costs)
-        table.add_row(_title(s), str(s.questions), _interval(s.em), *numbers, *shown)
+        shown = [_number(s.reward, "+"), _number(s.format_ok), *costs]
+        if shown_faults:
+            shown.append(f"{s.struck} of {s.episodes}" if s.mode == FAULTED else "")
+        table.add_row(Text(_title(s)), str(s.questions), _interval(s.em), *numbers, *shown)
     _print(console, table)
     if len({s.answerer for s in whole}) == 1:
         for mode in dict.fromkeys(s.mode for s in whole):
@@ -54,7 +63,7 @@ def _by_scope(
             if fields
             else [_interval(row[t].em) if t in row else "" for t in titles]
         )
-        table.add_row(_scope(first), str(first.questions), *cells)
+        table.add_row(Text(_scope(first)), str(first.questions), *cells)
     _print(console, table)
 
 
@@ -62,15 +71,34 @@ def print_contrasts(console: Console, contrasts: Sequence[Contrast], level: floa
     table = _table("EM on the same questions", f"difference [{level:.0%}]", "p", "p (McNemar)")
     for c in contrasts:
         mode = "" if c.mode == GREEDY else f", {_condition(c.mode)}"
-        table.add_row(f"{c.answerer} − {c.against}{mode}", _interval(c.em, "+"), _p(c.test.p), _p(c.exact.p))
+        table.add_row(Text(f"{c.answerer} − {c.against}{mode}"), _interval(c.em, "+"), _p(c.test.p), _p(c.exact.p))
     _print(console, table)
 
 
+def fault_lines(label: str, faulted: Sequence[Trajectory], twins: Sequence[Trajectory]) -> list[str]:
+    """What injected faults did to an answerer; a warning where none struck."""
+    found = fault_metrics(faulted, twins)
+    if not found["struck"]:
+        return [
+            f"{label}: warning: no fault struck any of {len(faulted)} episodes, so its row of faults shows answers"
+            " without faults (environment.faults: kinds, positions, eval_rate)"
+        ]
+    struck, n = (round(found[name] * len(faulted)) for name in ("struck", "exposed"))
+    counts = f"{label}: {struck} of {len(faulted)} episodes struck by a fault, {n} read it"
+    if not n:
+        return [f"{counts} and took a further turn"]
+    rates = f"detected {found['detected']:.0%} (base rate without the fault {found['detected_twin']:.0%})"
+    em = f"EM {found['recovered']:.3f} against {found['em_twin']:.3f} without the fault"
+    return [f"{counts}: {rates}, accepted {found['accepted']:.0%}, {em}"]
+
+
 def _condition(split: str) -> str:
-    return split.removeprefix("eval_").replace("prompt_", "prompt ").replace("fault", "faults")
+    return "faults" if split == FAULTED else split.removeprefix("eval_").replace("prompt_", "prompt ")
 
 
 def _title(s: Score) -> str:
+    if s.mode == FAULTED:
+        return f"{s.answerer}, faults"
     if s.mode not in (GREEDY, SAMPLED):
         return f"{s.answerer}, {_condition(s.mode)}"
     return f"{s.answerer}, {s.episodes / s.questions:g} samples" if s.mode == SAMPLED else s.answerer

@@ -6,11 +6,13 @@
     …/policies/step-000030, its adapter/          an exported policy, also when moved elsewhere
     FOLDER, Qwen/Qwen2.5-7B-Instruct              any transformers model or adapter; needs a profile=…
 
-A target's configuration is its trial's (or profile's), under the command line's overrides.
+A target's configuration is its trial's (or profile's), under the command line's overrides. It may be another person's:
+where requests go, which variables are sent and which files are used, it cannot choose (`harness.config.trust`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Sequence
@@ -20,17 +22,21 @@ from pathlib import Path
 import yaml
 
 from harness.config import ConfigError, Problem, TrialConfig
-from harness.config.base_layers import read_profile, shipped_profiles
-from harness.config.evaluation import EvaluationSettings, Overrides
+from harness.config.base_layers import profile_named_in, read_profile, shipped_profiles
+from harness.config.data_checks import questions_exist
+from harness.config.evaluation import EvaluationSettings, Overrides, cannot_play
+from harness.config.own_code import own_task_loads
 from harness.config.tree import merge, nest
-from harness.config.validation import CHECKS, check_trial
+from harness.config.trust import review
+from harness.config.validation import CHECKS, check_trial, perturbations_apply
 from harness.config.yaml_source import Location, Node, Source, read_file, read_text
 from harness.policy.folder_checks import folder_fault
-from harness.policy.folders import ADAPTER, is_model_folder, read_provenance
+from harness.policy.folders import ADAPTER, PROVENANCE, is_model_folder, read_provenance
 from harness.policy.policy_settings import PolicySettings
 from harness.runs.layout import INFO
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
+from harness.tasks.boundary import printable_line
 
 _HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 
@@ -40,7 +46,8 @@ class Target:
     """One policy and the configuration it is evaluated in.
 
     `folder` holds its weights (None: the start policy that `config.policy` describes). `trial_key` and `step` identify
-    the training that made it, `home` is that trial's folder if it exists.
+    the training that made it, `home` is that trial's folder if it exists. `confirmed`: lines on what it named itself
+    and `--trust` confirmed.
     """
 
     name: str
@@ -49,6 +56,7 @@ class Target:
     trial_key: str | None = None
     step: int | None = None
     home: Path | None = None
+    confirmed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +73,18 @@ class _Found:
     home: Path | None = None
 
 
-def find_targets(words: Sequence[str], settings: EvaluationSettings, overrides: Overrides) -> list[Target]:
-    """The policies that `words` name. Raises ConfigError with the problems of all of them."""
+def find_targets(
+    words: Sequence[str], settings: EvaluationSettings, overrides: Overrides, trust: bool = False
+) -> list[Target]:
+    """The policies that `words` name; `trust`: also with the services and paths that they name themselves.
+
+    Raises ConfigError with the problems of all of them.
+    """
     problems: list[Problem] = []
     targets: list[Target] = []
     for word in words:
         try:
-            targets += [_checked(found, word, settings, overrides) for found in _find(word, settings)]
+            targets += [_checked(found, word, settings, overrides, trust) for found in _find(word, settings)]
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -110,7 +123,7 @@ def _trial(run: TrialRun, step: int | None, word: str) -> _Found:
     try:
         info = run.info()
     except (OSError, ValueError) as error:
-        raise _problem(word, f"{run.folder / INFO} is not readable: {' '.join(str(error).split())[:200]}") from None
+        raise _problem(word, f"{INFO} is not readable: {printable_line(str(error))}") from None
     kept = [folder for folder in run.policies() if is_model_folder(folder)]
     if not kept:
         raise _problem(word, "this trial kept no policy", "train with save.when=final (or every)")
@@ -125,8 +138,8 @@ def _trial(run: TrialRun, step: int | None, word: str) -> _Found:
 def _exported(folder: Path, settings: EvaluationSettings, word: str) -> _Found:
     try:
         noted = read_provenance(folder)
-    except ValueError as error:
-        raise _problem(word, f"its provenance.json is not readable: {error}") from None
+    except (OSError, ValueError) as error:
+        raise _problem(word, f"{PROVENANCE} is not readable: {printable_line(str(error))}") from None
     if noted is None or "config" not in noted:
         return _Found(folder.name, None, _profile(word, settings), folder)
     text = yaml.safe_dump(noted["config"], sort_keys=False, allow_unicode=True)
@@ -141,7 +154,7 @@ def _exported(folder: Path, settings: EvaluationSettings, word: str) -> _Found:
     return _Found(name, tree, None, folder, None, noted.get("trial_key"), noted.get("step"), home)
 
 
-def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: Overrides) -> Target:
+def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: Overrides, trust: bool) -> Target:
     weights = found.folder is not None or found.hub is not None
     fault = folder_fault(found.folder) if found.folder is not None else None
     if fault is not None:
@@ -154,20 +167,39 @@ def _checked(found: _Found, word: str, settings: EvaluationSettings, overrides: 
         if weights and name.partition(".")[0] == "policy" and name != "policy.dtype"
     ]
     start = Location(Source("command line", word), 1, 1)
-    tree = found.tree
-    profile = found.profile or _named_profile(tree)
-    base = read_profile(profile, start)
-    base = merge(base, Node({"profile": Node(profile, start), "seed": Node(0, start)}, start))
-    tree = merge(base, tree) if tree is not None else base  # settings newer than the trial have their defaults
+    base = read_profile(found.profile or profile_named_in(found.tree), start)
+    base = merge(base, Node({"profile": Node(found.profile or "tiny", start), "seed": Node(0, start)}, start))
+    # settings newer than the trial have their defaults
+    tree = merge(base, found.tree) if found.tree is not None else base
     for name, node in overrides:
         tree = merge(tree, nest(name.split("."), node))
+    tree = _with_weights(tree, found, start) if weights else tree
+    foreign: list[Problem] = []
+    confirmed: list[str] = []
+    if found.tree is not None:
+        foreign, confirmed = review(tree, found.tree.at.source, base, trust, training=False)
+        problems += foreign
     try:
-        config = check_trial(_with_weights(tree, found, start) if weights else tree, CHECKS)
+        # its data is read, and code of one's own imported, only where nothing of the target is unconfirmed
+        unread = [check for check in CHECKS if check not in (questions_exist, perturbations_apply)]
+        config = check_trial(tree, unread if foreign else (*CHECKS, own_task_loads))
     except ConfigError as error:
-        raise ConfigError([*problems, *error.problems]) from None
+        known = {problem.at for problem in problems}
+        problems += [p for p in error.problems if p.at not in known]
+        with contextlib.suppress(ConfigError):  # sound in itself: methods can be judged
+            problems += _unplayable(check_trial(tree, ()), settings, start)
+        raise ConfigError(problems) from None
+    problems += _unplayable(config, settings, start)
     if problems:
         raise ConfigError(problems)
-    return Target(found.name, config, found.folder, found.trial_key, found.step, found.home)
+    step, home = found.step, found.home
+    return Target(found.name, config, found.folder, found.trial_key, step, home, tuple(confirmed))
+
+
+def _unplayable(config: TrialConfig, settings: EvaluationSettings, at: Location) -> list[Problem]:
+    """The methods that cannot answer in this configuration."""
+    reasons = {m: cannot_play(m, config, settings) for m in settings.method if m != "agent"}
+    return [Problem(at, f"method {method}: {reason}") for method, reason in reasons.items() if reason is not None]
 
 
 def _with_weights(tree: Node, found: _Found, at: Location) -> Node:
@@ -178,12 +210,6 @@ def _with_weights(tree: Node, found: _Found, at: Location) -> Node:
     )  # fmt: skip
     section = {name: Node(value, at) for name, value in asdict(plain).items() if name != "dtype"}
     return merge(tree, Node({"policy": Node(section, at)}, at))
-
-
-def _named_profile(tree: Node | None) -> str:
-    value = tree.value.get("profile") if tree is not None and tree.is_mapping else None
-    name = value.value if isinstance(value, Node) else None
-    return name if name in shipped_profiles() or (isinstance(name, str) and Path(name).is_file()) else "tiny"
 
 
 def _profile(word: str, settings: EvaluationSettings) -> str:

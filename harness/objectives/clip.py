@@ -11,7 +11,7 @@ clips some tokens never clips a sequence. At one shared band, a comparison of ra
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,33 +44,37 @@ class FixedClip(ClipBand):
 
 
 @dataclass(frozen=True, slots=True)
-class MatchedClip(ClipBand):
-    """A band adapted to hold the clip fraction at `target`. Immutable: `observe` returns the next state.
+class MatchedClip:
+    """A band adapted to hold the clip fraction at `settings.target`. Immutable: `observe` returns the next state.
 
-    The band is (low, high) times a scale that starts at 1. After each batch the scale moves towards the one that would
-    have clipped exactly the target fraction there (an order statistic): a running mean of log-scales at first, then an
-    exponential moving average with coefficient `rate`.
+    The band is the settings' (low, high) times a scale that starts at 1. After each batch the scale moves towards the
+    one that would have clipped exactly the target fraction there (an order statistic): a running mean of log-scales at
+    first, then an exponential moving average with coefficient `rate`.
 
     Call `observe` once per rollout batch, with the units of all its updates: ratios are 1 in the first update and
     spread from one update to the next, and the target holds for the batch as a whole.
 
     Raises:
-        ValueError: if `target` is not in (0, 1) or `rate` not in (0, 1].
+        ValueError: if the target is not in (0, 1) or `rate` not in (0, 1].
     """
 
-    target: float = field(kw_only=True)
+    settings: ClipSettings
     rate: float = 0.3
     log_scale: float = 0.0
     observed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.target < 1 or not 0 < self.rate <= 1:
-            raise ValueError(f"target {self.target} must lie in (0, 1), rate {self.rate} in (0, 1]")
+        if not 0 < self._target < 1 or not 0 < self.rate <= 1:
+            raise ValueError(f"target {self.settings.target} must lie in (0, 1), rate {self.rate} in (0, 1]")
+
+    @property
+    def _target(self) -> float:
+        return self.settings.target or 0.0  # a band without a target is refused
 
     @property
     def band(self) -> ClipBand:
         scale = math.exp(self.log_scale)
-        return ClipBand(self.low * scale, self.high * scale)
+        return ClipBand(self.settings.low * scale, self.settings.high * scale)
 
     def observe(self, ratio: Tensor, advantage: Tensor) -> MatchedClip:
         """The next state. ratio, advantage: [S]. Unchanged if every unit with A != 0 still has ratio 1."""
@@ -78,9 +82,9 @@ class MatchedClip(ClipBand):
         x, sign = ratio[informative].detach().double(), advantage[informative].sign().double()
         if len(x) == 0 or float((x - 1).abs().max()) <= UNMOVED:
             return self
-        shape = torch.where(sign > 0, self.high, self.low)
+        shape = torch.where(sign > 0, self.settings.high, self.settings.low)
         excess = sign * (x - 1) / shape  # a unit is clipped exactly when its excess is greater than the scale
-        clipped = min(round(self.target * len(excess)), len(excess) - 1)
+        clipped = min(round(self._target * len(excess)), len(excess) - 1)
         wanted = float(excess.kthvalue(len(excess) - clipped).values)
         wanted = min(max(wanted, SMALLEST_SCALE), LARGEST_SCALE)
         gain = max(self.rate, 1 / (self.observed + 1))
@@ -103,4 +107,4 @@ def make_clip(settings: ClipSettings) -> Clip:
     """The clip of a configuration, in its initial state."""
     if settings.target is None:
         return FixedClip(settings.low, settings.high)
-    return MatchedClip(settings.low, settings.high, target=settings.target)
+    return MatchedClip(settings)

@@ -1,4 +1,4 @@
-"""The loss: sum_k w_k f(x_k, A_k) over segments k, with f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A).
+"""The loss: sum_k w_k f(x_k, A_k) over segments k; by default f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A).
 
 GRPO, GSPO and GSsPO are this one function; they differ in the segmentation, the weights and the band they pass.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.objectives.clip_settings import ClipBand
 from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios, segment_mean
 from harness.objectives.segmentation import Segmentation
+from harness.objectives.surrogates import Surrogate, is_clipped, min_clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,7 @@ class ObjectiveOutput:
         loss: scalar; the losses of a mini-batch's micro-batches add up to its loss.
         ratio: [S] importance ratio of each segment.
         advantage: [S] advantage of each segment (mean over its tokens where they differ).
-        clipped: bool [S], the clipped branch is active: no gradient.
+        clipped: bool [S], beyond the band on the side where `min_clip` has no gradient.
         tokens: int64 [S], tokens of each segment.
         kl_old: scalar, *sum* over tokens of the k3 estimate of KL(pi_old || pi_theta).
     """
@@ -41,16 +42,6 @@ class ObjectiveOutput:
         return ObjectiveOutput(**{f.name: getattr(self, f.name).detach().cpu() for f in fields(self)})
 
 
-def clipped_surrogate(ratio: Tensor, advantage: Tensor, band: ClipBand) -> Tensor:
-    """f(x, A) = -min(x A, clip(x, 1 - low, 1 + high) A), elementwise (PPO, arXiv 1707.06347, eq. 7)."""
-    return -torch.minimum(ratio * advantage, ratio.clamp(1 - band.low, 1 + band.high) * advantage)
-
-
-def is_clipped(ratio: Tensor, advantage: Tensor, band: ClipBand) -> Tensor:
-    """Mask of the elements whose clipped branch is active, so that their gradient is zero. bool, elementwise."""
-    return ((ratio > 1 + band.high) & (advantage > 0)) | ((ratio < 1 - band.low) & (advantage < 0))
-
-
 def policy_objective(
     logp: Tensor,
     old_logp: Tensor,
@@ -58,6 +49,7 @@ def policy_objective(
     segmentation: Segmentation,
     weights: Tensor,
     band: ClipBand,
+    surrogate: Surrogate = min_clip,
 ) -> ObjectiveOutput:
     """Loss of B trajectories with one advantage each.
 
@@ -68,6 +60,7 @@ def policy_objective(
         segmentation: of the T tokens into S segments.
         weights: [S], a reduction *of the whole mini-batch* (sliced by `Selection.segments` for a micro-batch).
         band: clip band of this update.
+        surrogate: f, one of `SURROGATES` or of that type.
 
     Raises:
         ValueError: on shapes that do not match.
@@ -76,7 +69,9 @@ def policy_objective(
     _check(weights, segmentation.n_segments, "weights")
     ratio = log_ratios(logp, old_logp, segmentation).exp()
     advantage_k = advantage.detach().to(logp.dtype)[segmentation.trajectory_of_segment]
-    loss = (weights.to(logp.dtype) * clipped_surrogate(ratio, advantage_k, band)).sum()
+    f = surrogate(ratio, advantage_k, band)
+    _check(f, segmentation.n_segments, "surrogate")
+    loss = (weights.to(logp.dtype) * f).sum()
     return _output(loss, ratio, advantage_k, is_clipped(ratio, advantage_k, band), logp, old_logp, segmentation)
 
 
@@ -102,7 +97,7 @@ def policy_objective_tokenwise(
     ratio = log_ratios(logp, old_logp, segmentation).exp().detach()
     ratio_t = ratio[segmentation.segment_of_token] * (logp - logp.detach()).exp()
     advantage_t = token_advantage.detach().to(logp.dtype)
-    per_segment = segment_mean(clipped_surrogate(ratio_t, advantage_t, band), segmentation)
+    per_segment = segment_mean(min_clip(ratio_t, advantage_t, band), segmentation)
     loss = (weights.to(logp.dtype) * per_segment).sum()
     clipped = segment_mean(is_clipped(ratio_t, advantage_t, band).to(logp.dtype), segmentation) > 0.5
     return _output(loss, ratio, segment_mean(advantage_t, segmentation), clipped, logp, old_logp, segmentation)

@@ -11,7 +11,8 @@ from harness.operators.base import (
 )
 from harness.operators.operator_settings import SearchSettings
 from harness.operators.registry import CALLABLE, OPERATORS, POOLS, resolve_pool, with_role
-from harness.operators.spec import ANSWERING, SECOND_LOOKS, OperatorSpec, Role
+from harness.operators.roles import ANSWERING, SECOND_LOOKS, Role
+from harness.operators.spec import OperatorSpec
 from harness.operators.toolbox import Caller, Toolbox
 
 __all__ = [

@@ -8,24 +8,39 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from harness.operators.operator_settings import FIVE_PASSAGES, SearchSettings
-from harness.types import OperatorFailure, Passage, Question
+from harness.operators.roles import Role
+from harness.types import OperatorFailure, OperatorResult, Passage, Question
 
 Style = Literal["full", "compact"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class PastCall:
+    """An earlier operator call of the episode: the input as the policy wrote it, and the result as it was read."""
+
+    role: Role
+    text: str
+    result: OperatorResult
+
+
+@dataclass(frozen=True, slots=True)
 class CallContext:
-    """All that a call's randomness may depend on. `call_index` counts the episode's operator calls from 0."""
+    """All that a call's result may depend on beside its input.
+
+    `call_index` counts the episode's operator calls from 0; `earlier` are the calls before this one, in order.
+    """
 
     question: Question
     seed: int = 0
     call_index: int = 0
+    earlier: tuple[PastCall, ...] = ()
 
 
 def uniform(*keys: object) -> float:
@@ -131,6 +146,14 @@ class Services:
 
 Inputs = Mapping[str, tuple[str, ...]]
 """An operator's input as parsed: each inner tag's contents in order; without tags, the whole text under `text`."""
+
+
+_LABEL = re.compile(r"\[Answer \d+\] ")
+
+
+def labelled(text: str) -> tuple[str, ...]:
+    """The answers in a result that labels them (`[Answer 1] …`), in order, blank ones left out."""
+    return tuple(answer for part in _LABEL.split(text)[1:] if (answer := part.strip()))
 
 
 def elements(text: str, tag: str) -> tuple[str, ...]:

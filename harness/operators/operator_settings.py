@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from harness.redact import is_secret
-from harness.types import Count, Fraction, NonEmptyText, NonNegative, Positive
+from harness.types import Count, Fraction, NonEmptyText, NonNegative, Seconds, SmallCount
 
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
+DEFAULT_SEARCH_VARIABLE = "SEARCH_API_KEY"
 
 
 def check_variable(value: str) -> str:
@@ -45,13 +46,13 @@ class HttpSettings:
     Raises ValueError for a value that is not positive.
     """
 
-    concurrency: Count = 16
-    deadline_s: Positive = 120.0
-    attempt_s: Positive = 60.0
-    max_attempts: Count = 4
-    backoff_s: Positive = 0.5
+    concurrency: SmallCount = 16
+    deadline_s: Seconds = 120.0
+    attempt_s: Seconds = 60.0
+    max_attempts: SmallCount = 4
+    backoff_s: Seconds = 0.5
     """Waits between attempts double from here, half of each at random, up to `backoff_max_s`."""
-    backoff_max_s: Positive = 20.0
+    backoff_max_s: Seconds = 20.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -84,7 +85,7 @@ class WebSearchSettings:
 
     kind: Literal["web"] = "web"
     url: Address
-    key_variable: Variable = "SEARCH_API_KEY"
+    key_variable: Variable = DEFAULT_SEARCH_VARIABLE
     """Environment variable that holds the key."""
     http: HttpSettings = HttpSettings()
 
@@ -96,7 +97,7 @@ RetrieverSettings = Annotated[Bm25Settings | SearchR1Settings | WebSearchSetting
 class SearchSettings:
     """Observation of the operator Search: `top_k` passages a query, each text cut to `snippet_chars` characters."""
 
-    top_k: Count
+    top_k: SmallCount
     snippet_chars: Count
 
 

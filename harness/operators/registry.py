@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from harness.operators.base import spelling_hint
-from harness.operators.spec import OperatorSpec, Role
+from harness.operators.roles import Role
+from harness.operators.spec import OperatorSpec
 from harness.operators.specs import (
     answer_generate,
     custom,

@@ -8,30 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 from harness.operators.base import CallContext, Inputs, LLMRequest, Services, elements
+from harness.operators.handles import Handle
 from harness.operators.llm.simulated import SimulatedLLM
+from harness.operators.roles import Role
 from harness.types import OperatorResult
-
-
-class Role(Enum):
-    """An operator's part in a workflow, and the form of its result. Faults strike and are detected by role."""
-
-    RETRIEVES = "retrieves"  # passages about a query: `[1] Title: snippet`
-    ANSWERS = "answers"  # one answer: `Answer: …`
-    SAMPLES = "samples"  # several candidate answers: `[Answer 1] … [Answer 2] …`
-    REFINES = "refines"  # a better query, no answer
-    REVIEWS = "reviews"  # a verdict on the <solution> of its input: `Feedback: …`
-    REVISES = "revises"  # a better solution, by the feedback given: `Answer: …`
-    CHOOSES = "chooses"  # one of the solutions given: `Answer: …`
-    WARNS = "warns"  # the environment's reply to a turn that cannot be executed; cannot be called
-
-
-ANSWERING = frozenset({Role.ANSWERS, Role.SAMPLES, Role.REVISES, Role.CHOOSES})
-"""Roles whose results state an answer."""
-SECOND_LOOKS = frozenset({Role.REVIEWS, Role.REVISES, Role.CHOOSES})
-"""Roles that work on answers given to them."""
 
 Simulate = Callable[[SimulatedLLM, LLMRequest], str]
 """The simulated LLM's completion of a request, required tags included."""
@@ -57,7 +39,8 @@ class OperatorSpec:
     `tags` maps each required inner tag to the least number of its occurrences; with no tags the whole text is the
     input, under the key `text`. `run` is None for what only the environment emits. `demonstration` is (input, result)
     of a call about the novel *The Glass Orchard*, which does not exist, for a worked example in a prompt: an example
-    must not give an answer away.
+    must not give an answer away. `handles` gives, for inner tags that a call in the compact style may leave out, what
+    stands for them.
     """
 
     name: str
@@ -70,6 +53,7 @@ class OperatorSpec:
     completion: Completion | None = None
     needs_retriever: bool = False
     demonstration: tuple[str, str] | None = None
+    handles: Mapping[str, Handle] = field(default_factory=dict)
 
     @property
     def needs_llm(self) -> bool:
@@ -80,18 +64,29 @@ class OperatorSpec:
         listed = {tag: [given] if isinstance(given, str) else given for tag, given in contents.items()}
         return f"{self.name}: {text}" + "".join(f"<{t}>{one}</{t}>" for t, given in listed.items() for one in given)
 
-    def read_inputs(self, text: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    @property
+    def bare(self) -> bool:
+        """Whether the compact style may call it without any input."""
+        return all(tag in self.handles for tag in self.tags or ("text",))
+
+    def read_inputs(
+        self, text: str, episode: CallContext | None = None
+    ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
         """The parsed input of a call, and what is missing from it (empty: nothing).
 
-        An empty inner element counts as absent. Without tags, `{"text": (text,)}`.
+        An empty inner element counts as absent. Without tags, `{"text": (text,)}`. `episode` completes short forms.
         """
         if not self.tags:
             body = text.strip()
+            if not body and episode is not None and "text" in self.handles:
+                (body,) = self.handles["text"](episode)
             return {"text": (body,)}, [] if body else ["the input text"]
         inputs: dict[str, tuple[str, ...]] = {}
         missing: list[str] = []
         for tag, least in self.tags.items():
             inputs[tag] = tuple(e for e in elements(text, tag) if e)
+            if not inputs[tag] and episode is not None and tag in self.handles:
+                inputs[tag] = self.handles[tag](episode)
             if len(inputs[tag]) < least:
                 element = f"<{tag}>…</{tag}>"
                 missing.append(element if least == 1 else f"{element} ({least} needed, {len(inputs[tag])} given)")

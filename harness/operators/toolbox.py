@@ -84,7 +84,7 @@ class Toolbox:
             message = f"There is no operator {name[:40]!r}{spelling_hint(name, self._pool)} (operators: {names})"
             return self._cut(warning(message, OperatorFailure.UNKNOWN_OPERATOR))
         spec = OPERATORS[name]
-        inputs, missing = spec.read_inputs(text[:MAX_INPUT_CHARS])
+        inputs, missing = spec.read_inputs(text[:MAX_INPUT_CHARS], context if self.style == "compact" else None)
         if missing:
             return self._cut(formatting.corrective(spec, missing))
         assert spec.run is not None  # resolve_pool admits callable operators only

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.policy.folders import base_of, is_adapter
+from harness.policy.folders import base_of, is_adapter, read_note
 
 _MERGED_WORDS = """
     alpha_pattern auto_mapping base_model_name_or_path bias corda_config ensure_weight_tying eva_config
@@ -27,7 +27,7 @@ REPRODUCIBLE_INITS = (True, False, "gaussian", "orthogonal", "pissa", "olora", "
 or gradients that the folder does not hold."""
 _JSON_FILES = (
     "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "model.safetensors.index.json", "adapter_config.json",
+    "model.safetensors.index.json",
 )  # fmt: skip
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _AGAIN = "copy or download the folder again"
@@ -44,7 +44,7 @@ def folder_fault(folder: Path) -> str | None:
             _check_safetensors(weights)
         _check_shards(folder)
         if is_adapter(folder):
-            _check_adapter(_read_object(folder / "adapter_config.json"), folder / "adapter_config.json")
+            _check_adapter(read_note(folder / "adapter_config.json"), folder / "adapter_config.json")
             return _base_fault(folder)
         _require(folder, "config.json", "not a model's folder")
     except OSError as error:
@@ -100,11 +100,15 @@ def _check_shards(folder: Path) -> None:
             raise ValueError(f"{index}: no `weight_map` of file names; {_AGAIN}")
         for name in sorted(set(shards.values())):
             _require(folder, name, f"named by {index.name}")
-    elif is_adapter(folder):
-        if not (folder / "adapter_model.bin").exists():
-            _require(folder, "adapter_model.safetensors", "the adapter's weights")
-    elif not any(folder.glob("*.bin")) and not any(folder.glob("*.bin.index.json")):
-        _require(folder, "model.safetensors", "the model's weights")
+            if not name.endswith(".safetensors"):
+                raise ValueError(f"{index}: {name!r:.80} is no safetensors file, and nothing else is read")
+        return
+    name, what = "model.safetensors", "the model's weights"
+    if is_adapter(folder):
+        name, what = "adapter_model.safetensors", "the adapter's weights"
+    if not (folder / name).exists() and any(folder.glob("*.bin")):
+        raise ValueError(f"{folder}: pickled weights (*.bin), which could run code; save them as {name}")
+    _require(folder, name, what)
 
 
 def _require(folder: Path, name: str, what: str) -> None:
@@ -114,8 +118,6 @@ def _require(folder: Path, name: str, what: str) -> None:
 
 def _check_adapter(options: Mapping[str, Any], path: Path) -> None:
     """Raises ValueError naming every option that would make an evaluation differ from PEFT's own result."""
-    if not isinstance(options.get("base_model_name_or_path"), str):
-        raise ValueError(f"{path}: `base_model_name_or_path` has to be the base model's name or folder")
     kind = options.get("peft_type")
     if kind != "LORA":
         raise ValueError(f"{path}: peft_type {kind!r:.40} is not supported, only LORA; merge it with PEFT first")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from harness.tasks.boundary import is_count, is_key, parse_object
 
 PROVENANCE = "provenance.json"
 ADAPTER = "adapter"
 """Subfolder of an adapter beside its merged model."""
 BASES = "bases"
 """Folder of the models that adapters sit on, in the run's folder."""
+_MAX_STEP = 2**31
 
 
 def bases_for(export: Path) -> Path:
@@ -23,9 +25,12 @@ def bases_for(export: Path) -> Path:
 def base_of(adapter: Path) -> str:
     """The model that an adapter sits on: as it is named, or in the nearest `bases` above where the run was moved.
 
-    Raises OSError, ValueError or KeyError when the adapter's settings are not readable.
+    Raises OSError or ValueError when the adapter's settings are not readable or name none.
     """
-    named = str(json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"])
+    named = read_note(adapter / "adapter_config.json").get("base_model_name_or_path")
+    if not isinstance(named, str):
+        path = adapter / "adapter_config.json"
+        raise ValueError(f"{path}: `base_model_name_or_path` has to be the base model's name or folder")
     if Path(named).is_absolute() and not Path(named).is_dir():
         kept = (above / BASES / Path(named).name for above in adapter.resolve().parents)
         return next((str(place) for place in kept if place.is_dir()), named)
@@ -45,13 +50,25 @@ def is_model_folder(folder: Path) -> bool:
 def read_provenance(folder: Path) -> dict[str, Any] | None:
     """What the export of a trial's policy noted, None for a folder made by another program.
 
-    Raises ValueError when the note is damaged.
+    Raises ValueError, naming the file, when the note is damaged or its `trial_key` or `step` is none.
     """
     place = folder.parent if folder.name == ADAPTER and not (folder / PROVENANCE).is_file() else folder
     path = place / PROVENANCE
     if not path.is_file():
         return None
-    noted = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(noted, dict):
-        raise ValueError(f"{path}: a mapping is needed")
+    noted = read_note(path)
+    key, step = noted.get("trial_key"), noted.get("step")
+    if key is not None and not is_key(key):
+        raise ValueError(f"{path}: `trial_key` has to be letters and digits")
+    if step is not None and not is_count(step, _MAX_STEP):
+        raise ValueError(f"{path}: `step` has to be a whole number")
     return noted
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """The JSON object that another program may have written into `path`. Raises OSError, or ValueError with the file's
+    name."""
+    try:
+        return parse_object(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

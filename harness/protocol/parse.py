@@ -18,7 +18,14 @@ _OPERATOR_NAME = re.compile(r"\s*(\w+)\s*:")
 _THINK, _ANSWER, _CODE = Kind.THINK, Kind.ANSWER, Kind.CODE
 
 
-def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False, grammar: Grammar = XML) -> ParsedTurn:
+def parse_turn(
+    text: str,
+    operators: Collection[str],
+    *,
+    truncated: bool = False,
+    grammar: Grammar = XML,
+    bare: Collection[str] = (),
+) -> ParsedTurn:
     """Parse a turn. Never raises on any text; linear time.
 
     Args:
@@ -26,12 +33,14 @@ def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False
         operators: names that may be called, compared exactly.
         truncated: the end-of-turn token was never sampled.
         grammar: spelling of the elements.
+        bare: names of operators that take no input.
 
     Returns:
         `action` is set exactly if the turn is well formed. `<answer></answer>` in an otherwise well-formed turn is
-        executed, with text ""; a blank tool input is a failure (EMPTY_ACTION). `failures` holds each failure once,
-        ordered by first occurrence. `answer_text` is the last complete answer outside think, tool and info elements,
-        malformed turn or not. `think` and `action_spans` are spans, in a malformed turn those of `Grammar.recover`.
+        executed, with text ""; a blank tool input is a failure (EMPTY_ACTION) unless the operator needs none.
+        `failures` holds each failure once, ordered by first occurrence. `answer_text` is the last complete answer
+        outside think, tool and info elements, malformed turn or not. `think` and `action_spans` are spans, in a
+        malformed turn those of `Grammar.recover`.
     """
     reading = grammar.read(text)
     faults = reading.faults
@@ -50,7 +59,7 @@ def parse_turn(text: str, operators: Collection[str], *, truncated: bool = False
             if actions:
                 note(ParseFailure.MULTIPLE_ACTIONS, element.start)
             actions.append(element)
-            failure = _action_failure(element, operators)
+            failure = _action_failure(element, operators, bare)
             if failure is not None:
                 note(failure, element.start)
 
@@ -106,7 +115,7 @@ def _call(element: Element) -> tuple[str, str] | None:
     return (element.operator, element.content.strip()) if element.operator else None
 
 
-def _action_failure(element: Element, operators: Collection[str]) -> ParseFailure | None:
+def _action_failure(element: Element, operators: Collection[str], bare: Collection[str]) -> ParseFailure | None:
     if element.kind is _ANSWER or not element.closed:
         return None
     if not (element.operator or element.content.strip()):
@@ -119,7 +128,7 @@ def _action_failure(element: Element, operators: Collection[str]) -> ParseFailur
     name, argument = call
     if name not in operators:
         return ParseFailure.UNKNOWN_OPERATOR
-    return None if argument else ParseFailure.EMPTY_ACTION
+    return None if argument or name in bare else ParseFailure.EMPTY_ACTION
 
 
 def _action(element: Element) -> Action:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 
 from harness.protocol.grammar import MAX_TAGS, Element, Kind, Reading, Tag
 from harness.protocol.pairing import pair_tags
+from harness.protocol.untagged import quoted_openings, untagged_start
 
 MAX_CHARS = 65_536
 """Longest text recovered, in characters; longer ones, which no turn is, keep the strict reading."""
@@ -38,8 +39,10 @@ def recover_elements(
 
     - tags in another case, spacing or width (`loose`, two groups: slash and name) are tags;
     - an opening tag repeated at once belongs to one element;
-    - a closing tag without an opening one closes an element that begins where the one before ended, or, if its
-      opening tag was crossed by another element's end, there;
+    - an opening tag that a thought only mentions is text of the thought (`quoted_openings`);
+    - a closing tag without an opening one closes an element that begins where its opening tag was crossed by another
+      element's end, or where `untagged_start` finds that its opening tag is misspelt or missing, or else where the
+      element before ended; the text before an element so found is the thought if there is none;
     - an action closed by the closing tag of another kind of action ends there;
     - an opening tag cut off at the end of the text opens an element;
     - a call that follows the thought without any tag is an action.
@@ -51,8 +54,11 @@ def recover_elements(
         for _, m in zip(range(MAX_TAGS), loose.finditer(fold_look_alikes(text)), strict=False)
     ]
     reading = pair_tags(text, found)
+    quoted = quoted_openings(text, reading, actions, operators)
+    if quoted:
+        reading = pair_tags(text, [tag for tag in found if tag[2] not in quoted])
     elements = _without_stutter(text, reading.elements)
-    elements = _with_unopened(text, elements, reading, actions)
+    elements = _with_unopened(text, elements, reading, actions, operators)
     covered = max([e.end for e in elements] + [end for _, _, _, end in reading.unopened], default=0)
     return _with_tail(text, elements, covered, tags, actions, operators)
 
@@ -69,7 +75,9 @@ def _without_stutter(text: str, elements: list[Element]) -> list[Element]:
     return merged
 
 
-def _with_unopened(text: str, elements: list[Element], reading: Reading, actions: Collection[Kind]) -> list[Element]:
+def _with_unopened(
+    text: str, elements: list[Element], reading: Reading, actions: Collection[Kind], operators: Collection[str]
+) -> list[Element]:
     """Add or end the elements to which closing tags without an opening one belong."""
     elements = list(elements)
     opened: dict[Kind, list[int]] = {}  # starts of crossed opening tags not yet used
@@ -86,11 +94,31 @@ def _with_unopened(text: str, elements: list[Element], reading: Reading, actions
             seen.add(elements[upcoming].kind)
             upcoming += 1
         last = elements[upcoming - 1] if upcoming else None
-        if last is not None and not last.closed and start < last.end and {kind, last.kind} <= set(actions):
+        inside = last is not None and not last.closed and start < last.end
+        if last is not None and inside and {kind, last.kind} <= set(actions):
             elements[upcoming - 1] = last._replace(inner_end=start, end=end, closed=True)
             covered = end
             continue
-        begins = opened[kind].pop() if opened.get(kind) else _first_visible(text, covered)
+        if last is not None and inside and last.kind is Kind.THINK and kind in actions and not opened.get(kind):
+            # an open thought runs to the action whose closing tag this is, if that follows from it
+            found = untagged_start(text, kind, last.inner_start, start, operators, after_thought=False)
+            if found is not None:
+                elements[upcoming - 1] = last._replace(inner_end=found, end=found)
+                added.append(Element(kind, found, found, start, end, True, text[found:start]))
+                seen.add(kind)
+            covered = max(end, covered if found is None else end)
+            continue
+        begins = _first_visible(text, covered)
+        found = None
+        if opened.get(kind):
+            begins = opened[kind].pop()
+        elif kind in actions:
+            thought = Kind.THINK in seen
+            found = untagged_start(text, kind, begins, start, operators, after_thought=thought)
+            if found is not None and not thought and begins < found:
+                added.append(Element(Kind.THINK, begins, begins, found, found, False, text[begins:found]))
+                seen.add(Kind.THINK)
+            begins = begins if found is None else found
         # a thought comes first: text before a closing think tag after an action is stray
         fits = begins < start and not (kind is Kind.THINK and seen)
         if fits:

@@ -85,7 +85,7 @@ SCHEMA = pa.schema(
         ("held_out", pa.bool_()),  # null where the data does not define it
         ("sample_seed", pa.int64()),
         ("stop", pa.string()),  # StopReason value
-        ("reward", pa.float64()),  # outcome + format
+        ("reward", pa.float64()),  # outcome + format - the price of the calls
         ("reward_outcome", pa.float64()),
         ("reward_format", pa.float64()),
         ("em", pa.float64()),

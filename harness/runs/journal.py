@@ -118,9 +118,13 @@ class Journal:
         self._events.drop_expected()
         self._end({"status": "finished", "key": key, "final": encode_numbers(final)})
 
-    def fail(self, key: str, error: str) -> None:
-        """Mark the trial failed; `error` is the traceback, whose last line is shown first."""
-        self._end({"status": "failed", "key": key, "error": error})
+    def fail(self, key: str, error: str, diverged: Mapping[str, Any] | None = None) -> None:
+        """Mark the trial failed; `error` is the traceback, whose last line is shown first.
+
+        `diverged`: step and quantity, where a quantity of training was not finite.
+        """
+        more = {} if diverged is None else {"diverged": dict(diverged)}
+        self._end({"status": "failed", "key": key, "error": error, **more})
 
     def _end(self, result: dict[str, Any]) -> None:
         self.close()

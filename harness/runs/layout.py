@@ -11,7 +11,7 @@ A trial's folder (see `harness.runs.run.TrialRun`):
     config.yaml        the trial's configuration
     trial.json         what identifies the trial (`TrialInfo`)
     output.log         stdout and stderr of its worker
-    attempts.jsonl     starts of the trial and why it was started again (`AttemptEvent`)
+    attempts.jsonl     starts of the trial and why it was restarted (`AttemptEvent`)
     metrics.jsonl      {"n": line, "step": s, "values": {name: number}, "ts": ms, "crc": hex}
     events.jsonl       {"n": line, "kind": k, "fields": {...}, "ts": ms, "crc": hex}
     system.jsonl       {"n": line, "values": {name: number}, "ts": ms, "crc": hex}, see `harness.sweep.resource_monitor`
@@ -19,6 +19,7 @@ A trial's folder (see `harness.runs.run.TrialRun`):
     policies/          step-000030: a trained policy as a folder, see `harness.policy.export`
     checkpoints/       of an unfinished trial, see `harness.runs.checkpoint`
     result.json        {"status": "finished" | "failed", "key": …, "final": {…}, "error": …, "ts": ms, "crc": hex}
+                       and, of a failed trial that diverged, "diverged": {"step": s, "quantity": text}
     .lock              held by the one process that works in the folder
 """
 
@@ -50,6 +51,6 @@ class AttemptEvent(StrEnum):
 
     START = "start"
     DIVERGED = "differs"  # a replayed line differs from the one written before
-    RESTARTED = "ended before"  # the trial had a result, and is started again
+    RESTARTED = "ended before"  # the trial had a result, and is restarted
     JOURNAL_DAMAGED = "journal damaged"
     CHECKPOINT_REJECTED = "checkpoint not used"

@@ -18,9 +18,12 @@ class BusyError(Exception):
 
 @contextlib.contextmanager
 def exclusive_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold `folder`/.lock while the block runs. Waits up to `wait_s` seconds, then raises BusyError."""
+    """Hold `folder`/.lock while the block runs. Waits up to `wait_s` seconds, then raises BusyError.
+
+    Raises OSError for a .lock that is a symbolic link: it could create a file elsewhere.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         deadline = time.monotonic() + wait_s
         while True:

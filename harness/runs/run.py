@@ -31,7 +31,7 @@ from harness.runs.jsonl import (
 )
 from harness.runs.layout import AttemptEvent
 from harness.runs.lock import exclusive_lock
-from harness.runs.records import MetricsLine, TrialInfo, TrialStatus
+from harness.runs.records import MetricsLine, TrialInfo, TrialStatus, parse_trial_info
 
 if TYPE_CHECKING:
     from harness.runs.checkpoint import Checkpoint, CheckpointFolder
@@ -54,12 +54,12 @@ class TrialRun:
         return (self.folder / layout.INFO).is_file()
 
     def info(self) -> TrialInfo:
-        """Raises OSError or ValueError when the folder is not a trial's."""
-        data = json.loads((self.folder / layout.INFO).read_text(encoding="utf-8"))
+        """Raises OSError, or ValueError that names the file, when the folder is not a trial's."""
+        path = self.folder / layout.INFO
         try:
-            return TrialInfo(settings=data.pop("config"), **data)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"{layout.INFO} does not describe a trial: {error}") from error
+            return parse_trial_info(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def prepare(
         self, spec: TrialSpec, code: str, labels: dict[str, str], preregistration: str = "", revision: str = ""
@@ -73,7 +73,8 @@ class TrialRun:
             before = self.info()
             preregistration, revision = before.preregistration, before.revision
         config = spec.config.model_dump(mode="json")
-        info = TrialInfo(spec.key, spec.name, spec.axes, labels, spec.seed, code, config, preregistration, revision)
+        identity = (spec.key, spec.name, spec.axes, labels, spec.seed)
+        info = TrialInfo(*identity, code, config, preregistration, revision, spec.arm, spec.trunk)
         self.write_info(info, config)
 
     def write_info(self, info: TrialInfo, config: Mapping[str, Any]) -> None:
@@ -84,6 +85,8 @@ class TrialRun:
         data |= {"code": info.code}
         data |= {"preregistration": info.preregistration} if info.preregistration else {}
         data |= {"revision": info.revision} if info.revision else {}
+        data |= {"label": info.label} if info.label else {}
+        data |= {"trunk": info.trunk} if info.trunk else {}
         text = json.dumps({**data, "config": info.settings}, indent=1) + "\n"
         write_atomically(self.folder / layout.INFO, text.encode())
 
@@ -124,6 +127,12 @@ class TrialRun:
         lines = str((self.result() or {}).get("error", "")).splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
+    def diverged(self, key: str) -> str | None:
+        """Where the trial `key` diverged, as "step 3: the loss"; None if it did not."""
+        result = self.result()
+        found = result.get("diverged") if result is not None and result["key"] == key else None
+        return None if found is None else f"step {found['step']}: {found['quantity']}"
+
     def remove_result(self) -> None:
         (self.folder / layout.RESULT).unlink(missing_ok=True)
 
@@ -158,10 +167,10 @@ class TrialRun:
     # journal
 
     def metrics(self) -> list[MetricsLine]:
-        """Metrics in order of writing. Raises ValueError on damage (a torn last line is none)."""
+        """Metrics in order of writing. Raises ValueError on damage (see `damage`)."""
         found = read_lines(self.folder / layout.METRICS)
         for damage in found.damage:
-            if not damage.torn:
+            if not damage.torn or self._has_finished():
                 raise ValueError(f"damaged journal: {damage}")
         return [MetricsLine(r["step"], decode_numbers(r["values"]), r["ts"]) for r in found.records]
 
@@ -198,7 +207,8 @@ class TrialRun:
         return hash(tuple(marks))
 
     def damage(self) -> list[str]:
-        """`file:line: reason` of the first damage of each journal file. A torn last line is none."""
+        """`file:line: reason` of the first damage of each journal file. A torn last line is none, as a kill leaves it,
+        unless the trial has finished."""
         return [f"{d.path.name}:{d.line}: {d.reason}" for d in self._damage()]
 
     def truncate_damage(self) -> None:
@@ -215,7 +225,11 @@ class TrialRun:
 
     def _damage(self) -> list[Damage]:
         found = (read_lines(self.folder / name).damage for name in (layout.METRICS, layout.EVENTS, layout.SYSTEM))
-        return [serious[0] for damage in found if (serious := [d for d in damage if not d.torn])]
+        whole = self._has_finished()
+        return [serious[0] for damage in found if (serious := [d for d in damage if whole or not d.torn])]
+
+    def _has_finished(self) -> bool:
+        return (self.result() or {}).get("status") == "finished"
 
     # episodes and policies
 
@@ -254,8 +268,20 @@ class TrialRun:
             lines[name] = found.damage[0].line - 1 if found.damage else len(found.records)
         return self.checkpoints(key).newest(lines)
 
+    def keeps_state(self, info: TrialInfo) -> bool:
+        """Whether the last state is there, of a trial that others branch from; true of any other."""
+        if not info.settings.get("keep_state"):
+            return True
+        newest, _ = self.newest_checkpoint(info.key)
+        return newest is not None and newest.step == info.settings["steps"]
+
+    def end_checkpoints(self) -> None:
+        """Remove the checkpoints of a finished trial, unless others branch from it."""
+        if not self.info().settings.get("keep_state"):
+            self.remove_checkpoints()
+
     def remove_checkpoints(self) -> None:
-        """For a trial that has finished or starts from its beginning."""
+        """For a trial that starts from its beginning."""
         shutil.rmtree(self.folder / layout.CHECKPOINTS, ignore_errors=True)
 
 

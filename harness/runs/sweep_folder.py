@@ -12,11 +12,11 @@ import yaml
 
 from harness.config import SweepSpec, TrialSpec, flatten
 from harness.runs.jsonl import sync_directory, write_atomically
-from harness.runs.layout import ATTEMPTS, IDENTITY, INFO, MANIFEST, REPORT, SUPERSEDED, TRIALS
+from harness.runs.layout import ATTEMPTS, IDENTITY, INFO, MANIFEST, REPORT, RESULT, SUPERSEDED, TRIALS
 from harness.runs.lock import exclusive_lock
 from harness.runs.run import TrialRun, to_yaml
 
-_FREE = frozenset({"tracking", "resources", "overrides", "preregistration", "varied"})
+_FREE = frozenset({"tracking", "resources", "overrides", "preregistration", "varied", "labels"})
 """Parts of a resolved sweep that may change between two runs of it, or follow from the others."""
 
 
@@ -52,6 +52,10 @@ class SweepFolder:
     def any_started(self) -> bool:
         """Whether any trial was ever started."""
         return any(self.trials.glob(f"*/{ATTEMPTS}"))
+
+    def damage(self) -> list[str]:
+        """`trials/NAME/FILE:LINE: reason` of every damaged journal or result of a prepared trial."""
+        return [f"{TRIALS}/{line}" for run in self.trial_runs() for line in damaged_files(run)]
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """The right to run or replay the sweep. Raises BusyError when another process has it."""
@@ -94,3 +98,11 @@ class SweepFolder:
             fresh.unlink()
             sync_directory(self.root)
         return path.read_text(encoding="utf-8").strip()
+
+
+def damaged_files(run: TrialRun) -> list[str]:
+    """`NAME/FILE:LINE: reason` of a trial's damaged journal files and result; none of a trial that is well."""
+    found = [f"{run.folder.name}/{line}" for line in run.damage()]
+    if (run.folder / RESULT).exists() and run.result() is None:
+        found.append(f"{run.folder.name}/{RESULT}:1: not readable, or its checksum differs")
+    return found

@@ -159,7 +159,8 @@ def paths_are_absolute(configs: Iterable[TrialConfig]) -> None:
     for config in configs:
         backend = config.environment.backend
         model = backend.model if isinstance(backend, LocalBackend) else None
-        read = {"data.path": config.data.path, "policy.path": config.policy.path, "environment.backend.model": model}
+        read = {"data.path": config.data.path, "data.task": config.data.task, "policy.path": config.policy.path}
+        read |= {"environment.backend.model": model}
         cache = backend.cache if isinstance(backend, EndpointBackend) else None
         written = {"environment.backend.cache": cache}
         for name, path in (read | written).items():

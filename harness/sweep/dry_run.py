@@ -7,12 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from analysis.study_design import StudyDesign, assess_design
 from harness.config import SweepSpec, TrialSpec
+from harness.config.arm_names import LABEL_CHARS, cut_text, value_text
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.sweep.console import print_redacted
+from harness.sweep.design_preview import preview_design, preview_tuning
 from harness.sweep.status import TrialProgress, duration
 from harness.sweep.step_timing import (
     ProbeError,
@@ -24,9 +26,6 @@ from harness.sweep.step_timing import (
     training_episodes,
 )
 
-BY_SUITE = frozenset({"em", "em_sampled", "lenient", "f1"})
-"""Last parts of the metric names that evaluations report by suite too; others are over all episodes."""
-
 
 def preview(
     console: Console,
@@ -36,10 +35,11 @@ def preview(
     parallel: int,
     function: str,
     limit: int | None = None,
+    pilot: Path | None = None,
 ) -> None:
     """Print the trials, their cost and the design's power. `progress` belongs to `chosen`; `function` runs a trial.
 
-    `limit`: the most trials that would run now.
+    `limit`: the most trials that would run now; `pilot`: a folder of earlier data, see `harness.sweep.pilot`.
     """
     pairs = list(zip(chosen, progress, strict=True))
     todo = [trial for (trial, _), now in pairs if now.status is not TrialStatus.FINISHED][:limit]
@@ -48,19 +48,28 @@ def preview(
     for column in ("trial", *spec.labels.values(), "seed", "status", "folder"):
         table.add_column(column, no_wrap=column != "folder")
     for (trial, run), now in pairs:
-        values = [str(value) for value in trial.axes.values()]
+        values = [Text(cut_text(value_text(value), LABEL_CHARS)) for value in trial.axes.values()]
         status = "to run" if trial.key in now_due else "finished" if now.status is TrialStatus.FINISHED else "later"
         table.add_row(trial.name, *values, str(trial.seed), status, run.folder.name)
     console.print(table)
-    trained = sum(t.config.steps * t.config.rollout.prompts_per_step * t.config.rollout.group_size for t in todo)
+    trained = sum(
+        t.config.trained_steps * t.config.rollout.prompts_per_step * t.config.rollout.group_size for t in todo
+    )
     played = sum(evaluation_count(t.config) * evaluation_episodes(t.config) for t in todo)
     print_redacted(console, "")
     print_redacted(console, f"{len(chosen)} trials, {len(todo)} to run, {parallel} at a time")
+    if spec.file.branch is not None:
+        trunks = sum(t.config.keep_state for t in todo)
+        print_redacted(
+            console,
+            f"arms branch at step {spec.file.branch.after} from a trunk a seed, trained once ({trunks} of them to run);"
+            " their curves and areas begin there",
+        )
     print_redacted(console, f"{trained:,} training episodes, {played:,} evaluation episodes")
     done = [(now, run) for (_, run), now in pairs if now.status is TrialStatus.FINISHED]
     known = [now.seconds_per_step for now, _ in done if now.seconds_per_step is not None]
     if known and todo:
-        seconds = sum(t.config.steps for t in todo) * sum(known) / len(known) / parallel
+        seconds = sum(t.config.trained_steps for t in todo) * sum(known) / len(known) / parallel
         size = sum(_size(run.folder) for _, run in done) / len(done) * len(todo)
         print_redacted(
             console,
@@ -69,17 +78,15 @@ def preview(
         )
     elif todo:
         _timed(console, spec, todo, parallel, function)
-    if spec.file.analysis is not None:
-        _design(console, spec)
-    else:
-        print_redacted(console, "no analysis is declared: all results will be exploratory")
+    preview_tuning(console, spec)
+    preview_design(console, spec, pilot)
 
 
 def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], parallel: int, function: str) -> None:
     """Print time and disk, estimated from a step of the first trial, which is run for this."""
     first = todo[0]
     timed = timed_part(first.config)
-    whole = timed == first.config
+    whole = timed == first.config.model_copy(update={"branch": None})
     print_redacted(
         console,
         f"timing one step of {first.name} …"
@@ -116,38 +123,6 @@ def _timed(console: Console, spec: SweepSpec, todo: Sequence[TrialSpec], paralle
             console,
             f"what trials share, such as the warm start, took {duration(timing.made_s)} more and is kept;"
             " arms with another start make their own",
-        )
-
-
-def _design(console: Console, spec: SweepSpec) -> None:
-    plan = spec.file.analysis
-    assert plan is not None
-    first = spec.cells[0][1].data
-    by_suite = plan.primary.metric.rsplit("/", 1)[-1] in BY_SUITE
-    suites, questions = len(first.eval_suites), first.eval_questions
-    design = StudyDesign(
-        seeds=len(spec.file.seeds),
-        tests=suites if by_suite else 1,
-        questions=questions if by_suite else suites * questions,
-        alpha=plan.alpha,
-        correction=plan.correction,
-        margin=plan.margin,
-        paired=plan.paired,
-    )
-    treatment, baseline = plan.primary.contrast
-    print_redacted(console, "")
-    where = "on every suite" if by_suite else "over all suites together"
-    over = ", area under the curve" if plan.primary.over == "area" else ""
-    pairs = ", paired by seed" if plan.paired else ""
-    print_redacted(
-        console, f"pre-registered: {plan.primary.metric}{over}, {treatment} against {baseline} {where}{pairs}"
-    )
-    found = assess_design(design)
-    for sentence in found.sentences:
-        print_redacted(console, sentence)
-    if not found.reachable:
-        print_redacted(
-            console, f"warning: this design cannot reach α = {plan.alpha:g}; run {found.seeds_to_reach} seeds an arm"
         )
 
 

@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.sweep_file import Resources
+from harness.runs.journal import Journal
+from harness.runs.jsonl import now_ms
 from harness.runs.run import TrialRun
 
 
 def run_over_workers(trial: TrialRun, function: str, resources: Resources, environment: Mapping[str, str]) -> None:
-    """Run a trial on `resources.workers` processes. Raises the trial's error."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    """Run a trial on `resources.workers` processes. Raises the trial's error, unless another attempt would fail alike:
+    then it is recorded."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
     from ray.train.torch import TorchTrainer
+
+    from harness.sweep.worker import TrialRefused
 
     each: dict[str, float] = {"CPU": resources.cpus}
     if resources.gpus:
@@ -37,10 +42,27 @@ def run_over_workers(trial: TrialRun, function: str, resources: Resources, envir
             worker_runtime_env={"env_vars": dict(environment)},
         ),
     )
+    start = now_ms()
     try:
         trainer.fit()
+    except WorkerGroupError as error:
+        refusals = [(n, e) for n, e in sorted(error.worker_failures.items()) if isinstance(e, TrialRefused)]
+        if not refusals:
+            raise
+        rank, refusal = refusals[0]
+        record_refusal(trial, f"{refusal} (worker {rank} of {resources.workers})", start)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def record_refusal(trial: TrialRun, why: str, since_ms: int) -> None:
+    """Record a trial as failed, unless rank 0 has since `since_ms`: a worker above it keeps no journal."""
+    from harness.sweep.worker import LOCK_WAIT_S
+
+    with trial.lock(LOCK_WAIT_S):
+        if (trial.result() or {"ts": 0})["ts"] < since_ms:
+            with Journal(trial.folder) as journal:
+                journal.fail(trial.info().key, why)
 
 
 def _work(config: dict[str, Any]) -> None:

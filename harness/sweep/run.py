@@ -9,7 +9,6 @@ import shutil
 import signal
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +24,19 @@ from harness.runs.sweep_folder import SweepFolder
 from harness.sweep.cluster import ClusterNode, ResourceError, check_nodes, concurrency, join, leave, paths_are_absolute
 from harness.sweep.code_versions import find_other_code, set_aside, source_revision
 from harness.sweep.console import ProgressDisplay, display_for, print_redacted
-from harness.sweep.hints import where_mlflow_is
 from harness.sweep.mlflow_writer import MlflowWriter
-from harness.sweep.report_hooks import import_reports, report, trial_views
-from harness.sweep.status import SweepStatus, TrialProgress
+from harness.sweep.options import OUT, Options
+from harness.sweep.report_hooks import import_reports, print_damage, report, trial_views
+from harness.sweep.status import SweepStatus, TrialProgress, opening_line, trials_by_outcome
 from harness.sweep.tune import TuneRun
-from harness.sweep.worker import TRIAL
 from harness.tracking import default_uri
+from harness.tracking.hints import where_mlflow_is
 
-OUT = Path("runs")
 POLL_S = 1.0
 FULL_BYTES = 1 << 20
 """A disk with less free space counts as full: a checkpoint and most episode files are larger."""
 FINISHED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run a sweep. `trial` is the function to run, `module:name`."""
-
-    out: Path = OUT
-    dry_run: bool = False
-    only: str | None = None
-    limit: int | None = None
-    trial: str = TRIAL
-    address: str | None = None
-    """Of a running Ray cluster; None: this machine."""
-    rerun: bool = False
-    """Set trials of another code version aside and run them again."""
-    prepare: bool = False
-    """Create the trials' folders and run none, see `harness.sweep.run_trials`."""
 
 
 def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
@@ -67,6 +48,13 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
         differences = folder.differences(spec)
         if differences:
             return _refuse(console, folder, differences)
+        if spec.file.tuning is not None and not options.dry_run:
+            print_redacted(
+                console,
+                f"{spec.path}: tuning is registered, and a sweep does not carry it out yet: its trials would be of"
+                " untuned arms. --dry-run shows the plan; without `tuning` the sweep runs, as another plan",
+            )
+            return REFUSED
         code = code_version()
         trials = expand(spec, code)
         other_code = find_other_code(folder, trials)
@@ -83,7 +71,9 @@ def run_sweep(spec: SweepSpec, options: Options, console: Console) -> int:
         if options.dry_run:
             from harness.sweep.dry_run import preview  # heavy
 
-            preview(console, spec, chosen, SweepStatus(chosen).poll(), parallel, options.trial, options.limit)
+            preview(
+                console, spec, chosen, SweepStatus(chosen).poll(), parallel, options.trial, options.limit, options.pilot
+            )
             return FINISHED
         with folder.lock():
             return _run(spec, code, options, console, folder, trials, chosen, nodes)
@@ -129,9 +119,9 @@ def _run(
         print_redacted(console, f"the code has changed: {moved} earlier trials are now in {folder.superseded}")
     for trial in trials:
         folder.trial(trial).prepare(trial, code, spec.labels, spec.preregistration, source_revision())
-    finished = [run for trial, run in chosen if run.status(trial.key) is TrialStatus.FINISHED]
+    finished, diverged, rest = trials_by_outcome(chosen)
     for run in finished:
-        run.remove_checkpoints()  # left by a process that was killed just after its trial had finished
+        run.end_checkpoints()  # left by a process that was killed just after its trial had finished
     if options.prepare:
         print_redacted(
             console,
@@ -140,10 +130,8 @@ def _run(
         print_redacted(console, f"  {command('run-trials', 'harness.sweep.run_trials')} {folder.trials}/*")
         print_redacted(console, f"afterwards, for MLflow and the report: {_command(spec, options)}")
         return FINISHED
-    todo = [(t, run) for t, run in chosen if run not in finished][: options.limit]
-    print_redacted(
-        console, f"{spec.name}: {len(todo)} trials to run, {len(finished)} already finished, in {folder.root}"
-    )
+    todo = rest[: options.limit]
+    print_redacted(console, f"{spec.name}: {opening_line(len(todo), len(finished), len(diverged), folder.root)}")
     writer = MlflowWriter(folder, *_store(spec, options), trial_views)
     writer.start()
     status, whole_status = SweepStatus(todo), SweepStatus([(t, folder.trial(t)) for t in trials])
@@ -170,6 +158,7 @@ def _follow(tune: TuneRun, status: SweepStatus, writer: MlflowWriter, display: P
     try:
         with display:
             display.show(status.poll())
+            display.print_line("starting Ray; the first trials start within a minute")
             tune.start()
             while not tune.wait(POLL_S):
                 if previous is not None:  # Ray, once it has started, aborts this process three seconds after a TERM
@@ -185,7 +174,7 @@ def _follow(tune: TuneRun, status: SweepStatus, writer: MlflowWriter, display: P
                 reported = writer.error
             display.show(status.poll())
     except KeyboardInterrupt:
-        display.print_line("stopping …")
+        display.print_line("stopping … trials end within half a minute; what they have finished is kept")
         tune.stop()
         raise
     except OSError:
@@ -233,7 +222,7 @@ def _end(
     """Finish MLflow and print the summary: `progress` of the trials of this run, `whole` of all. The exit status."""
     finished = sum(p.status is TrialStatus.FINISHED for p in whole)
     complete = finished == len(whole)
-    failed = [p for p in progress if p.status is TrialStatus.FAILED]
+    failed = [p for p in whole if p.status is TrialStatus.FAILED]
     resume_shown = interrupted
     if interrupted:  # before MLflow, which may take a while
         print_redacted(console, _stopped_line(spec, options))
@@ -254,11 +243,12 @@ def _end(
                             f"{command('replay', 'harness.tracking replay')} {folder}")  # fmt: skip
     else:
         print_redacted(console, f"MLflow: {where_mlflow_is(uri, writer.address)}")
-    if not complete and not resume_shown:
+    if not resume_shown and not all(p.status is TrialStatus.FINISHED or p.diverged for p in whole):
         print_redacted(console, f"to run the rest: {_command(spec, options)}")
     if interrupted:
         return INTERRUPTED
-    return FAILED if failed or not all(p.status is TrialStatus.FINISHED for p in progress) else FINISHED
+    damaged = print_damage(console, SweepFolder(folder))
+    return FAILED if failed or damaged or not all(p.status is TrialStatus.FINISHED for p in progress) else FINISHED
 
 
 def _stopped_line(spec: SweepSpec, options: Options) -> str:

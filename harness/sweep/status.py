@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.config import TrialSpec
 from harness.runs.records import TrialStatus
@@ -25,6 +26,7 @@ class TrialProgress:
     parse_ok: float | None = None
     seconds_per_step: float | None = None
     error: str = ""
+    diverged: bool = False
 
     @property
     def seconds_left(self) -> float | None:
@@ -70,7 +72,8 @@ def read_progress(spec: TrialSpec, run: TrialRun, earlier_attempts: int) -> Tria
     """
     status = run.status(spec.key)
     recent = run.attempts()[earlier_attempts:]
-    if status is not TrialStatus.FINISHED and not recent:
+    diverged = run.diverged(spec.key) is not None
+    if status is not TrialStatus.FINISHED and not recent and not diverged:
         return TrialProgress(spec.name, TrialStatus.WAITING, spec.config.steps)
     lines = run.readable_metrics()
     latest: dict[str, float] = {}
@@ -91,7 +94,23 @@ def read_progress(spec: TrialSpec, run: TrialRun, earlier_attempts: int) -> Tria
         parse_ok=latest.get("train/parse_ok_rate"),
         seconds_per_step=_seconds_per_step([line.values for line in lines]),
         error=run.error_line() or "no message" if status is TrialStatus.FAILED else "",
+        diverged=diverged,
     )
+
+
+def trials_by_outcome(
+    chosen: Sequence[tuple[TrialSpec, TrialRun]],
+) -> tuple[list[TrialRun], list[TrialRun], list[tuple[TrialSpec, TrialRun]]]:
+    """Trials that have finished, those that diverged (and would again), and those to run."""
+    finished = [run for trial, run in chosen if run.status(trial.key) is TrialStatus.FINISHED]
+    diverged = [run for trial, run in chosen if run.diverged(trial.key) is not None]
+    return finished, diverged, [(trial, run) for trial, run in chosen if run not in finished and run not in diverged]
+
+
+def opening_line(todo: int, finished: int, diverged: int, folder: Path) -> str:
+    """`3 trials to run, 2 already finished, in runs/NAME`."""
+    again = f"; {diverged} diverged and would again: to run one all the same, remove its folder" if diverged else ""
+    return f"{todo} trials to run, {finished} already finished, in {folder}{again}"
 
 
 def _seconds_per_step(lines: Sequence[Mapping[str, float]]) -> float | None:

@@ -83,7 +83,9 @@ class CostEstimate:
 
 
 def timed_part(config: TrialConfig) -> TrialConfig:
-    """The trial that is timed: of policies other than the embedded one, with fewer episodes a step and evaluation."""
+    """The trial that is timed: from the start policy; of policies other than the embedded one, with fewer episodes a
+    step and evaluation."""
+    config = config.model_copy(update={"branch": None})
     if config.policy.kind == "tiny":
         return config
     data = replace(config.data, eval_questions=min(config.data.eval_questions, FEW_QUESTIONS))
@@ -135,22 +137,22 @@ def estimate_cost(
     seconds, held = [], []
     size = copied = values = traces = 0
     for config in todo:
-        steps = config.steps * training_episodes(config) / training_episodes(timed)
+        steps = config.trained_steps * training_episodes(config) / training_episodes(timed)
         evaluations = evaluation_count(config) * evaluation_episodes(config) / evaluation_episodes(timed)
-        checkpoints = (config.steps - 1) // config.checkpoint_every if config.checkpoint_every else 0
+        checkpoints = (config.trained_steps - 1) // config.checkpoint_every if config.checkpoint_every else 0
         seconds.append(
             timing.setup_s + steps * timing.step_s + evaluations * timing.eval_s + checkpoints * timing.checkpoint_s
         )
         held.append(min(checkpoints, timing.checkpoints_held) * timing.checkpoint_bytes)  # none when it has finished
         episodes = round(steps * timing.step_bytes + evaluations * timing.eval_bytes)
         kept = {"none": 0, "final": 1, "every": evaluation_count(config)}[config.save.when]
-        size += episodes + kept * timing.policy_bytes
+        size += episodes + kept * timing.policy_bytes + config.keep_state * timing.checkpoint_bytes
         copied += episodes + (timing.policy_bytes if kept and shown.register_policies else 0)
-        values += config.steps * timing.step_values + evaluation_count(config) * timing.eval_values
+        values += config.trained_steps * timing.step_values + evaluation_count(config) * timing.eval_values
         values += round(seconds[-1] * SYSTEM_METRICS_A_SECOND)
         if shown.traces_per_step:
-            traces += (config.steps + 1) * shown.traces_per_step + (
-                config.steps // REPEAT_STEPS + 1
+            traces += (config.trained_steps + 1) * shown.traces_per_step + (
+                config.trained_steps // REPEAT_STEPS + 1
             ) * timing.failed_episodes
     return CostEstimate(
         seconds=max([sum(seconds) / parallel, *seconds]),
@@ -163,7 +165,7 @@ def estimate_cost(
 
 def evaluation_count(config: TrialConfig) -> int:
     """Evaluations of a trial, the one before its first step among them."""
-    return len({*range(0, config.steps + 1, config.eval_every), config.steps})
+    return sum(map(config.evaluates_at, range(config.start_step, config.steps + 1)))
 
 
 def evaluation_episodes(config: TrialConfig) -> int:

@@ -12,12 +12,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from harness.config import code_version
+from harness.config import code_version, own_code, trial_key
 from harness.distributed.collective import ALONE, Collective
 from harness.redact import RedactedStream, redact, variables_in
-from harness.runs.checkpoint import Checkpoint
 from harness.runs.host_info import machine_kind, packages
 from harness.runs.journal import Journal
 from harness.runs.jsonl import LineLog, write_atomically
@@ -25,7 +24,11 @@ from harness.runs.layout import EVENTS, METRICS, AttemptEvent
 from harness.runs.records import TrialInfo, TrialStatus
 from harness.runs.run import TrialRun
 from harness.sweep.resource_monitor import measured
-from harness.types import Question, Trajectory
+from harness.tasks.benchmarks.errors import DataError
+from harness.types import Diverged, Question, Trajectory
+
+if TYPE_CHECKING:
+    from harness.runs.checkpoint import Checkpoint
 
 TrialFunction = Callable[..., dict[str, float]]
 """Takes a configuration, a sink, and its workers if there are several."""
@@ -34,26 +37,38 @@ TRIAL = "harness.training.train:run_trial"
 
 LOCK_WAIT_S = 60.0
 """Time for a killed driver's worker to end and release the folder's lock."""
+TRUNK_WAIT_S = 1e7
+"""Time for the process that trains a trunk: the trials that branch from it have nothing else to do."""
 
 
 class TrialFailed(Exception):
     """Type and message of a trial's error, without secrets; the traceback is in its folder."""
 
 
-def run_one(trial: TrialRun, function: str, workers: Collective = ALONE) -> None:
+class TrialRefused(TrialFailed):
+    """A trial's data or prompts cannot be used: another attempt would fail alike."""
+
+
+def run_one(trial: TrialRun, function: str, workers: Collective = ALONE, wait_s: float = LOCK_WAIT_S) -> None:
     """Run a trial, from its last checkpoint if it has one, unless it has finished. `function` is `module:name`.
 
-    Raises TrialFailed with the trial's error, or where this process runs another version of the code than the trial.
-    Rank 0 of several `workers` calls this, the others `run_share`.
+    A trial that diverges, or whose data or prompts cannot be used, has failed, too, but returns: Ray would restart it
+    in vain. Raises TrialFailed with any other error of the trial, or where this process runs another code version; of
+    several workers one that refuses the data raises TrialRefused, since the others may be waiting for it.
+    A trial that branches from another first has that one finished, here or by the process that is at it.
+    Rank 0 of several `workers` calls this, the others `run_share`. Another process's lock is waited for `wait_s`.
     """
     info = trial.info()
     _check_code(info)
+    origin, refused = _trunk_state(trial, info, function) if info.trunk else (None, None)
     clean = partial(redact, variables=variables_in(info.settings))
-    with trial.lock(LOCK_WAIT_S), _output_to(trial.output_file, clean), trial.attempt_log() as log:
-        if trial.status(info.key) is TrialStatus.FINISHED:  # by a killed driver's worker, after this driver had looked
-            trial.remove_checkpoints()  # that worker may have been killed before it did
+    with trial.lock(wait_s), _output_to(trial.output_file, clean), trial.attempt_log() as log:
+        # finished by a killed driver's worker, after this driver had looked, or by one that branches from it
+        if trial.status(info.key) is TrialStatus.FINISHED and trial.keeps_state(info):
+            trial.end_checkpoints()  # that worker may have been killed before it did
             return
         checkpoint, start = _prepare_start(trial, info.key, log)
+        start |= {"branches_from": info.trunk} if origin is not None and checkpoint is None else {}
         place = {"machine": machine_kind(), "packages": packages()}
         log.append({"event": AttemptEvent.START, "pid": os.getpid(), "code": code_version(), **place, **start})
         log.sync()
@@ -62,7 +77,7 @@ def run_one(trial: TrialRun, function: str, workers: Collective = ALONE) -> None
             log.append({"event": AttemptEvent.DIVERGED, "why": why})
             log.sync()
 
-        checkpoints = trial.checkpoints(info.key, checkpoint)
+        checkpoints = trial.checkpoints(info.key, checkpoint or origin)
         checkpoints.remove_unfinished()
         journal = Journal(
             trial.folder,
@@ -72,23 +87,52 @@ def run_one(trial: TrialRun, function: str, workers: Collective = ALONE) -> None
             on_divergence=record_divergence,
         )
         try:
+            if refused is not None:
+                raise refused
             with measured(trial):
                 final = load_function(function)(info.config, journal, *_several(workers))
             journal.finish(info.key, final)
-            trial.remove_checkpoints()
+            trial.end_checkpoints()
         except KeyboardInterrupt:  # stopped by the user: neither finished nor failed
             raise
+        except Diverged as found:  # not raised: Ray would restart the trial, which would diverge again
+            print(found, file=sys.stderr)
+            journal.fail(info.key, error_report(found), {"step": found.step, "quantity": found.quantity})
         except BaseException as error:
             with contextlib.suppress(OSError):  # a full disk: the missing result marks the trial unfinished
                 traceback.print_exc()
             with contextlib.suppress(OSError):
                 journal.fail(info.key, clean(error_report(error)))
-            if isinstance(error, Exception):  # what is raised reaches Ray's own files and logs
-                raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
+            if isinstance(error, DataError) and workers.size == 1:
+                return
+            if isinstance(error, Exception):
+                raise _failure(error, clean) from None
             raise
         finally:
             journal.close()
             release_memory()
+
+
+def _trunk_state(trial: TrialRun, info: TrialInfo, function: str) -> tuple[Checkpoint, None] | tuple[None, TrialFailed]:
+    """The last state of the trial that this one branches from, or why there is none.
+
+    It is trained here, unless it has finished, failed since this trial was prepared, or is being trained.
+    """
+    if Path(info.trunk).name != info.trunk:  # a prepared folder may be somebody else's
+        return None, TrialFailed(f"its trunk {info.trunk!r} is no folder beside it")
+    trunk = TrialRun(trial.folder.parent / info.trunk)
+    its = trunk.info()
+    result = trunk.result() or {"ts": 0, "status": ""}
+    prepared = trial.config_file.stat().st_mtime_ns // 10**6
+    try:
+        if not (result["status"] == "failed" and result["ts"] > prepared):
+            run_one(trunk, function, wait_s=TRUNK_WAIT_S)
+    except TrialFailed as error:
+        return None, TrialFailed(f"its trunk {its.name} failed: {error}")
+    newest, _ = trunk.newest_checkpoint(its.key)
+    if newest is None or trunk.status(its.key) is not TrialStatus.FINISHED:
+        return None, TrialFailed(f"its trunk {its.name} failed: {trunk.error_line()}")
+    return newest, None
 
 
 def _check_code(info: TrialInfo) -> None:
@@ -98,6 +142,9 @@ def _check_code(info: TrialInfo) -> None:
             f"the code has changed since the sweep started ({info.code[:12]} → {code_version()[:12]}): restore it and"
             " run the same command again"
         )
+    own = own_code(info.config)
+    if own and trial_key(info.config.model_dump(mode="json"), info.code, own) != info.key:
+        raise TrialFailed(f"the code named by {', '.join(own)} has changed since the sweep started: restore it")
 
 
 def error_report(error: BaseException) -> str:
@@ -123,6 +170,12 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def _failure(error: Exception, clean: Callable[[str], str]) -> TrialFailed:
+    """What is raised in its place: it reaches Ray's own files and logs."""
+    kind = TrialRefused if isinstance(error, DataError) else TrialFailed
+    return kind(clean(f"{type(error).__name__}: {error}"))
+
+
 def run_share(trial: TrialRun, function: str, workers: Collective) -> None:
     """Run the same trial as a worker of a rank above 0: only its output goes to disk."""
     info = trial.info()
@@ -132,9 +185,11 @@ def run_share(trial: TrialRun, function: str, workers: Collective) -> None:
     with _output_to(output.with_name(f"{output.stem}-{workers.rank}.log"), clean):
         try:
             load_function(function)(info.config, Discard(), workers)
+        except Diverged:  # recorded by rank 0, which all ranks agree with
+            return
         except Exception as error:
             traceback.print_exc()
-            raise TrialFailed(clean(f"{type(error).__name__}: {error}")) from None
+            raise _failure(error, clean) from None
         finally:
             release_memory()
 

@@ -1,4 +1,5 @@
-"""The boundary for text and numbers from outside: files, command lines, answers of operators and retrievers.
+"""The boundary for text and numbers from outside: files, command lines, notes of foreign runs and policies, answers of
+operators and retrievers.
 
 JSON allows what the rest of the harness cannot store, print or send: halves of surrogate pairs, integers of any length,
 values nested without end. Files that hold them are refused where they stand; answers of services are cleaned.
@@ -7,7 +8,9 @@ values nested without end. Files that hold them are refused where they stand; an
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+import re
+from typing import Any, Never
 
 MAX_INTEGER = 2**63 - 1
 MAX_TOKENS = 2**22
@@ -17,11 +20,53 @@ MAX_DEPTH = 64
 MAX_ID_CHARS, MAX_TEXT_CHARS, MAX_ANSWERS = 500, 100_000, 10_000
 """Of a question: its id, its text and each gold answer, and the number of these."""
 _SHOWN_CHARS = 2000
+UNSEEN_CHARS = frozenset(
+    map(chr, [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0])
+) | frozenset(map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+"""Characters that leave no mark of their own though Python counts them as printable: fillers, joiners, selectors."""
 
 
 def parse_row(text: str) -> Any:
     """Parse one JSON text. Raises json.JSONDecodeError, or ValueError naming what `value_fault` finds."""
     return json.loads(text, parse_int=_integer)
+
+
+_KEY = re.compile(r"[\w-]{1,128}", re.ASCII)
+
+
+def is_key(value: object) -> bool:
+    """Whether `value` can be a trial's key: MLflow's filters and folder names hold it unquoted."""
+    return isinstance(value, str) and _KEY.fullmatch(value) is not None
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Parse bytes that have to be one JSON object of usable values, such as the notes of a run or a policy.
+
+    Raises ValueError: one line, without the file's name.
+    """
+    try:
+        found = json.loads(data.decode(), parse_int=_integer, parse_float=_finite, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise ValueError("not readable as JSON (not UTF-8)") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not readable as JSON ({error})") from None
+    except RecursionError:
+        raise ValueError(f"values nested more than {MAX_DEPTH} deep; write a flat object") from None
+    if not isinstance(found, dict):
+        raise ValueError("holds no JSON object")
+    fault = value_fault(found)
+    if fault is not None:
+        raise ValueError(fault)
+    return found
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _no_number(f"{digits[:20]}…")
+
+
+def _no_number(word: str) -> Never:
+    raise ValueError(f"{word}, which is no finite number")
 
 
 def _integer(digits: str) -> int:
@@ -80,7 +125,7 @@ def is_count(value: Any, most: int) -> bool:
 
 def is_visible(text: str) -> bool:
     """Whether some character leaves a mark: neither white space nor a control, format or zero-width character."""
-    return any(c.isprintable() and not c.isspace() for c in text)
+    return any(c.isprintable() and not c.isspace() and c not in UNSEEN_CHARS for c in text)
 
 
 def printable_line(text: str) -> str:

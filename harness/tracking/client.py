@@ -6,10 +6,12 @@ import contextlib
 import functools
 import logging
 import os
+import sqlite3
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 from harness.config import canonical_json
 from harness.paths import checkout
@@ -17,7 +19,7 @@ from harness.tracking.registry import unregister_policies
 
 PARENT = "mlflow.parentRunId"
 BATCH = 1000  # metrics a request, MLflow's limit
-TAGS_A_BATCH = 100
+TAGS_A_BATCH = PARAMS_A_BATCH = 100
 TAG_CHARS, PARAM_CHARS = 8000, 6000
 TRACES_A_DELETION = 100
 _GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
@@ -25,8 +27,39 @@ _GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
 
 def default_uri(out: Path) -> str:
-    """The store that MLflow's own environment variable names, else a database beside the sweeps' folders."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+    """The store that MLflow's own environment variable names, else the one beside the sweeps' folders."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or beside(out)
+
+
+def beside(out: Path) -> str:
+    """The database in the folder of sweeps."""
+    return f"sqlite:///{(out / 'mlflow.db').resolve()}"
+
+
+def foreign_place(uri: str, home: Path, experiment: str) -> str | None:
+    """How the database in `home`, perhaps another person's, leads to a place outside of it; None if it does not.
+
+    A store that is not in `home` was named by the user, and may keep its artifacts anywhere. MLflow's own experiment
+    `Default`, which lies where the database was created from, counts as `experiment` only.
+    """
+    path = home.resolve() / "mlflow.db"
+    if uri != beside(home) or not os.path.lexists(path):
+        return None
+    if path.is_symlink():
+        return f"{path} is a symbolic link"
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+        try:
+            query = """SELECT artifact_location FROM experiments WHERE name <> 'Default' OR name = ?
+                       UNION SELECT artifact_uri FROM runs"""
+            places = [str(place) for (place,) in database.execute(query, (experiment,)) if place]
+        except sqlite3.Error as error:
+            return f"{path}: {error}"
+    for place in places:
+        parts = urlsplit(place)
+        local = Path(unquote(parts.path)).resolve() if parts.scheme in ("", "file") else None
+        if local is None or not local.is_relative_to(home.resolve()):
+            return f"{path} keeps artifacts in {place}, outside of its folder"
+    return None
 
 
 def connect(uri: str) -> Any:
@@ -108,6 +141,18 @@ def log_metrics(
     beside = [RunTag(name, value) for name, value in (tags or {}).items()]
     for i in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics=metrics[i : i + BATCH], tags=beside)
+
+
+def log_params_and_tags(
+    client: Any, run: str, params: Sequence[tuple[str, str]], tags: Sequence[tuple[str, str]]
+) -> None:
+    """Write them in requests of the size that MLflow takes, the tags last. Idempotent."""
+    from mlflow.entities import Param, RunTag
+
+    for i in range(0, len(params), PARAMS_A_BATCH):
+        client.log_batch(run, params=[Param(*param) for param in params[i : i + PARAMS_A_BATCH]])
+    for i in range(0, len(tags), TAGS_A_BATCH):
+        client.log_batch(run, tags=[RunTag(*tag) for tag in tags[i : i + TAGS_A_BATCH]])
 
 
 @functools.cache

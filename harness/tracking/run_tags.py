@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import getpass
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from harness.config import canonical_json, digest, flatten
 from harness.runs.records import TrialInfo
-from harness.tracking.client import as_text, code_tags
+from harness.tracking.client import PARAM_CHARS, TAG_CHARS, as_text, code_tags
+from reports.markdown import markdown_text
+from reports.palette import COLOURS
 
 SWEEP = "sweep_id"
 """Tag of every run of a sweep: the identity of its folder."""
+TRIAL_NAME = "trial"
+"""Tag of a trial's run: the beginning of its folder's name. The run's own name starts with the arm's label."""
+RUN_COLOUR = "mlflow.runColor"
+"""Tag of a run: its colour in MLflow's charts."""
 _COMMON = {"mlflow.source.name": "harness.sweep", "mlflow.source.type": "LOCAL"}
 
 
@@ -38,7 +46,8 @@ def trial_tags(info: TrialInfo, manifest: dict[str, Any], identity: str) -> dict
     return {
         **_COMMON,
         **_user(),
-        "mlflow.runName": info.name,
+        "mlflow.runName": f"{info.label}_seed{info.seed}" if info.label else info.name,
+        TRIAL_NAME: info.name,
         "trial_key": info.key,
         SWEEP: identity,
         "arm": info.arm,
@@ -49,6 +58,32 @@ def trial_tags(info: TrialInfo, manifest: dict[str, Any], identity: str) -> dict
         "preregistration": info.preregistration or manifest["preregistration"],
         **code_tags(),
     }
+
+
+def trial_params(info: TrialInfo) -> list[tuple[str, str]]:
+    """Every setting of a trial, searchable: swept ones by the short names of their axes, the others by their last word
+    (`learning_rate`), or two where they lie deeper (`clip.low`), or whole where those are ambiguous."""
+    swept = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
+    settings = {
+        n: v for n, v in flatten(info.settings).items() if n not in (*info.axes, "seed") and v not in (None, "")
+    }
+    short = {name: ".".join(name.split(".")[-1 if name.count(".") < 2 else -2 :]) for name in settings}
+    counts = Counter([*short.values(), *swept])
+    others = {short[n] if counts[short[n]] == 1 else n: v for n, v in settings.items()}
+    return [(name, as_text(value)[:PARAM_CHARS]) for name, value in {**others, **swept}.items()]
+
+
+def arm_colours(infos: Iterable[TrialInfo], manifest: dict[str, Any]) -> dict[str, str]:
+    """Arm → the colour it has in the report's figures: by the order in which the file lists the values."""
+    listed = {name: list(axis["values"]) for name, axis in manifest["parameters"].items()}
+
+    def rank(info: TrialInfo) -> list[int]:
+        return [
+            values.index(info.axes[n]) if info.axes.get(n) in values else len(values) for n, values in listed.items()
+        ]
+
+    arms = dict.fromkeys(info.arm for info in sorted(infos, key=lambda info: (rank(info), info.arm)))
+    return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(arms)}
 
 
 def _user() -> dict[str, str]:
@@ -65,7 +100,7 @@ def sweep_description(manifest: dict[str, Any]) -> str:
     analysis = manifest["analysis"]
     if analysis:
         p = analysis["primary"]
-        against = f"{as_text(p['contrast'][0])} against {as_text(p['contrast'][1])}"
+        against = " against ".join(markdown_text(as_text(value)) for value in p["contrast"])
         limits = f"margin {analysis['margin']:g}, α = {analysis['alpha']:g}, correction {analysis['correction']}"
         lines += [f"**Registered analysis.** `{p['metric']}` of {against} (`{p['axis']}`), {limits}.", ""]
     seeds = ", ".join(str(seed) for seed in manifest["seeds"])
@@ -95,3 +130,8 @@ def datasets(info: TrialInfo) -> list[Any]:
         )
         for use, (part, more) in uses.items()
     ]
+
+
+def tag_values(tags: dict[str, Any]) -> list[tuple[str, str]]:
+    """Tags as texts of the length that MLflow takes."""
+    return [(name, as_text(value)[:TAG_CHARS]) for name, value in tags.items()]

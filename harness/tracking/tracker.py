@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from harness.config import digest, short_names
+from harness.config.arm_names import slug
 from harness.redact import redact, variables_in
 from harness.runs.layout import EPISODES, METRICS, OUTPUT, SYSTEM
 from harness.runs.records import MetricsLine, TrialInfo
@@ -26,14 +28,13 @@ from harness.runs.sweep_folder import SweepFolder
 from harness.runs.trace_sampling import TraceSampler, window_start
 from harness.tracking import run_tags, trial_summary
 from harness.tracking.client import (
-    PARAM_CHARS,
     PARENT,
     TAG_CHARS,
     TAGS_A_BATCH,
-    as_text,
     connect,
     delete_run,
     log_metrics,
+    log_params_and_tags,
     may_be_gone,
     search_runs,
 )
@@ -149,7 +150,7 @@ class Tracker:
         A request that timed out may have created a duplicate: the one with children stays, or else the oldest.
         """
         m = self.manifest
-        key = digest({k: v for k, v in m.items() if k not in ("tracking", "resources", "overrides")})
+        key = digest({k: v for k, v in m.items() if k not in ("tracking", "resources", "overrides", "labels")})
         tags = run_tags.sweep_tags(m, key, self._identity)
         parents = {run.data.tags.get(PARENT) for run in trials}
         found = self._search(f"tags.sweep_key = '{key}'")
@@ -198,29 +199,26 @@ class Tracker:
         return known
 
     def _trial_tags(self, info: TrialInfo, attempt: int) -> dict[str, Any]:
-        return run_tags.trial_tags(info, self.manifest, self._identity) | {PARENT: self._parent, "attempt": attempt}
+        own = {PARENT: self._parent, "attempt": attempt, run_tags.RUN_COLOUR: self._colours.get(info.arm, "")}
+        return run_tags.trial_tags(info, self.manifest, self._identity) | own
+
+    @cached_property
+    def _colours(self) -> dict[str, str]:
+        return run_tags.arm_colours((trial.info() for trial in self.folder.trial_runs()), self.manifest)
 
     def _describe_trial(self, run: str, info: TrialInfo, trial: TrialRun, attempt: int) -> None:
-        from mlflow.entities import Param
-
-        axes = {info.labels[name]: value for name, value in info.axes.items()} | {"seed": info.seed}
-        params = [Param(name, as_text(value)[:PARAM_CHARS]) for name, value in axes.items()]
         self._client.log_inputs(run, datasets=run_tags.datasets(info))
         self._client.log_artifact(run, str(trial.config_file))
-        self._describe(run, self._trial_tags(info, attempt), params)
+        self._describe(run, self._trial_tags(info, attempt), run_tags.trial_params(info))
 
     def _create(self, tags: dict[str, Any], start: int | None) -> str:
         """Create a run with as many of its tags as fit into a request; `_describe` must follow."""
-        first = dict(_tag_values(tags)[:TAGS_A_BATCH])
+        first = dict(run_tags.tag_values(tags)[:TAGS_A_BATCH])
         return str(self._client.create_run(self._experiment, start_time=start, tags=first).info.run_id)
 
-    def _describe(self, run: str, tags: dict[str, Any], params: Sequence[Any] = ()) -> None:
+    def _describe(self, run: str, tags: dict[str, Any], params: Sequence[tuple[str, str]] = ()) -> None:
         """Write the rest of a new run's tags and parameters, and mark it as described. Idempotent."""
-        from mlflow.entities import RunTag
-
-        rest = [RunTag(name, value) for name, value in [*_tag_values(tags)[TAGS_A_BATCH:], (DESCRIBED, "yes")]]
-        for i in range(0, len(rest), TAGS_A_BATCH):
-            self._client.log_batch(run, params=params if i == 0 else (), tags=rest[i : i + TAGS_A_BATCH])
+        log_params_and_tags(self._client, run, params, [*run_tags.tag_values(tags)[TAGS_A_BATCH:], (DESCRIBED, "yes")])
 
     def _reset(self, run: str) -> None:
         """Treat a run as if nothing of it was written."""
@@ -263,6 +261,9 @@ class Tracker:
             summary |= trial_summary.evaluation_summary("final", result["final"])
         else:
             self._client.set_tag(run, "error", result["error"][-TAG_CHARS:])
+        if (where := trial.diverged(info.key)) is not None:
+            self._client.set_tag(run, "diverged", where)
+            summary["signature/diverged"] = 1.0
         best = trial_summary.best_evaluation(lines)
         self._log(run, [MetricsLine(trial_summary.SUMMARY_STEP, summary, ts), *([best] if best else [])])
         if trial.attempts_file.exists():
@@ -280,7 +281,7 @@ class Tracker:
                     self._client.set_tag(run, "view_error", f"{type(error).__name__}: {error}"[:TAG_CHARS])
                 self._client.log_artifacts(run, out, VIEWS)
         if self.manifest["tracking"].get("register_policies", False) and finished:
-            name = f"{self.manifest['name']}-{info.arm}"
+            name = f"{self.manifest['name']}-{slug(info.arm)}"
             register_policy(self._client, run, trial.policies(), name, info.seed, summary.get("final/em"))
         self._client.set_terminated(run, _STATUS[result["status"]], end_time=ts)
         self._closed.add(run)
@@ -293,7 +294,3 @@ class Tracker:
         """Runs of this folder that match."""
         own = f"tags.{run_tags.SWEEP} = '{self._identity}'"
         return search_runs(self._client, self._experiment, f"{query} AND {own}")
-
-
-def _tag_values(tags: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(name, as_text(value)[:TAG_CHARS]) for name, value in tags.items()]

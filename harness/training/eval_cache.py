@@ -22,8 +22,9 @@ _TRAINING: dict[str, Any] = {
     "eval_every": True,
     "checkpoint_every": True,
     "save": True,
+    "keep_state": True,
     "objective": True,
-    "rollout": {"prompts_per_step", "group_size"},
+    "rollout": {"prompts_per_step", "group_size", "stream"},
     "environment": {"faults": {"train_rate"}},
 }
 """Settings that step 0 does not depend on. A new setting enters the key until it is named here."""
@@ -50,7 +51,7 @@ def start_key(config: TrialConfig) -> str | None:
     if not deterministic:
         return None
     p = config.policy
-    plain = p.init == "start" and p.warm_start == "none" and p.lora is None
+    plain = config.branch is None and p.init == "start" and p.warm_start == "none" and p.lora is None
     return digest(config.model_dump(mode="json", exclude={**_TRAINING, **(_START if plain else {})}))
 
 

@@ -11,7 +11,7 @@ from harness.config.metric_names import FAULTED, TWIN
 from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine
 from harness.env.diagnostics import episode_metrics
-from harness.env.fault_detection import Response, read_faults
+from harness.env.fault_detection import Response, fires_without_fault, read_faults
 from harness.env.rollout import Environment, rollout
 from harness.types import Question, Trajectory
 
@@ -117,11 +117,12 @@ def fault_metrics(faulted: Sequence[Trajectory], twins: Sequence[Trajectory]) ->
 
     struck: share of episodes with a fault; exposed: share whose policy read one and took a further turn. Over exposed
     episodes, if there are any: detected, accepted (of the first fault, as `harness.env.fault_detection` defines them),
-    recovered (right all the same), em_twin (right without the fault), effect (recovered - em_twin).
+    detected_twin (base rate of detected: the twin doubts the true observation), recovered (right all the same), em_twin
+    (right without the fault), effect (recovered - em_twin).
     """
     readings = [read_faults(t) for t in faulted]
     exposed = [
-        (first, t.reward.em, twin.reward.em)
+        (first, t.reward.em, twin.reward.em, fires_without_fault(twin, t, first.turn))
         for found, t, twin in zip(readings, faulted, twins, strict=True)
         if (first := next((r for r in found if r.exposed), None)) is not None
     ]
@@ -133,8 +134,9 @@ def fault_metrics(faulted: Sequence[Trajectory], twins: Sequence[Trajectory]) ->
         return metrics
     recovered, twin_em = (float(np.mean([pair[i] for pair in exposed])) for i in (1, 2))
     return metrics | {
-        "detected": sum(r.response is Response.DETECTED for r, _, _ in exposed) / len(exposed),
-        "accepted": sum(r.response is Response.ACCEPTED for r, _, _ in exposed) / len(exposed),
+        "detected": sum(r.response is Response.DETECTED for r, *_ in exposed) / len(exposed),
+        "detected_twin": sum(fires for *_, fires in exposed) / len(exposed),
+        "accepted": sum(r.response is Response.ACCEPTED for r, *_ in exposed) / len(exposed),
         "recovered": recovered,
         "em_twin": twin_em,
         "effect": recovered - twin_em,

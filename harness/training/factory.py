@@ -5,9 +5,10 @@ Data are in `trial_data`, base and start policy in `warm_start.start_policy`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from harness.config import TrialConfig, code_version, trial_key
+from harness.config import TrialConfig, code_version, own_code, trial_key
 from harness.config.metric_names import FAULTED, PROMPTED
 from harness.engines.base import Engine
 from harness.engines.engine_builder import build_engine
@@ -21,19 +22,18 @@ from harness.operators.operator_services import operator_llm, world_knowledge
 from harness.policy.export import export_policy
 from harness.policy.folders import bases_for
 from harness.policy.load import Policy
+from harness.training.prompt_room import engine_capacity
 from harness.training.trial_data import TrialData
 
 VARIANT_SEED = 0
 """Seed of the faults and perturbations of evaluations."""
-PROMPT_TOKENS = 1280
-"""Room for the prompt in the engine's cache, as in the paper's set-up."""
 
 
 def environment(config: TrialConfig, chat: ChatFormat, data: TrialData) -> Environment:
     """The standard one: no perturbation, no fault."""
     c = config.environment
     llm = operator_llm(c.pool, c.backend, config.threads)
-    return build_environment(c, config.reward, chat, llm, data.retriever)
+    return replace(build_environment(c, config.reward, chat, llm, data.retriever), is_right=data.is_right)
 
 
 def training_environment(config: TrialConfig, standard: Environment) -> Environment:
@@ -74,8 +74,7 @@ def _faulted(
 
 def engine(config: TrialConfig, policy: Policy) -> Engine:
     """The engine that samples, holding the policy's weights. Raises EngineError where vLLM is wanted and missing."""
-    capacity = PROMPT_TOKENS + config.environment.max_response_tokens
-    return build_engine(policy.model, config.engine, capacity, config.policy.dtype)
+    return build_engine(policy.model, config.engine, engine_capacity(config), config.policy.dtype)
 
 
 def save_policy(config: TrialConfig, policy: Policy, step: int, folder: Path) -> None:
@@ -88,5 +87,10 @@ def save_policy(config: TrialConfig, policy: Policy, step: int, folder: Path) ->
         merged=config.save.merged,
         base=c.path if c.kind == "hub" and c.init == "start" and c.warm_start == "none" else None,
         bases=bases_for(folder),
-        provenance={"trial_key": trial_key(resolved, code), "step": step, "code": code, "config": resolved},
+        provenance={
+            "trial_key": trial_key(resolved, code, own_code(config)),
+            "step": step,
+            "code": code,
+            "config": resolved,
+        },
     )

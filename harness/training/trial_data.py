@@ -10,9 +10,11 @@ from pathlib import Path
 from harness.config import TrialConfig
 from harness.operators.base import Retriever
 from harness.operators.operator_services import remote_retriever, world_retriever
+from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.operators.retrieval.corpus_index import file_retriever
 from harness.paths import cache_folder
 from harness.tasks.benchmarks import DataFolder, subset
+from harness.tasks.own_task import IsRight, OwnTask
 from harness.tasks.world import World, load_world
 from harness.types import Question
 
@@ -24,15 +26,18 @@ DECOYS = 50_000
 class TrialData:
     """Training questions, evaluation questions by suite, and what Search finds passages with.
 
-    `titles`: of the passages in `Question.supporting`, by id, where a warm start will search for them. `decoys`: titles
-    that faults search for instead.
+    `final`: those of the last step. `titles`: of the passages in `Question.supporting`, by id, where a warm start will
+    search for them. `decoys`: titles that faults search for instead. `is_right`: the scoring of a task of one's own, in
+    place of exact match.
     """
 
     train: tuple[Question, ...]
     evaluation: Mapping[str, tuple[Question, ...]]
+    final: Mapping[str, tuple[Question, ...]]
     retriever: Retriever
     titles: Mapping[str, str]
     decoys: Sequence[str]
+    is_right: IsRight | None = None
 
 
 def load_trial_data(config: TrialConfig, *, training: bool = True) -> TrialData:
@@ -44,6 +49,8 @@ def load_trial_data(config: TrialConfig, *, training: bool = True) -> TrialData:
     c = config.data
     if c.source == "files":
         return _of(config, *_from_files(config), training=training or config.policy.warm_start != "none")
+    if c.source == "task":
+        return _from_task(config, OwnTask(c.task or ""), training)
     world = load_world()
     titles = {p.id: p.title for p in world.passages}
     retriever = remote_retriever(config.environment.search.retriever) or world_retriever()
@@ -52,7 +59,7 @@ def load_trial_data(config: TrialConfig, *, training: bool = True) -> TrialData:
 
 def _of(
     config: TrialConfig,
-    source: World | DataFolder,
+    source: World | DataFolder | OwnTask,
     retriever: Retriever,
     titles: Mapping[str, str],
     decoys: Sequence[str],
@@ -62,8 +69,20 @@ def _of(
     suites = [s for s in c.train_suites if training or isinstance(source, World) or source.holds("train", s)]
     train = tuple(q for suite in suites for q in source.split("train", suite))
     train = subset(train, c.train_questions) if c.train_questions else train
-    evaluation = {s: subset(source.split(c.eval_split, s), c.eval_questions) for s in c.eval_suites}
-    return TrialData(train, evaluation, retriever, titles, decoys)
+    evaluation, final = (
+        {s: subset(source.split(c.eval_split, s), n) for s in c.eval_suites}
+        for n in (c.eval_questions, c.final_questions or c.eval_questions)
+    )
+    return TrialData(train, evaluation, final, retriever, titles, decoys)
+
+
+def _from_task(config: TrialConfig, task: OwnTask, training: bool) -> TrialData:
+    passages = task.passages()
+    own = None if passages is None else BM25Retriever(passages)
+    retriever = remote_retriever(config.environment.search.retriever) or own or world_retriever()
+    titles = {p.id: p.title for p in (load_world().passages if passages is None else passages)}
+    made = _of(config, task, retriever, titles, tuple(titles.values())[:DECOYS], training)
+    return replace(made, is_right=task.is_right)
 
 
 def _from_files(config: TrialConfig) -> tuple[DataFolder, Retriever, Mapping[str, str], Sequence[str]]:

@@ -7,6 +7,7 @@ on how many workers share them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,16 +18,19 @@ from torch import Tensor, nn
 from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective, rounds, totals
 from harness.distributed.tensors import whole
-from harness.env.rollout import Group
-from harness.objectives.advantages import group_relative
+from harness.objectives.advantages import ADVANTAGES
 from harness.objectives.batch import segment_batch
 from harness.objectives.clip import Clip
+from harness.objectives.credit_shuffle import shuffle_credit
 from harness.objectives.loss import ObjectiveOutput, kl_k3, policy_objective, summarize
 from harness.objectives.off_policy import Mismatch, mismatch, truncated_importance
+from harness.objectives.ratio_units import layout_seed
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
+from harness.objectives.surrogates import SURROGATES
 from harness.policy.forward import MicroBatch, micro_batches
 from harness.policy.sharding import logprobs
-from harness.types import Trajectory
+from harness.types import Group, Trajectory
+from harness.types.own_code import chosen_function
 
 Reference = Callable[[MicroBatch], Tensor]
 """Log-probs of a micro-batch's policy tokens under the frozen reference policy, [T'], without gradient."""
@@ -34,10 +38,13 @@ Reference = Callable[[MicroBatch], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class UpdateResult:
-    """`clip`: its state after this batch; `metrics`: means over the updates, `update/…` and `sampler/…`."""
+    """`clip`: its state after this batch; `metrics`: means over the updates, `update/…` and `sampler/…`.
+
+    `diverged`: the quantity that was not finite in the last of them, which then changed no weight."""
 
     clip: Clip
     metrics: dict[str, float]
+    diverged: str | None = None
 
 
 def policy_update(
@@ -61,9 +68,11 @@ def policy_update(
     start = _start_logprobs(model, groups, config, workers) if config.objective.importance_cap is not None else None
     for chunk in np.array_split(np.arange(len(groups)), config.update.updates_per_batch):
         minibatch = [groups[i] for i in chunk]
-        produced, record = _one_update(model, optimizer, minibatch, clip, config, reference, workers, start)
+        produced, record, diverged = _one_update(model, optimizer, minibatch, clip, config, reference, workers, start)
         outputs += produced
         records.append(record)
+        if diverged is not None:
+            break
     optimizer.zero_grad(set_to_none=True)  # nothing of them is held through the next rollouts
     stats = {f"update/{k}": float(v) for k, v in summarize(outputs).items()} if outputs else {}
     # per-update values: the mean; the sampler's mismatch, that of the first update which computed anything: minibatches
@@ -74,9 +83,9 @@ def policy_update(
     mismatches = ({k: v for k, v in r.items() if "/" in k} for r in records)
     stats |= next((found for found in mismatches if found), {})
     stats |= {"update/clip_low": clip.band.low, "update/clip_high": clip.band.high}
-    if outputs:
+    if outputs and diverged is None:
         clip = clip.observe(torch.cat([o.ratio for o in outputs]), torch.cat([o.advantage for o in outputs]))
-    return UpdateResult(clip, stats)
+    return UpdateResult(clip, stats, diverged)
 
 
 def _one_update(
@@ -88,11 +97,16 @@ def _one_update(
     reference: Reference | None,
     workers: Collective,
     start: _StartLogprobs | None,
-) -> tuple[list[ObjectiveOutput], dict[str, float]]:
+) -> tuple[list[ObjectiveOutput], dict[str, float], str | None]:
     trajectories = [t for g in groups for t in g.trajectories]
     rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
     group_index = torch.tensor([i for i, g in enumerate(groups) for _ in g.trajectories])
-    advantage = group_relative(rewards, group_index)
+    advantage = _advantages(config.objective.advantage, rewards, group_index)
+    if config.objective.credit_shuffle > 0:
+        first = trajectories[0]  # of the whole minibatch, so the permutation is every worker's
+        seed = layout_seed(config.seed, first.sample_seed, first.question.id)
+        advantage = shuffle_credit(advantage, group_index, config.objective.credit_shuffle, seed)
+    surrogate = chosen_function(config.objective.surrogate, SURROGATES)
     segmentation = segment_batch(trajectories, config.objective.ratio_unit, seed=config.seed)
     weights = REDUCTIONS[config.objective.reduction](segmentation)
     kl_weights = seq_mean_token_mean(segmentation)
@@ -100,7 +114,7 @@ def _one_update(
     active = [i for i in range(len(trajectories)) if config.objective.kl_weight > 0 or advantage[i] != 0]
     optimizer.zero_grad(set_to_none=True)
     outputs: list[ObjectiveOutput] = []
-    loss, kl, entropy, n_tokens = 0.0, 0.0, 0.0, 0.0
+    loss, kl, entropy, n_tokens, not_finite = 0.0, 0.0, 0.0, 0.0, 0.0
     drift, cap = Mismatch(), config.objective.importance_cap
     importances: list[Tensor] = []
     batches = micro_batches([trajectories[i] for i in active], config.update.tokens_per_microbatch)
@@ -118,7 +132,8 @@ def _one_update(
             importance = truncated_importance(old, sampled, segments, cap)
             factors = factors.to(importance) * importance
             importances += [importance.cpu()] if counts else []
-        output = policy_objective(logp, old, advantage[selection.trajectories].to(device), segments, factors, clip.band)
+        credit = advantage[selection.trajectories].to(device)
+        output = policy_objective(logp, old, credit, segments, factors, clip.band, surrogate)
         total = output.loss
         if ref_logp is not None:
             k3 = kl_k3(logp, ref_logp)
@@ -132,15 +147,18 @@ def _one_update(
         entropy += float(token_entropy.sum())
         drift += mismatch(logp, sampled)
         n_tokens += len(logp)
-    loss, kl, entropy, n_tokens = totals(workers, (loss, kl, entropy, n_tokens))
+        not_finite += float((~logp.detach().isfinite()).sum())
+    loss, kl, entropy, n_tokens, not_finite = totals(workers, (loss, kl, entropy, n_tokens, not_finite))
     drift = sum(workers.gather(drift), Mismatch())
     importances = [x for part in workers.gather(importances) for x in part]
     outputs = [o for part in workers.gather(outputs) for o in part]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, config.update.max_grad_norm))) if n_tokens else 0.0
     record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
+    diverged = _diverged(not_finite, loss, norm)
     if n_tokens:
-        optimizer.step()
+        if diverged is None:
+            optimizer.step()
         record |= {"entropy": entropy / n_tokens} | {f"sampler/{k}": v for k, v in drift.means().items()}
         if importances and cap is not None:
             together = torch.cat(importances).double()
@@ -150,7 +168,22 @@ def _one_update(
             }
         if config.objective.kl_weight > 0:
             record["kl"] = kl / n_tokens
-    return outputs, record
+    return outputs, record, diverged
+
+
+def _diverged(not_finite: float, loss: float, norm: float) -> str | None:
+    """The first quantity of an update, in the order of computation, that is not finite."""
+    if not_finite:
+        return f"the log-probability of {not_finite:g} tokens in the update"
+    return "the loss" if not math.isfinite(loss) else "the gradient norm" if not math.isfinite(norm) else None
+
+
+def _advantages(estimator: str, rewards: Tensor, group: Tensor) -> Tensor:
+    """float64 [B]. Raises ValueError if one's own estimator returns anything but B finite numbers."""
+    advantage = chosen_function(estimator, ADVANTAGES)(rewards, group).detach().double()
+    if advantage.shape != rewards.shape or not bool(advantage.isfinite().all()):
+        raise ValueError(f"objective.advantage {estimator}: {len(rewards)} finite numbers expected, got {advantage}")
+    return advantage
 
 
 def _sampled_logprobs(trajectories: Sequence[Trajectory]) -> Tensor:

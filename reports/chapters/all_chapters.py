@@ -12,12 +12,15 @@ from reports.chapters.chapter import Chapter
 from reports.chapters.convergence_and_prompts import convergence_chapter, prompt_chapter
 from reports.chapters.parsing_and_correction import correction_chapter, parsing_chapter
 from reports.chapters.power_and_calibration import calibration_chapter, power_chapter
+from reports.chapters.spread_and_factors import factors_chapter, spread_chapter
 from reports.chapters.verdict_and_exact_match import exact_match_chapter, verdict_chapter
 from reports.report_data import ReportData
 
 CHAPTERS: tuple[Callable[[ReportData], Chapter], ...] = (
     verdict_chapter,
     exact_match_chapter,
+    factors_chapter,
+    spread_chapter,
     parsing_chapter,
     correction_chapter,
     convergence_chapter,

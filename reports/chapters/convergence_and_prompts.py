@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from analysis import convergence, progress, robustness
+from analysis import checkpoint_progress, convergence, robustness
 from analysis.compare import compare_arms
 from analysis.episode_frames import GREEDY_SPLIT
 from analysis.stats.types import DegenerateInput
@@ -49,7 +49,7 @@ def convergence_chapter(m: ReportData) -> Chapter:
         "means over steps and seeds.",
         **dict.fromkeys((n.split("/")[1] for n in convergence.STABILITY_TRACES), "number"),
     )
-    changes = progress.before_and_after(m.course.split(GREEDY_SPLIT), plan.level)
+    changes = checkpoint_progress.before_and_after(m.course.split(GREEDY_SPLIT), plan.level)
     chapter.table(
         "progress",
         "Each checkpoint before and after training",

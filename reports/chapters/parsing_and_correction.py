@@ -12,6 +12,7 @@ from analysis.compare import Comparison, compare_arms
 from analysis.episode_frames import GREEDY_SPLIT, SAMPLED_SPLIT, Episodes
 from analysis.operator_use import operator_use
 from analysis.outcome import Outcome
+from analysis.parser_accuracy import PARSER_NOTE, parser_accuracy
 from analysis.stats.types import DegenerateInput
 from analysis.verdict import ContrastVerdict, findings
 from reports.chapters.chapter import Chapter, regression_sentence
@@ -32,6 +33,7 @@ def parsing_chapter(m: ReportData) -> Chapter:
         note="text",
         lag="text",
     )
+    chapter.table("parser_accuracy", "The parser on known boundaries", parser_accuracy(), PARSER_NOTE)
     chapter.table(
         "instability",
         "Instability",
@@ -187,6 +189,19 @@ def _operators(m: ReportData, level: float) -> pd.DataFrame:
 
 def _faults(m: ReportData, chapter: Chapter) -> None:
     frames, level = m.frames, m.plan.level
+    counts = self_correction.fault_counts(m.everything)
+    if not counts.empty:
+        chapter.table(
+            "fault_counts",
+            "Episodes under injected faults",
+            counts,
+            "Last evaluation under faults. Struck: a call's result was changed; exposed: the policy read it and took a "
+            "further turn.",
+        )
+        unstruck = ", ".join(counts.loc[counts["struck"] == 0, "arm"])
+        chapter.text += [f"No fault struck any episode of {unstruck}: its evaluation is one without faults."] * bool(
+            unstruck
+        )
     pairs = self_correction.exposures(m.everything, frames=frames)
     chapter.figure(
         lambda: survival.draw_survival(
@@ -206,9 +221,10 @@ def _faults(m: ReportData, chapter: Chapter) -> None:
             f"faults_{by[-1]}",
             f"Injected faults {title}",
             self_correction.exposure_table(pairs, by, level),
-            "Exposures: the policy read a fault and continued. Recovered: right despite it (Wilson, design effect of "
-            "questions). Effect: EM with the fault minus EM of the fault-free counterpart (twin), t over seeds. Hurt: "
-            "of right twins the share that ended wrong.",
+            "Exposures: the policy read a fault and continued. Detected: a sign of doubt followed; base rate: one "
+            "followed the true observation in the fault-free counterpart too. Recovered: right despite it (Wilson, "
+            "design effect of questions). Effect: EM with the fault minus EM of the fault-free counterpart (twin), t "
+            "over seeds. Hurt: of right twins the share that ended wrong.",
         )
     chapter.table(
         "after_fault",

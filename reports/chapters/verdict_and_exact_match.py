@@ -5,13 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import pandas as pd
+
 from analysis import exact_match
+from analysis.caveats import COLLAPSE_LIMIT
 from analysis.check_result import COULD_NOT_TELL, check_table, failed
+from analysis.frames import Frames
 from analysis.outcome import outcome_of
+from analysis.planted_effects import run_assay
 from analysis.registered_plan import AnalysisPlan
+from analysis.run_states import run_states
 from analysis.summary import summarise
-from analysis.verdict import summarise_findings
+from analysis.verdict import ContrastVerdict, summarise_findings
+from harness.config.arm_names import value_text
 from reports.chapters.chapter import Chapter
+from reports.chapters.spread_and_factors import registered_arms
+from reports.drawn_names import drawn_names
 from reports.figures import aggregates, forest, learning_curves
 from reports.published_tables import ablation_table, main_table
 from reports.report_data import ReportData
@@ -24,6 +33,11 @@ def verdict_chapter(m: ReportData) -> Chapter:
     chapter = Chapter("verdict", "Verdict", role, m.stamp)
     promised = [f for f in m.findings if f.comparison.contrast.confirmatory]
     chapter.text += summarise_findings(promised, m.plan)
+    if any(f.confirmatory and f.verdict in (ContrastVerdict.HIGHER, ContrastVerdict.LOWER) for f in promised):
+        chapter.text.append(COLLAPSE_LIMIT)
+    states = run_states(m.frames, m.plan.metric)
+    if states is not None:
+        chapter.text.append(states.sentence(registered_arms(m)))
     chapter.text += m.summary.notes
     chapter.table(
         "design_checks",
@@ -33,16 +47,30 @@ def verdict_chapter(m: ReportData) -> Chapter:
         required="text",
         observed="text",
     )
+    assay = run_assay(m.frames, m.plan)
+    if assay is not None and m.plan.assay is not None:
+        chapter.table(
+            "assay",
+            "Assay: planted effects",
+            assay.table(),
+            f"Simulated: share of studies of the planned size that the design's own test finds an effect of "
+            f"{outcome_of(m.plan).amount(m.plan.assay.effect)} in, at the spread between seeds of this study, and "
+            "without an effect. Rows with an interval: arms that ran beside the study's, against its baseline.",
+            difference="signed",
+            low="signed",
+            high="signed",
+        )
     drawn = [r for r in m.summary.contrasts if not (could_not_tell and r.contrast.confirmatory)]
     chapter.figure(lambda: forest.draw_forest(m.frames, drawn, m.plan, _forest_label(m.plan)))
     named = ", ".join(dict.fromkeys(f.comparison.contrast.label for f in promised)) or "none"
     registered = f"Registered, without a verdict: {named}" if could_not_tell else f"Confirmatory: {named}"
-    t_interval = "t of pairs" if m.plan.paired else "Welch's t"
+    plan = m.summary.plan
+    t_interval = "t of pairs" if plan.paired else "Welch's t"
     chapter.table(
         "contrasts",
         "Contrasts",
         m.summary.contrast_table(),
-        f"{m.summary.contrasted}. {m.plan.test_name}; p adj.: {m.plan.correction_name} "
+        f"{m.summary.contrasted}. {plan.test_name}; p adj.: {m.plan.correction_name} "
         "over suites; least p: the smallest this design can give; p TOST: equivalence within the margin. Interval: "
         f"inversion of the test, else {t_interval}. {registered}; all others exploratory.",
         interval="drop",
@@ -57,10 +85,24 @@ def verdict_chapter(m: ReportData) -> Chapter:
         interval="drop",
         rise_low="signed",
     )
+    names = arm_names(m.frames)
+    if len(names):
+        chapter.table(
+            "arm_names", "Names of arms", names, "Labels in tables and figures, and the settings they stand for."
+        )
     for table in (ablation_table(m.frames), main_table(m.frames)):
         if table is not None:
             chapter.tables.append(table)
     return chapter
+
+
+def arm_names(frames: Frames) -> pd.DataFrame:
+    """arm, drawn (in figures), settings; empty where every label is its settings and drawn as it is."""
+    drawn = drawn_names(list(frames.arms))
+    if all(a.label == a.full_label == name for a, name in zip(frames.arms.values(), drawn, strict=True)):
+        return pd.DataFrame()
+    settings = [", ".join(f"{n}={value_text(v)}" for n, v in a.settings.items()) for a in frames.arms.values()]
+    return pd.DataFrame({"arm": list(frames.arms), "drawn": drawn, "settings": settings})
 
 
 def _forest_label(plan: AnalysisPlan) -> str:

@@ -7,7 +7,9 @@ from matplotlib.figure import Figure as Canvas
 
 from analysis.frames import Frames
 from analysis.stats.types import DegenerateInput
-from reports.figure_style import COLOURS, INK, Caption, Figure, house_style, looks
+from reports.drawn_names import drawable, looks
+from reports.figure_style import INK, Caption, Figure, draw_legend, house_style, legend_height
+from reports.palette import COLOURS
 
 _INTERVAL = "95% t over whole seeds (a run's suites share its seed effect)"
 
@@ -19,7 +21,7 @@ def draw_aggregates(frames: Frames, table: pd.DataFrame) -> Figure:
     parts = [(m, table[table["measure"] == m]) for m in ("IQM", "P(improvement)") if (table["measure"] == m).any()]
     with house_style():
         sizes = [len(rows) for _, rows in parts]
-        longest = max(len(str(label)) for label in table["of"])
+        longest = max(len(drawable(str(label))) for label in table["of"])
         if longest <= 20:
             canvas = Canvas(figsize=(6.4, 1.2 + 0.28 * max(sizes)), layout="constrained")
             axes = canvas.subplots(1, len(parts), squeeze=False)[0]
@@ -34,7 +36,7 @@ def draw_aggregates(frames: Frames, table: pd.DataFrame) -> Figure:
                         [row.low, row.high], [y, y], color=COLOURS[0], linewidth=5, alpha=0.35, solid_capstyle="butt"
                     )
                 axis.plot([row.value], [y], "|", color=INK, markersize=12, markeredgewidth=2)
-            axis.set_yticks(range(len(rows)), rows["of"])
+            axis.set_yticks(range(len(rows)), [drawable(str(label)) for label in rows["of"]])
             axis.set_ylim(len(rows) - 0.5, -0.5)
             axis.set_title(measure)
             axis.grid(False, axis="y")
@@ -57,21 +59,23 @@ def draw_performance_profile(frames: Frames, table: pd.DataFrame) -> Figure:
     if table.empty:
         raise DegenerateInput("no arm was scored on every suite")
     with house_style():
-        canvas = Canvas(figsize=(5.2, 3.2), layout="constrained")
+        look = looks(list(frames.arms))
+        canvas = Canvas(figsize=(5.2, 3.4 + legend_height(look, 5.2)), layout="constrained")
         axis = canvas.subplots()
-        for arm, look in looks(list(frames.arms)).items():
+        for arm, style in look.items():
             rows = table[table["arm"] == arm]
             if rows.empty:
                 continue
             axis.fill_between(
-                rows["threshold"], rows["low"], rows["high"], step="post", color=look.colour, alpha=0.15, linewidth=0
+                rows["threshold"], rows["low"], rows["high"], step="post", color=style.colour, alpha=0.15, linewidth=0
             )
-            axis.step(rows["threshold"], rows["share"], where="post", color=look.colour, linestyle=look.dash, label=arm)
+            axis.step(rows["threshold"], rows["share"], where="post", color=style.colour, linestyle=style.dash,
+                      marker=style.marker, markersize=3, markevery=10)  # fmt: skip
         axis.set_xlim(0, 1)
         axis.set_ylim(0, 1.02)
         axis.set_xlabel("Exact Match τ")
         axis.set_ylabel("share of (seed, suite) scores > τ")
-        axis.legend()
+        draw_legend(canvas, look)
     caption = Caption(
         "Performance profile: the share of runs' suite scores above each value of EM",
         n_seeds=frames.seed_text(),

@@ -15,7 +15,9 @@ from analysis.registered_plan import AnalysisPlan, ArmContrast
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
 from analysis.verdict import differs, gate_passed
-from reports.figure_style import COLOURS, GRID, INK, Caption, Figure, house_style
+from reports.drawn_names import drawable
+from reports.figure_style import GRID, INK, Caption, Figure, house_style
+from reports.palette import COLOURS
 
 TITLE_CHARS = 64
 """A line of a panel's title."""
@@ -49,7 +51,7 @@ def draw_forest(
             for y, group in enumerate(groups):
                 if group in mine:
                     _line(axis, y, mine[group], (contrast, group) in claimed)
-            axis.set_yticks(range(len(groups)), groups)
+            axis.set_yticks(range(len(groups)), [drawable(group) for group in groups])
             axis.set_ylim(len(groups) - 0.4, -0.6)
             axis.set_xlim(-limit, limit)
             axis.grid(False, axis="y")
@@ -73,7 +75,7 @@ def draw_forest(
 def _title(contrast: ArmContrast) -> str:
     role = "confirmatory" if contrast.confirmatory else "exploratory"
     stratum = f"; {contrast.stratum}" if contrast.stratum else ""
-    return textwrap.fill(f"{contrast.label} ({role}{stratum})", TITLE_CHARS)
+    return textwrap.fill(drawable(f"{contrast.label} ({role}{stratum})"), TITLE_CHARS)
 
 
 def _primary(rows: Sequence[Comparison]) -> str:

@@ -6,10 +6,11 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from analysis.frames import SHARE_RANGE, Frames
+from analysis.seed_outcomes import final_step, seed_values
 from analysis.stats.permutation import mean_interval
 from analysis.stats.types import DegenerateInput
-from analysis.summary import final_step, seed_values
-from reports.figure_style import Caption, Figure, house_style, looks
+from reports.drawn_names import looks
+from reports.figure_style import Caption, Figure, draw_legend, house_style, legend_height
 
 PENALTY_SETTING = "reward.format_penalty"
 
@@ -50,7 +51,8 @@ def draw_format_penalty(frames: Frames, spreads: pd.DataFrame | None = None, lev
     data = penalty_data(frames, spreads, level)
     look = looks(list(dict.fromkeys(data["stratum"])))
     with house_style():
-        canvas = Canvas(figsize=(5.2, 3.0), layout="constrained")
+        above = 0.2 + legend_height(look, 5.2) if len(look) > 1 else 0.0
+        canvas = Canvas(figsize=(5.2, 3.0 + above), layout="constrained")
         axis = canvas.subplots()
         for stratum, style in look.items():
             rows = data[data["stratum"] == stratum]
@@ -59,13 +61,12 @@ def draw_format_penalty(frames: Frames, spreads: pd.DataFrame | None = None, lev
                     axis.plot([row.penalty] * 2, [row.worst, row.best], color=style.colour, linewidth=6, alpha=0.25)
                 if pd.notna(row.low):
                     axis.plot([row.penalty] * 2, [row.low, row.high], color=style.colour, linewidth=1.2)
-            axis.plot(rows["penalty"], rows["em"], color=style.colour, linestyle=style.dash, marker=style.marker,
-                      label=None if stratum == "all" else stratum)  # fmt: skip
+            axis.plot(rows["penalty"], rows["em"], color=style.colour, linestyle=style.dash, marker=style.marker)
         axis.set_ylim(bottom=0)
         axis.set_xlabel("weight of the format penalty")
         axis.set_ylabel("Exact Match")
         if len(look) > 1:
-            axis.legend()
+            draw_legend(canvas, look)
     bars = "broad bars: best to worst prompt; " if data["worst"].notna().any() else ""
     caption = Caption(
         f"EM at the last evaluation against the format penalty; {bars}thin bars: interval over seeds",

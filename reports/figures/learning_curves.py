@@ -13,7 +13,8 @@ from analysis.frames import SHARE_RANGE, Frames, is_share
 from analysis.stats.permutation import mean_interval
 from analysis.stats.types import DegenerateInput
 from analysis.summary import OVERALL
-from reports.figure_style import Caption, Figure, house_style, legend_columns, looks
+from reports.drawn_names import drawable, looks
+from reports.figure_style import Caption, Figure, draw_legend, house_style, legend_height
 
 CURVE_METRICS = {"eval/em": "Exact Match, greedy", "eval/em_sampled": "Exact Match, sampled"}
 """What learning curves are drawn of, where it was logged."""
@@ -63,9 +64,7 @@ def draw_learning_curves(
     look = looks(list(frames.arms))
     with house_style():
         width = 3.4 * columns + 0.4
-        ncols = legend_columns(list(look), width)
-        height = 2.4 * n_rows + 0.5 + 0.17 * (math.ceil(len(look) / ncols) - 1)
-        canvas = Canvas(figsize=(width, height), layout="constrained")
+        canvas = Canvas(figsize=(width, 2.4 * n_rows + 0.5 + legend_height(look, width)), layout="constrained")
         axes = canvas.subplots(n_rows, columns, sharex=True, sharey=True, squeeze=False)
         for axis in axes.flat[len(suites) :]:
             axis.set_visible(False)
@@ -83,8 +82,8 @@ def draw_learning_curves(
                 axis.fill_between(band["step"], band["low"].astype(float), band["high"].astype(float),
                                   color=style.colour, alpha=0.15, linewidth=0)  # fmt: skip
                 axis.plot(rows["step"], rows["mean"], color=style.colour, linestyle=style.dash, marker=style.marker,
-                          markersize=3, linewidth=1.8, label=arm)  # fmt: skip
-            axis.set_title(suite)
+                          markersize=3, linewidth=1.8)  # fmt: skip
+            axis.set_title(drawable(suite))
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         highest = max(0.05, 1.05 * np.nanmax([top, raw_top]))
         axes.flat[0].set_ylim(0, min(1.0, highest) if raw_top <= 1 else highest)
@@ -93,8 +92,7 @@ def draw_learning_curves(
         for axis in axes.flat[max(0, len(suites) - columns) : len(suites)]:
             axis.set_xlabel("training step")
             axis.tick_params(labelbottom=True)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        canvas.legend(handles, labels, loc="outside upper center", ncols=ncols, handlelength=3.5)
+        draw_legend(canvas, look)
     caption = Caption(
         f"{label} during training: mean over seeds (thick), each seed (thin); step 0 is the start policy",
         n_seeds=frames.seed_text(),

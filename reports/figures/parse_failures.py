@@ -12,7 +12,8 @@ from matplotlib.figure import Figure as Canvas
 from analysis.frames import Frames
 from analysis.stats.types import DegenerateInput
 from analysis.transitions import TURN_STATES
-from reports.figure_style import INK, Caption, Figure, house_style, looks
+from reports.drawn_names import drawable, looks
+from reports.figure_style import INK, Caption, Figure, draw_legend, house_style, legend_height
 from reports.figures.arm_dots import draw_arm_dots
 
 
@@ -39,22 +40,23 @@ def draw_parse_rate_by_step(frames: Frames, table: pd.DataFrame) -> Figure:
     if table["step"].nunique() < 2:
         raise DegenerateInput("parse reliability was evaluated at one step only")
     with house_style():
-        canvas = Canvas(figsize=(5.2, 2.8), layout="constrained")
+        look = looks(list(frames.arms))
+        canvas = Canvas(figsize=(5.2, 3.0 + legend_height(look, 5.2)), layout="constrained")
         axis = canvas.subplots()
-        for arm, style in looks(list(frames.arms)).items():
+        for arm, style in look.items():
             rows = table[table["arm"].astype(str) == arm].sort_values("step")
             if rows.empty:
                 continue
             low, high = (pd.to_numeric(rows[c]).fillna(rows["rate"]) for c in ("low", "high"))
             axis.fill_between(rows["step"], low, high, color=style.colour, alpha=0.15, linewidth=0)
             axis.plot(rows["step"], rows["rate"], color=style.colour, linestyle=style.dash, marker=style.marker,
-                      markersize=3, label=arm)  # fmt: skip
+                      markersize=3)  # fmt: skip
         bottom = min(pd.to_numeric(table["low"]).min(), table["rate"].min())
         bottom = 0.0 if not bottom >= 0.5 else math.floor(20 * bottom - 0.5) / 20
         axis.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
         axis.set_xlabel("training step")
         axis.set_ylabel("turns well formed")
-        axis.legend(loc="lower right")
+        draw_legend(canvas, look)
     cut = f"; the axis starts at {bottom:.2f}" if bottom else ""
     caption = Caption(
         f"Share of Think-Action turns without a parse failure in the greedy evaluations of training{cut}",
@@ -99,7 +101,7 @@ def draw_transitions(frames: Frames, tables: Mapping[str, pd.DataFrame], evaluat
             axis.set_xticks(np.arange(len(targets)) + 0.5, targets, rotation=30, ha="right")
             axis.set_yticks(np.arange(len(sources)) + 0.5, sources)
             axis.grid(False)
-            axis.set_title(arm)
+            axis.set_title(drawable(arm))
         canvas.supxlabel("next turn", fontsize=9, color=INK)
         canvas.supylabel("turn", fontsize=9, color=INK)
     data = pd.concat(

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure as Canvas
 from analysis.frames import Frames
 from analysis.stats.survival import Survival
 from analysis.stats.types import DegenerateInput
-from reports.figure_style import Caption, Figure, house_style, looks
+from reports.drawn_names import Look, looks
+from reports.figure_style import Caption, Figure, draw_legend, house_style, legend_height
 
 
 def draw_survival(
@@ -24,7 +25,7 @@ def draw_survival(
     curves = {arm: curves[arm] for arm in frames.arms if arm in curves and curves[arm].n}
     if not curves:
         raise DegenerateInput("no episode to time")
-    look = looks(list(frames.arms))
+    look = {arm: style for arm, style in looks(list(frames.arms)).items() if arm in curves}
     last = max(float(c.time[-1]) for c in curves.values())
     marks = np.arange(0, int(last) + 1, max(1, math.ceil(last / 10)))
     bottom = min(float(c.low.min()) for c in curves.values())
@@ -32,21 +33,22 @@ def draw_survival(
         0.0 if bottom < 0.6 else math.floor(20 * bottom - 0.5) / 20
     )  # where next to nothing happens, show that part
     with house_style():
-        canvas = Canvas(figsize=(5.6, 3.1 + 0.17 * len(curves)), layout="constrained")
+        canvas = Canvas(figsize=(5.6, 3.3 + 0.17 * len(curves) + legend_height(look, 5.6)), layout="constrained")
         axis = canvas.subplots()
         for arm, curve in curves.items():
             style = look[arm]
             time = np.append(curve.time, curve.time[-1] + 0.5)  # so that a last step can be seen
             value, low, high = (np.append(v, v[-1]) for v in (curve.survival, curve.low, curve.high))
             axis.fill_between(time, low, high, step="post", color=style.colour, alpha=0.15, linewidth=0)
-            axis.step(time, value, where="post", color=style.colour, linestyle=style.dash, label=arm)
+            axis.step(time, value, where="post", color=style.colour, linestyle=style.dash, marker=style.marker,
+                      markersize=3)  # fmt: skip
         axis.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
         axis.set_xlim(0, last + 0.5)
         axis.set_xticks(marks)
         axis.set_ylabel("share not yet")
         axis.set_xlabel(xlabel)
-        axis.legend(loc="lower left" if bottom else "upper right")
-        _numbers_at_risk(axis, curves, marks)
+        draw_legend(canvas, look)
+        _numbers_at_risk(axis, curves, look, marks)
     data = pd.concat(
         [
             pd.DataFrame(
@@ -70,7 +72,7 @@ def draw_survival(
     return Figure(name, title, caption, canvas, data)
 
 
-def _numbers_at_risk(axis: Axes, curves: Mapping[str, Survival], marks: np.ndarray) -> None:
+def _numbers_at_risk(axis: Axes, curves: Mapping[str, Survival], look: Mapping[str, Look], marks: np.ndarray) -> None:
     """A small table under the axis, its columns at the marks; distances in points, so no layout can cut it off."""
     place: dict[str, Any] = {
         "xycoords": axis.get_xaxis_transform(),
@@ -81,7 +83,7 @@ def _numbers_at_risk(axis: Axes, curves: Mapping[str, Survival], marks: np.ndarr
     axis.annotate("at risk", (0, 0), xytext=(-8, -40), ha="right", annotation_clip=False, **place)
     for i, (arm, curve) in enumerate(curves.items()):
         y = -51 - 10 * i
-        axis.annotate(arm, (0, 0), xytext=(-14, y), ha="right", annotation_clip=False, **place)
+        axis.annotate(look[arm].name, (0, 0), xytext=(-14, y), ha="right", annotation_clip=False, **place)
         for mark in marks:
             text = str(_at_risk(curve, mark))
             axis.annotate(text, (mark, 0), xytext=(0, y), ha="center", annotation_clip=False, **place)

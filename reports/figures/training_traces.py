@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from analysis.frames import Frames
 from analysis.stats.permutation import mean_interval
 from analysis.stats.types import DegenerateInput
-from reports.figure_style import Caption, Figure, house_style, legend_columns, looks
+from reports.drawn_names import looks
+from reports.figure_style import Caption, Figure, draw_legend, house_style, legend_height
 
 TRACE_TITLES = {
     "train/reward_std": "reward SD within groups",
@@ -49,20 +50,21 @@ def draw_training_traces(frames: Frames, metrics: Mapping[str, str] = TRACE_TITL
     columns = min(2, len(names))
     n_rows = math.ceil(len(names) / columns)
     with house_style():
-        canvas = Canvas(figsize=(3.4 * columns, 1.9 * n_rows + 0.4), layout="constrained")
+        look = looks([arm for arm in frames.arms if (data["arm"] == arm).any()])
+        width = 3.4 * columns
+        canvas = Canvas(figsize=(width, 1.9 * n_rows + 0.4 + legend_height(look, width)), layout="constrained")
         axes = canvas.subplots(n_rows, columns, sharex=True, squeeze=False)
         for axis in axes.flat[len(names) :]:
             axis.set_visible(False)
         for axis, name in zip(axes.flat, names, strict=False):
-            for arm, style in looks(list(frames.arms)).items():
+            for arm, style in look.items():
                 rows = data[(data["metric"] == name) & (data["arm"] == arm)]
                 if rows.empty:
                     continue
                 low, high = (rows[c].astype(float).fillna(rows["mean"]) for c in ("low", "high"))
                 axis.fill_between(rows["step"], low, high, color=style.colour, alpha=0.15, linewidth=0)
-                axis.plot(
-                    rows["step"], rows["mean"], color=style.colour, linestyle=style.dash, linewidth=1.4, label=arm
-                )
+                axis.plot(rows["step"], rows["mean"], color=style.colour, linestyle=style.dash, linewidth=1.4,
+                          marker=style.marker, markersize=3, markevery=max(1, len(rows) // 8))  # fmt: skip
             axis.set_title(metrics[name])
             axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
             if (data.loc[data["metric"] == name, "mean"] >= 0).all():
@@ -70,9 +72,7 @@ def draw_training_traces(frames: Frames, metrics: Mapping[str, str] = TRACE_TITL
         for axis in axes.flat[max(0, len(names) - columns) : len(names)]:
             axis.set_xlabel("training step")
             axis.tick_params(labelbottom=True)
-        handles, labels = axes.flat[0].get_legend_handles_labels()
-        ncols = legend_columns(labels, canvas.get_size_inches()[0])
-        canvas.legend(handles, labels, loc="outside upper center", ncols=ncols, handlelength=3.5)
+        draw_legend(canvas, look)
     caption = Caption(
         "Health of training, means over seeds; an axis with positive values only starts at 0",
         n_seeds=frames.seed_text(),

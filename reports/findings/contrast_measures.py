@@ -13,8 +13,9 @@ from analysis.compare import Comparison, compare_arms, comparison_table, format_
 from analysis.frames import CHANGE_RANGE, is_share
 from analysis.outcome import Outcome, metric_name, metric_outcome, outcome_of
 from analysis.registered_plan import AnalysisPlan, ArmContrast, contrasts
+from analysis.seed_outcomes import final_step, seed_values
 from analysis.stats.multiplicity import CORRECTIONS
-from analysis.summary import OVERALL, final_step, seed_values, summarise
+from analysis.summary import OVERALL, summarise
 from analysis.verdict import differs, findings, summarise_findings, verdict_of
 from reports.findings.measure_result import MeasureResult, by_name
 from reports.packing.read_study import Study
@@ -131,9 +132,10 @@ def primary_rows(rows: Sequence[Comparison]) -> list[Comparison]:
 
 
 def correct_jointly(rows: Sequence[Comparison], correction: str) -> list[Comparison]:
-    """Rows of one family: p of difference and of equivalence corrected over them."""
+    """Rows of one family: p of difference, of the claim of one and of equivalence corrected over them."""
     correct = CORRECTIONS[correction]
-    out = [replace(r, p_adjusted=p) for r, p in zip(rows, correct([r.test.p for r in rows]), strict=True)]
+    exact, claims = correct([r.test.p for r in rows]), correct([r.uncorrected_claim for r in rows])
+    out = [replace(r, p_adjusted=p, p_claim=q) for r, p, q in zip(rows, exact, claims, strict=True)]
     same = correct([r.equivalence.p if r.equivalence else None for r in rows])
     return [
         replace(r, equivalence=replace(r.equivalence, p=p)) if r.equivalence else r

@@ -12,12 +12,12 @@ from analysis.compare import format_p, interval_columns, number_or_blank
 from analysis.outcome import metric_name, metric_outcome
 from analysis.projected_power import planned_arms, pooled_sd, project_power
 from analysis.registered_plan import contrasts
+from analysis.seed_outcomes import final_step, seed_values
 from analysis.stats.curves import Reached
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import mean_interval
 from analysis.stats.proportions import wilson
 from analysis.stats.types import DegenerateInput, Estimate
-from analysis.summary import final_step, seed_values
 from reports.findings.measure_result import MeasureResult, by_name, format_level
 from reports.packing.read_study import Study
 from reports.published_tables import published

@@ -11,6 +11,7 @@ import yaml
 
 from analysis.check_result import CheckResult, check_table
 from analysis.episode_frames import GREEDY_SPLIT, SAMPLED_SPLIT
+from analysis.planted_effects import run_assay, without_planted
 from analysis.requirements import Evidence, evaluate_requirements
 from reports.findings.claims import Claim, Requires, validated_requirements
 from reports.packing.read_study import Study
@@ -22,16 +23,28 @@ CHECKS_HEADING = "Design checks of all committed studies"
 
 
 def study_evidence(study: Study) -> Evidence:
-    """Evidence from a results folder: metrics, greedy answers, and the report's tables of calls and of exposures."""
-    faults = study.tables.get("faults_arm")
-    met = None if faults is None else {str(a): int(n) for a, n in zip(faults["arm"], faults["exposures"], strict=True)}
-    return Evidence(study.frames, study.plan, study.greedy, study.tables.get("operator_use"), met)
+    """Evidence from a results folder: metrics, greedy answers, and the report's tables of calls and of exposures.
+
+    Of the arms that the study compares: planted ones have checks of their own."""
+    frames, answers = without_planted(study.frames, study.plan), study.greedy
+    answers = answers.of(answers.episodes["arm"].isin(list(frames.arms)))
+    faults, met = study.tables.get("faults_arm"), None
+    if faults is not None:
+        counts = zip(faults["arm"], faults["exposures"], strict=True)
+        met = {str(a): int(n) for a, n in counts if str(a) in frames.arms}
+    return Evidence(frames, study.plan, answers, study.tables.get("operator_use"), met)
 
 
 def evaluate_study_checks(study: Study, after_the_fact: Requires = ()) -> list[CheckResult]:
-    """Results of the registered checks of a study's plan, then of those set after its runs."""
-    requires = [*study.plan.requires, *(_logged(study, r) for r in after_the_fact)]
-    return evaluate_requirements(requires, study_evidence(study))
+    """Results of the registered checks of a study's plan, its assay's included, then of those set after its runs."""
+    evidence = study_evidence(study)
+    later = [_logged(study, r) for r in after_the_fact]
+    return [*_registered_checks(study, evidence), *evaluate_requirements(later, evidence)]
+
+
+def _registered_checks(study: Study, evidence: Evidence) -> list[CheckResult]:
+    assay = run_assay(study.frames, study.plan)
+    return [*evaluate_requirements(study.plan.requires, evidence), *(assay.checks if assay is not None else ())]
 
 
 def _logged(study: Study, requirement: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -60,7 +73,7 @@ def study_check_table(studies: Mapping[str, Study], claims: Sequence[Claim]) -> 
         listed = [*every, *single.get(name, ()), *(r for requires in gates.values() for r in requires)]
         unique = [r for i, r in enumerate(listed) if r not in listed[:i]]
         results = evaluate_study_checks(study, tuple(unique))
-        registered = [tuple(gates)] * len(study.plan.requires)
+        registered = [tuple(gates)] * (len(results) - len(unique))
         judging = [*registered, *(tuple(i for i, requires in gates.items() if r in requires) for r in unique)]
         table = check_table(results)
         table.insert(0, "study", name)
@@ -81,7 +94,8 @@ def design_checks_section(studies: Mapping[str, Study], claims: Sequence[Claim])
     return [
         f"## {CHECKS_HEADING}",
         "",
-        "All of these checks were set after the studies had run, none is part of a registered plan. Learning beyond "
+        "But for the assay of planted_credit, all of these checks were set after the studies had run and are part of "
+        "no registered plan. Learning beyond "
         "form, calls of the operator that an entry is about, exposures to faults and equal clipping are necessary for "
         "the contrast to mean anything: where one fails, the entry's verdict is withdrawn. Units an episode and "
         "discriminating questions only limit what a study can detect; having been set after those studies ran, they "

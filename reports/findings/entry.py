@@ -112,7 +112,7 @@ def design_sentence(spec: SweepSpec, study: Study | None = None) -> str:
     if plan is None:
         return f"{text}; nothing is registered."
     a, b = plan.primary.contrast
-    least = format_p(smallest_p(len(spec.file.seeds), len(spec.file.seeds)))
+    least = format_p(smallest_p(len(spec.file.seeds), len(spec.file.seeds), plan.paired))
     return (
         f"{text}; registered: {metric_name(plan.primary.metric)}, {a} against {b}, margin {plan.margin:g}, "
         f"α = {plan.alpha:g}, {plan.correction.capitalize()}; smallest attainable p {least}."

@@ -70,7 +70,7 @@ def make_page(studies: Mapping[str, Study], claims: Sequence[Claim], ablations: 
     text = "\n".join(
         [
             HEAD_FILE.read_text(encoding="utf-8"),
-            markdown_table(table),
+            markdown_table(table, links=["claim or limitation"]),
             "",
             *entries,
             *design_checks_section(studies, claims),

@@ -10,10 +10,10 @@ import pandas as pd
 from analysis import convergence
 from analysis.compare import format_p
 from analysis.outcome import metric_name
+from analysis.seed_outcomes import final_step, seed_values
 from analysis.stats.multiplicity import CORRECTIONS
 from analysis.stats.permutation import difference_interval, seed_permutation
 from analysis.stats.types import Estimate, Test
-from analysis.summary import final_step, seed_values
 from reports.findings.measure_result import MeasureResult, by_name
 from reports.packing.read_study import Study
 
@@ -113,5 +113,4 @@ def _range(study: Study) -> str:
     return f"{seeds.min()}–{seeds.max()}"
 
 
-POOLED_MEASURES = by_name(paired_by_seed)
-"""Measures of several studies, named by their setting `studies`."""
+PAIRED_MEASURES = by_name(paired_by_seed)

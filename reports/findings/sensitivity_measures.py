@@ -12,7 +12,7 @@ from analysis.compare import Comparison, SeedValues, compare_arms, comparison_ta
 from analysis.frames import CHANGE_RANGE, is_share
 from analysis.outcome import metric_outcome
 from analysis.registered_plan import ArmContrast, contrasts
-from analysis.summary import final_step, seed_values
+from analysis.seed_outcomes import final_step, seed_values
 from reports.findings.contrast_measures import all_pairs
 from reports.findings.measure_result import MeasureResult, by_name
 from reports.packing.read_study import Study

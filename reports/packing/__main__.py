@@ -1,4 +1,9 @@
-"""Store a finished sweep as small data: `python -m reports.packing runs/NAME [--out FOLDER] [--revision COMMIT]`."""
+"""Store a finished sweep as small data, for `reports/FINDINGS.md`.
+
+    python -m reports.packing runs/studies/granularity
+
+Exit status: 0 done, 1 the sweep is not finished or cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,22 @@ from pathlib import Path
 
 from harness.paths import checkout, command
 from harness.redact import error_text
-from reports.packing.read_study import RESULTS_FOLDER
-from reports.packing.write_study import write_study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog=command("results", "reports.packing"), description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=command("results", "reports.packing"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("source", help="a sweep's output folder")
-    out = RESULTS_FOLDER if checkout() else Path("results")
+    root = checkout()
+    out = root / "reports" / "results" if root else Path("results")
     parser.add_argument("--out", type=Path, default=out, help="default: %(default)s")
     parser.add_argument("--revision", help="commit that the trials ran with, where the working tree is another one")
     options = parser.parse_args(arguments)
+    from reports.packing.write_study import write_study  # heavy: after the arguments were read
+
     try:
         folder = write_study(options.source, options.out, options.revision)
     except ValueError as error:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from analysis.episode_frames import EPISODE_COLUMNS, GREEDY_SPLIT, TURN_COLUMNS, Episodes
-from analysis.frames import Arm, Frames, metrics_frame, trials_frame
+from analysis.frames import Frames
 from analysis.preregistration import Registration, check_registration
 from analysis.registered_plan import AnalysisPlan
-from reports.packing.write_study import (
-    METRICS_TABLE,
+from reports.packing.results_folder import (
     PROVENANCE_FILE,
     QUESTIONS_TABLE,
-    SWEEP_COPY,
+    RESULTS_FOLDER,
     TABLES_FOLDER,
-    TRIALS_TABLE,
+    read_stored_frames,
 )
-
-RESULTS_FOLDER = Path(__file__).resolve().parents[1] / "results"
-"""Folder of the committed results."""
 
 
 @dataclass(frozen=True)
@@ -51,25 +45,13 @@ class Study:
 def read_study(folder: str | Path) -> Study:
     """Read a folder written by `write_study`. Raises OSError or ValueError for any other."""
     root = Path(folder)
-    made = json.loads((root / PROVENANCE_FILE).read_text(encoding="utf-8"))
-    sweep = yaml.safe_load((root / SWEEP_COPY).read_text(encoding="utf-8"))
-    trials = trials_frame(pd.read_csv(root / TRIALS_TABLE, keep_default_na=False).to_dict("records"))
-    owner = trials.set_index("trial")[["arm", "seed"]]
-    metrics = pd.read_parquet(root / METRICS_TABLE).astype({"trial": str, "metric": str})
-    metrics = metrics.join(owner, on="trial")
-    arms = {a["label"]: Arm(a["label"], a["settings"], a["config_hash"]) for a in made["arms"]}
-    frames = Frames(
-        name=str(sweep["name"]),
-        config=sweep,
-        trials=trials,
-        metrics=metrics_frame(metrics.to_dict("records")),
-        arms=arms,
-        questions=made["questions"],
-        promises=frozenset({made["preregistration"]} - {None}),
-        codes=frozenset(made["codes"]),
+    stored = read_stored_frames(root)
+    frames, made = stored.frames, stored.provenance
+    owner = frames.trials.set_index("trial")[["arm", "seed"]]
+    tables = {p.stem: stored.relabelled(pd.read_csv(p)) for p in sorted((root / TABLES_FOLDER).glob("*.csv"))}
+    return Study(
+        made["study"], made, frames, check_registration(frames), _episodes(root, owner, list(frames.arms)), tables
     )
-    tables = {p.stem: pd.read_csv(p) for p in sorted((root / TABLES_FOLDER).glob("*.csv"))}
-    return Study(made["study"], made, frames, check_registration(frames), _episodes(root, owner, list(arms)), tables)
 
 
 def _episodes(root: Path, owner: pd.DataFrame, arms: list[str]) -> Episodes:

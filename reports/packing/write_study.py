@@ -19,16 +19,20 @@ from analysis.load import load_frames
 from harness.config.code_version import code_version
 from harness.runs.host_info import machine_kind, packages
 from harness.runs.run import TrialRun
-from reports.build import render_report
 from reports.chapters.all_chapters import CHAPTERS
 from reports.chapters.chapter import Chapter
 from reports.packing.git_revision import working_tree_revision
+from reports.packing.results_folder import (
+    METRICS_TABLE,
+    PROVENANCE_FILE,
+    QUESTIONS_TABLE,
+    REPORT_PAGE,
+    SWEEP_COPY,
+    TABLES_FOLDER,
+    TRIALS_TABLE,
+)
 from reports.report_data import ReportData, gather_report_data
-
-PROVENANCE_FILE, SWEEP_COPY, TRIALS_TABLE, METRICS_TABLE, QUESTIONS_TABLE = (
-    "provenance.json", "sweep.yaml", "trials.csv", "metrics.parquet", "questions.parquet",
-)  # fmt: skip
-REPORT_PAGE, TABLES_FOLDER = "report.html", "tables"
+from reports.write_report import render_report
 
 KEPT_TRACES = frozenset(
     {
@@ -59,9 +63,12 @@ _QUESTION = ("trial", "suite", "question", "hops", "held_out", "em", "f1", "leni
 def write_study(run_dir: str | Path, out: str | Path, code_revision: str | None = None) -> Path:
     """Write `out`/STUDY from a sweep's folder; returns it. Replaces an existing folder.
 
-    Raises ValueError when no trial of the sweep can be analysed.
+    Raises ValueError when no trial of the sweep can be analysed, or where its name is none of a folder: what a sweep's
+    manifest holds cannot choose what is replaced.
     """
     frames = load_frames(run_dir)
+    if Path(frames.name).name != frames.name or frames.name.startswith("."):
+        raise ValueError(f"the sweep's name {frames.name!r} is no folder's name")
     data = gather_report_data(frames)
     chapters = [make(data) for make in CHAPTERS]
     target = Path(out) / frames.name

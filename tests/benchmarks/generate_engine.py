@@ -13,7 +13,7 @@ from harness.engines.base import Generation, GenerationRequest, SamplingParams
 class GenerateEngine:
     """Every context of a call, padded on the left, goes through one `model.generate` with its own key/value cache.
 
-    The usual way to sample turns with transformers: contexts are read anew each turn. Log-probs are not computed (they
+    The usual way to sample turns with transformers: contexts are read again each turn. Log-probs are not computed (they
     read 0.0), which is work spared here and done by the built-in engine.
     """
 

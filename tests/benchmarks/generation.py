@@ -34,6 +34,7 @@ from harness.engines.builtin import BuiltinEngine
 from harness.engines.vllm_side_effects import hide_llvmlite_from_the_scan
 from harness.env.rollout import rollout
 from harness.training import factory
+from harness.training.prompt_room import engine_capacity
 from harness.training.trial_data import load_trial_data
 from harness.training.warm_start.start_policy import base_policy
 from tests.benchmarks.generate_engine import GenerateEngine
@@ -57,7 +58,7 @@ def tiny_case() -> tuple[Any, Case, int]:
         played = rollout(engine, environment, asked, [seed * 1000 + i for i in range(len(asked))], 1.0)
         return sum(t.n_policy_tokens for t in played)
 
-    return policy.model, play, factory.PROMPT_TOKENS + config.environment.max_response_tokens
+    return policy.model, play, engine_capacity(config)
 
 
 def smollm2_case() -> tuple[Any, Case, int]:

@@ -63,7 +63,8 @@ def drive(out: Path, trials: int) -> int:
     from rich.console import Console
 
     from harness.config import load_sweep
-    from harness.sweep.run import Options, run_sweep
+    from harness.sweep.options import Options
+    from harness.sweep.run import run_sweep
 
     file = out / "many.yaml"
     file.write_text(SWEEP.format(seeds=-(-trials // 2)))

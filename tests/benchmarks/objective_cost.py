@@ -16,7 +16,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from harness.env.rollout import Group
 from harness.objectives.batch import segment_batch
 from harness.objectives.clip import FixedClip
 from harness.objectives.loss import policy_objective
@@ -24,7 +23,7 @@ from harness.objectives.presets import PRESETS
 from harness.objectives.reductions import REDUCTIONS
 from harness.policy.tiny import new_model
 from harness.training.update import policy_update
-from harness.types import ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
+from harness.types import Group, ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
 from tests.support.update_config import update_config
 
 GOAL = 1.01

@@ -85,7 +85,8 @@ def run_sweep_of(home: Path, seeds: list[int], steps: int, *overrides: str, tria
     from rich.console import Console
 
     from harness.config import load_sweep
-    from harness.sweep.run import Options, run_sweep
+    from harness.sweep.options import Options
+    from harness.sweep.run import run_sweep
 
     home.mkdir(parents=True)
     file = home / "scaling.yaml"
@@ -147,7 +148,7 @@ def observed(trials: Path, cluster: float, up: float, nodes: int) -> Run:
 def step_seconds(home: Path, steps: int, workers: int) -> float:
     """Mean seconds of a training step of one trial, by its journal."""
     from harness.runs.run import TrialRun
-    from harness.sweep.run import TRIAL as real
+    from harness.sweep.worker import TRIAL as real
 
     several = [f"resources.workers={workers}"] if workers > 1 else []
     (folder,) = run_sweep_of(home, [0], steps, *several, trial=real, address=None).iterdir()

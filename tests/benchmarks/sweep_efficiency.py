@@ -99,7 +99,8 @@ def drive(file: str, out: Path, overrides: list[str]) -> int:
     spec = load_sweep(file, overrides)
     marks["configuration"] = time.time()
     from harness.sweep import tune
-    from harness.sweep.run import Options, run_sweep
+    from harness.sweep.options import Options
+    from harness.sweep.run import run_sweep
 
     marks["imports"] = time.time()
     start_ray = tune.start_ray

@@ -32,15 +32,15 @@ import numpy as np
 import torch
 
 from harness.config import TrialConfig, load_trial
-from harness.env.rollout import Environment, Group, rollout, rollout_groups
+from harness.env.rollout import Environment, rollout, rollout_groups
 from harness.objectives.clip import make_clip
 from harness.policy.load import Policy
 from harness.training import factory
-from harness.training.train import question_order
+from harness.training.question_order import question_order
 from harness.training.trial_data import load_trial_data
 from harness.training.update import policy_update
 from harness.training.warm_start.start_policy import base_policy
-from harness.types import NO_UNIT, Question, Trajectory
+from harness.types import NO_UNIT, Group, Question, Trajectory
 from tests.benchmarks.generate_engine import GenerateEngine
 
 GOAL = 5.0

@@ -33,13 +33,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.env.rollout import Group
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.logprobs import token_logprobs
 from harness.training.update import policy_update
-from harness.types import ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
+from harness.types import Group, ParsedTurn, Question, Reward, StopReason, Trajectory, Turn
 from tests.support.update_config import update_config
 
 GOAL = 0.5

@@ -8,17 +8,16 @@ from functools import cache
 import numpy as np
 
 from harness.env.prompts.chat import ChatFormat
-from harness.env.rollout import Group
-from harness.policy.tiny import train_tokenizer
+from harness.policy.tiny import word_tokenizer
 from harness.protocol import PUBLISHED_REWARD, action_start_char, episode_failures, episode_reward, parse_turn
-from harness.types import OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
+from harness.types import Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
 
 POOL = ("AnswerGenerate", "Search")
 
 
 @cache
 def chat() -> ChatFormat:
-    return ChatFormat(train_tokenizer(["system user assistant think tool answer Search: capital of Chad"] * 20, 400))
+    return ChatFormat(word_tokenizer(["system user assistant think tool answer Search: capital of Chad"]))
 
 
 def question(number: int = 0) -> Question:

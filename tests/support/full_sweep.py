@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis.frames import metrics_frame
-from analysis.preregistration import expected_hash
+from harness.config.identity import registered_hash
 from harness.types import OperatorFailure, ParseFailure
 from tests.support.synthetic_episodes import answer, call, episode, malformed, random_episodes, write
 from tests.support.synthetic_sweep import ANALYSIS, made_frames, write_sweep
 
 SUITES = (("world_single", 1), ("world_compose", 2), ("world_chain", 3))
-MALFORMED = {"grpo": 0.3, "gspo": 0.2, "gsspo": 0.1}
-EM = {"grpo": 0.35, "gspo": 0.4, "gsspo": 0.6}
+ARMS = ("grpo", "gspo", "gsspo")
+RISE, MALFORMED, EM = (0.10, 0.12, 0.20), (0.3, 0.2, 0.1), (0.35, 0.4, 0.6)
 
 
-def full_sweep(root: Path, seeds: int = 5, questions: int = 12, steps: int = 16) -> Path:
+def full_sweep(root: Path, seeds: int = 5, questions: int = 12, steps: int = 16, arms: Sequence[str] = ARMS) -> Path:
     """Three arms with greedy, sampled, faulted, twin and perturbed evaluations, and training traces."""
+    analysis = {**ANALYSIS, "primary": {**ANALYSIS["primary"], "contrast": [arms[2], arms[0]]}}
     frames = made_frames(
-        seeds=tuple(range(seeds)), suites=[s for s, _ in SUITES], steps=tuple(range(0, steps + 1, 4)), analysis=ANALYSIS
+        dict(zip(arms, RISE, strict=True)),
+        seeds=tuple(range(seeds)),
+        suites=[s for s, _ in SUITES],
+        steps=tuple(range(0, steps + 1, 4)),
+        analysis=analysis,
     )
     frames.metrics.loc[:, "value"] = frames.metrics["value"].clip(0, 1)
     sampled = frames.metrics.assign(metric=frames.metrics["metric"].str.replace("eval/em", "eval/em_sampled"))
@@ -44,14 +50,15 @@ def full_sweep(root: Path, seeds: int = 5, questions: int = 12, steps: int = 16)
         ]
     metrics = pd.concat([frames.metrics, sampled, metrics_frame(extra)], ignore_index=True)
     frames = type(frames)(**{**frames.__dict__, "metrics": metrics})
-    promise = {"hypothesis": "Units beat tokens.", "analysis": ANALYSIS, "seeds": list(range(seeds))}
-    write_sweep(root, frames, {**promise, "preregistration": expected_hash(promise)})
+    promise = {"hypothesis": "Units beat tokens.", "analysis": analysis, "seeds": list(range(seeds))}
+    write_sweep(root, frames, {**promise, "preregistration": registered_hash(promise)})
     for i, trial in enumerate(frames.trials.itertuples()):
-        _episodes(root, trial.trial, trial.arm, steps, questions, np.random.default_rng([i, 1]))
+        arm = arms.index(frames.arms[trial.arm].settings["objective.preset"])
+        _episodes(root, trial.trial, arm, steps, questions, np.random.default_rng([i, 1]))
     return root
 
 
-def _episodes(root: Path, trial: str, arm: str, step: int, questions: int, rng: np.random.Generator) -> None:
+def _episodes(root: Path, trial: str, arm: int, step: int, questions: int, rng: np.random.Generator) -> None:
     greedy = random_episodes(rng, questions, SUITES, MALFORMED[arm], EM[arm])
     greedy += [
         episode([call(text="same")] * 4 + [answer("?")], "loop", "world_single", 1, 0.0),

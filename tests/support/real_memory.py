@@ -15,7 +15,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from harness.engines.base import GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine
-from harness.env.rollout import Group
 from harness.objectives.clip import FixedClip
 from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.load import Policy, recompute_activations, reference_of, with_lora
@@ -24,7 +23,7 @@ from harness.protocol import parse_turn
 from harness.sweep.memory_plan.memory import Workload
 from harness.sweep.memory_plan.shapes import shape_of_config
 from harness.training.update import policy_update
-from harness.types import Question, Reward, StopReason, Trajectory, Turn
+from harness.types import Group, Question, Reward, StopReason, Trajectory, Turn
 from tests.support.update_config import update_config
 
 SIZES = {

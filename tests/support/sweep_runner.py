@@ -12,7 +12,8 @@ from rich.console import Console
 from harness.config import SweepSpec, TrialSpec, code_version, expand, load_sweep
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
-from harness.sweep.run import Options, run_sweep
+from harness.sweep.options import Options
+from harness.sweep.run import run_sweep
 
 ROOT = Path(__file__).parents[2]
 SWEEP = """\

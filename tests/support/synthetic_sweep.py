@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from analysis.frames import Frames, arms_of, metrics_frame, trials_frame
+from harness.config.arm_names import slug
 from harness.runs.journal import Journal
 
 ANALYSIS = {
@@ -33,7 +34,7 @@ def made_frames(
     effects = effects or {"grpo": 0.10, "gspo": 0.12, "gsspo": 0.20}
     rng = np.random.default_rng(7)
     configs = {
-        f"{arm}_seed{seed}": {"seed": seed, "steps": steps[-1], "objective": {"preset": arm, "kl_weight": 0.001}}
+        f"{slug(arm)}_seed{seed}": {"seed": seed, "steps": steps[-1], "objective": {"preset": arm, "kl_weight": 0.001}}
         for seed in seeds
         for arm in effects
     }
@@ -59,7 +60,8 @@ def made_frames(
         drift = rng.normal(0, seed_sd, len(suites))
         for step in steps:
             share = step / steps[-1] if steps[-1] else 0.0
-            values = 0.2 + share * (effects[arm.label] + drift) + rng.normal(0, 0.004, len(suites)) * (step > 0)
+            effect = effects[config["objective"]["preset"]]
+            values = 0.2 + share * (effect + drift) + rng.normal(0, 0.004, len(suites)) * (step > 0)
             named = {f"eval/em/{s}": v for s, v in zip(suites, values, strict=True)} | {"eval/em": values.mean()}
             metrics += [
                 {"trial": name, "arm": arm.label, "seed": config["seed"], "step": step, "metric": k, "value": float(v)}
@@ -76,14 +78,14 @@ def write_sweep(root: Path, frames: Frames, extra: Mapping[str, Any] | None = No
     values = list(dict.fromkeys(arm.settings["objective.preset"] for arm in frames.arms.values()))
     sweep = {**frames.config, "parameters": {"objective.preset": {"values": values}}, **(extra or {})}
     root.mkdir(parents=True, exist_ok=True)
-    (root / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    (root / "sweep.yaml").write_text(yaml.safe_dump(sweep, allow_unicode=True), encoding="utf-8")
     for row in frames.trials.itertuples():
         folder = root / "trials" / row.trial
         ticks = iter(range(1_700_000_000_000, 1_800_000_000_000))
         with Journal(folder, clock=lambda ticks=ticks: next(ticks)) as journal:
             preset = frames.arms[row.arm].settings["objective.preset"]
             config = {"seed": row.seed, "steps": row.steps, "objective": {"preset": preset, "kl_weight": 0.001}}
-            (folder / "config.yaml").write_text(yaml.safe_dump(config))
+            (folder / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
             for step, group in frames.metrics[frames.metrics["trial"] == row.trial].groupby("step"):
                 journal.metrics(int(step), dict(zip(group["metric"], group["value"], strict=True)))
             if row.status == "done":
@@ -91,3 +93,24 @@ def write_sweep(root: Path, frames: Frames, extra: Mapping[str, Any] | None = No
             elif row.status == "failed":
                 journal.fail("k" * 64, "Traceback …\nMemoryError: no memory")
     return root
+
+
+def factorial_frames(effect: float, extra: float) -> Frames:
+    """2 × 2 arms of five seeds: `effect` of unit, `extra` where reduction is mean too; reduction shifts by .3."""
+    rng = np.random.default_rng(0)
+    configs = {
+        f"{u}_{r}_{s}": {"seed": s, "objective": {"unit": u, "reduction": r}}
+        for u in ("token", "turn")
+        for r in ("sum", "mean")
+        for s in range(5)
+    }
+    arms = arms_of(configs, ["objective.unit", "objective.reduction"])
+    trials, metrics = [], []
+    for name, config in configs.items():
+        base = {"trial": name, "arm": arms[name].label, "seed": config["seed"]}
+        u, r = config["objective"]["unit"] == "turn", config["objective"]["reduction"] == "mean"
+        value = 0.3 + effect * u + 0.3 * r + extra * (u and r) + rng.normal(0, 0.01)
+        trials.append(base | {"status": "done", "included": True, "reason": "", "steps": 10, "config_hash": name[:-2]})
+        metrics.append(base | {"step": 10, "metric": "eval/em", "value": value})
+    labels = {arm.label: arm for arm in arms.values()}
+    return Frames("factors", {}, trials_frame(trials), metrics_frame(metrics), labels)

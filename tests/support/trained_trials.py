@@ -6,8 +6,7 @@ from pathlib import Path
 
 from harness.config import code_version, expand, load_sweep
 from harness.runs.run import TrialRun
-from harness.sweep.run import TRIAL
-from harness.sweep.worker import run_one
+from harness.sweep.worker import TRIAL, run_one
 
 SWEEP = """\
 name: lora

@@ -1,4 +1,4 @@
-"""Unit tests import neither Ray nor MLflow, whatever they call."""
+"""Unit tests import neither Ray, MLflow nor transformers' models, whatever they call."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-NOT_IN_UNIT_TESTS = {"ray", "mlflow"}
+NOT_IN_UNIT_TESTS = {"ray", "mlflow", "transformers.modeling_utils"}
 
 
 @pytest.fixture(autouse=True)
-def neither_ray_nor_mlflow() -> Iterator[None]:
+def no_heavy_imports() -> Iterator[None]:
     """Refuse their import, also where another tier's tests have imported them before."""
     before, ordinary = NOT_IN_UNIT_TESTS & sys.modules.keys(), builtins.__import__
 
     def watched(name: str, *rest: Any, **named: Any) -> Any:
-        assert name.partition(".")[0] not in NOT_IN_UNIT_TESTS, f"a unit test imports {name}: it belongs elsewhere"
+        refused = NOT_IN_UNIT_TESTS & {name, name.partition(".")[0]}
+        assert not refused, f"a unit test imports {name}: it belongs elsewhere"
         return ordinary(name, *rest, **named)
 
     builtins.__import__ = watched

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.protocol import Grammar
 from harness.types import OperatorResult, ParsedTurn
@@ -39,6 +39,10 @@ class Signature(Protocol):
     @property
     def tags(self) -> Mapping[str, int]: ...
 
+    @property
+    def handles(self) -> Mapping[str, Any]:
+        """Inner tags that the compact style may leave out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -68,6 +72,10 @@ class Session(Protocol):
 class ActionInterface(Protocol):
     @property
     def name(self) -> str: ...
+
+    @property
+    def compact(self) -> bool:
+        """Whether operators have their short call forms, and warnings are of few tokens."""
 
     def parse(self, text: str, operators: Collection[str], *, truncated: bool = False) -> ParsedTurn:
         """Parse a turn; as `harness.protocol.parse_turn`."""

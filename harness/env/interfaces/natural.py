@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.env.interfaces.base import Call, Execution, Signature
+from harness.operators import OPERATORS
 from harness.operators.specs.warning import warning
 from harness.protocol import XML, Grammar, Kind, parse_turn, render_observation, warning_text, with_failure
 from harness.types import ActionKind, ParsedTurn, ParseFailure
@@ -13,7 +14,8 @@ from harness.types import ActionKind, ParsedTurn, ParseFailure
 
 @dataclass(frozen=True)
 class NaturalInterface:
-    """`grammar` is the syntax of a turn (`harness.protocol.GRAMMARS`); `compact`: warnings of few tokens.
+    """`grammar` is the syntax of a turn (`harness.protocol.GRAMMARS`); `compact`: the operators' short call forms, and
+    warnings of few tokens.
 
     Keeps nothing between turns.
     """
@@ -23,7 +25,8 @@ class NaturalInterface:
     name: str = "natural"
 
     def parse(self, text: str, operators: Collection[str], *, truncated: bool = False) -> ParsedTurn:
-        return parse_turn(text, operators, truncated=truncated, grammar=self.grammar)
+        bare = [name for name in operators if name in OPERATORS and OPERATORS[name].bare] if self.compact else ()
+        return parse_turn(text, operators, truncated=truncated, grammar=self.grammar, bare=bare)
 
     def usage(self, operator: Signature) -> str:
         return operator.name

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.env.interfaces import ActionInterface, NaturalInterface
+from harness.env.prompts.own_perturbations import OwnPerturbation, own_parts, short_name
 from harness.env.prompts.system import STANDARD, Prompt, Wordings
 from harness.operators import OPERATORS, OperatorSpec, Role, spelling_hint
 from harness.operators.base import pick, uniform
@@ -214,16 +215,22 @@ def parts_of(name: str) -> list[str]:
 
 def split_of(name: str) -> str:
     """Name of the split that holds an evaluation under `name`: letters, digits, underscores."""
-    return "_and_".join(parts_of(name))
+    return "_and_".join(map(short_name, parts_of(name)))
 
 
 def problem_of(names: Sequence[str], prompt: Prompt) -> str | None:
     """The reason why these perturbations cannot be applied together to `prompt`, or None."""
+    own = own_parts(names)
     for name in names:
-        if name not in PERTURBATIONS:
+        if name not in PERTURBATIONS and name not in own:
             return f"unknown perturbation {name!r}{spelling_hint(name, list(PERTURBATIONS))}"
         if names.count(name) > 1:
             return f"{name} is named twice"
+        if name in own and short_name(name) in PERTURBATIONS:
+            return f"{name} has the name of a registered perturbation; give the function another"
+        if name in own and (fault := OwnPerturbation(name).fault(prompt)) is not None:
+            return fault
+    names = [name for name in names if name not in own]
     for name in names:
         reason = PERTURBATIONS[name].refuses(prompt)
         if reason is not None:
@@ -263,6 +270,8 @@ class Perturbed:
         for name, perturbation in PERTURBATIONS.items():
             if name in self.names:
                 prompt = perturbation.change(prompt, (self.seed, *draw))
+        for name in own_parts(self.names):
+            prompt = OwnPerturbation(name).change(prompt, (self.seed, *draw))
         return prompt
 
     def messages(self, question: Question) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.operators.base import labelled
 from harness.operators.specs import (
     answer_generate,
     custom,
@@ -26,7 +27,6 @@ from harness.operators.specs import (
 _PLACE = re.compile(r"\{(question|\d+(?::solutions)?)\}")
 _LINE = re.compile(r"^\s*(?:\d+\s*[.):]\s*)?(\w+)\s*:\s*(\S.*)$")
 _LABEL = re.compile(r"^(?:Answer|Feedback|Query): ")
-_CANDIDATE = re.compile(r"\[Answer \d+\] ")
 UNKNOWN = "unknown"
 
 
@@ -49,7 +49,7 @@ class Call:
             if name == "question":
                 return question
             result = results[int(name) - 1]
-            return "".join(f"<solution>{c}</solution>" for c in candidates(result)) if form else body(result)
+            return "".join(f"<solution>{c}</solution>" for c in labelled(result)) if form else body(result)
 
         return _PLACE.sub(put, self.template)
 
@@ -82,11 +82,6 @@ WRITTEN = "written"
 def body(result: str) -> str:
     """A result without its label."""
     return _LABEL.sub("", result.strip())
-
-
-def candidates(result: str) -> list[str]:
-    """The candidate answers in a result that labels them (`[Answer 1] …`), in order."""
-    return [part.strip() for part in _CANDIDATE.split(result)[1:] if part.strip()]
 
 
 def result_answer(result: str) -> str:

@@ -24,11 +24,11 @@ from harness.evaluation.baselines.fixed_workflows import (
     WRITTEN,
     Call,
     body,
-    candidates,
     read_plan,
     result_answer,
 )
 from harness.operators import OPERATORS
+from harness.operators.base import labelled
 from harness.operators.specs import answer_generate, custom, multi_answer_generate
 from harness.protocol import neutralise, normalize_answer
 from harness.training.warm_start.scripted_agents import Script, turn
@@ -78,7 +78,7 @@ def self_consistency(question: Question, settings: BaselineSettings) -> Script:
     answers: list[str] = []
     for _ in range(_rounds(settings)):
         seen = yield turn("Ask for samples.", tool=multi_answer_generate.SPEC.call(_text(question)))
-        answers += candidates(_read(seen))
+        answers += labelled(_read(seen))
     yield _answer(majority(answers[: settings.votes]))
 
 

@@ -52,10 +52,12 @@ class LocalLLM:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers import AutoTokenizer
+
+            from harness.engines.model_classes import AutoModelForCausalLM
 
             model = AutoModelForCausalLM.from_pretrained(
-                self._source, dtype=getattr(torch, self._dtype), trust_remote_code=False
+                self._source, dtype=getattr(torch, self._dtype), trust_remote_code=False, use_safetensors=True
             )
             self._loaded = model.eval(), AutoTokenizer.from_pretrained(self._source, trust_remote_code=False)
         return self._loaded

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from harness.operators.base import CallContext, LLMRequest, LLMResponse, pick, spelling_hint, uniform
+from harness.operators.base import LLMRequest, LLMResponse, pick, spelling_hint, uniform
 from harness.operators.llm.knowledge_base import KnowledgeBase, KnownFact, phrase, words
 from harness.types import Question
 
@@ -35,7 +35,8 @@ class SimulatedRates:
     sample_luck: float = 0.15  # … hits one it does not know
     review_accepts_wrong: float = 0.15  # a review calls a wrong solution correct
     review_rejects_right: float = 0.1  # a review calls a right solution wrong
-    revise_fixes: float = 0.6  # a revision repairs a wrong solution, given negative feedback
+    revise_fixes: float = 0.6  # a revision repairs a wrong solution, given a passage that states the answer
+    revise_fixes_blind: float = 0.15  # … without one; both need negative feedback
     revise_spoils: float = 0.3  # a revision gives up a right solution, given negative feedback
     ensemble_picks_right: float = 0.85  # a choice among solutions finds a right one if there is one
     optimizer_refines: float = 0.9  # a refined query is the first hop's; otherwise the query as given
@@ -114,6 +115,8 @@ class SimulatedLLM:
         # Compared subjects are named in the question itself: the wrong answer is the other one.
         gold = {words(a) for a in question.answers}
         others = tuple(s.subject for s in question.plan if words(s.subject) not in gold)
+        if any(answer.isdigit() for answer in question.answers):  # how many of them
+            others = tuple(n for i in range(len(facts) + 1) if words(n := str(i)) not in gold)
         return Asked(facts, question.answers, others, compared=True)
 
     def answer(self, text: str, request: LLMRequest) -> str:
@@ -171,11 +174,6 @@ class SimulatedLLM:
         if not options or uniform("abstain", *keys) < self.rates.abstains:
             return UNKNOWN
         return pick(options, "wrong", *keys)
-
-
-def call_draw(kind: str, context: CallContext) -> float:
-    """A number in [0, 1) that depends on the episode and the call."""
-    return uniform(kind, context.seed, context.question.id, context.call_index)
 
 
 def answer_elements(thought: str, answer: str) -> str:

@@ -55,4 +55,5 @@ class WorldKnowledge:
         if entity is None or not values:
             return None
         wrong = self._facts.wrong(subject, relation)
-        return KnownFact(entity.title, relation, values, wrong, entity.obscurity)
+        obscurity = entity.obscurity if RELATIONS[relation].questions else 1.0  # what the world invented
+        return KnownFact(entity.title, relation, values, wrong, obscurity)

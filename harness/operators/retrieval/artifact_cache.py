@@ -32,7 +32,7 @@ def stored(directory: Path, key: str, build: Callable[[Path], None]) -> Path:
         if home.exists():
             if _intact(home):  # built by another process meanwhile
                 return home
-            log.warning("search index %s is damaged: rebuilding it", home.name)
+            log.warning("cached %s/%s is damaged: rebuilding it", directory.name, home.name)
             shutil.rmtree(home, ignore_errors=True)
         for left in directory.glob(f".building-{key}-*"):  # of a killed process: a live one would hold the lock
             shutil.rmtree(left, ignore_errors=True)

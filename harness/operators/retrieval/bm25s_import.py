@@ -6,25 +6,9 @@ memory, which the policy and other trials need. numpy ranks as fast.
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
+from harness.engines.absent_packages import absent
 
-
-@contextlib.contextmanager
-def _absent(name: str) -> Iterator[None]:
-    """In the block, importing the package fails as if it were not installed."""
-    modules: dict[str, object] = sys.modules  # type: ignore[assignment]
-    known = {name: modules[name]} if name in modules else {}
-    modules[name] = None
-    try:
-        yield
-    finally:
-        del modules[name]
-        modules.update(known)
-
-
-with _absent("jax"):
+with absent("jax"):
     import bm25s  # type: ignore[import-untyped]
     from bm25s.stopwords import STOPWORDS_EN  # type: ignore[import-untyped]
 

@@ -21,6 +21,7 @@ from harness.operators.retrieval.bm25 import FORMAT, BM25Retriever, Tokenizer, i
 from harness.operators.retrieval.bm25s_import import bm25s
 from harness.operators.retrieval.index_builder import build_index
 from harness.tasks.benchmarks.errors import DataError
+from harness.tasks.benchmarks.hub import sha256_of
 from harness.tasks.benchmarks.load import iter_corpus
 from harness.tasks.benchmarks.manifest import read_manifest
 from harness.tasks.benchmarks.passages import PassageStore, write_passages
@@ -28,6 +29,8 @@ from harness.types import Passage
 
 PASSAGES = "passages.sqlite"
 REPORT_EVERY = 1_000_000
+HASHED_BYTES = 256 << 20
+"""The largest corpus file that is hashed at every start (a quarter of a second)."""
 
 
 def file_retriever(path: Path, directory: Path) -> tuple[BM25Retriever, PassageStore]:
@@ -53,16 +56,24 @@ def file_retriever(path: Path, directory: Path) -> tuple[BM25Retriever, PassageS
 
 
 def file_key(path: Path) -> str:
-    """Name of a corpus file's index: a hash of its path, size, time and the checksum in the manifest that `prepare`
-    wrote, so that a later start does not read the file."""
+    """Name of a corpus file's index: a hash of its content.
+
+    A file above `HASHED_BYTES` is not read at every start: its path, size, time and the checksum in the manifest that
+    `prepare` wrote stand for its content.
+    """
     try:
         state = path.stat()
+        if state.st_size <= HASHED_BYTES:
+            return _name(sha256_of(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     entry = read_manifest(path.parent).files.get(path.name)
     checksum = entry.sha256 if entry is not None else ""
-    parts = (FORMAT, str(path.resolve()), str(state.st_size), str(state.st_mtime_ns), checksum)
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return _name(str(path.resolve()), str(state.st_size), str(state.st_mtime_ns), checksum)
+
+
+def _name(*parts: str) -> str:
+    return hashlib.sha256("\0".join((FORMAT, *parts)).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _build(path: Path, staging: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from harness.operators.base import LLMRequest
 from harness.operators.completions import ANSWER_FORM, one_completion
 from harness.operators.formatting import answer_text
+from harness.operators.handles import asked_question
 from harness.operators.llm.simulated import SimulatedLLM
-from harness.operators.spec import Completion, OperatorSpec, Role
+from harness.operators.roles import Role
+from harness.operators.spec import Completion, OperatorSpec
 
 
 def _simulate(llm: SimulatedLLM, request: LLMRequest) -> str:
@@ -27,5 +29,6 @@ SPEC = OperatorSpec(
     example="AnswerGenerate: What is the capital of Chad?",
     run=one_completion(answer_text),
     completion=COMPLETION,
+    handles={"text": asked_question},
     demonstration=("Who wrote the novel The Glass Orchard?", "Answer: Mira Halvorsen"),
 )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from harness.operators.base import LLMRequest
 from harness.operators.completions import one_completion
+from harness.operators.handles import asked_question
 from harness.operators.llm.simulated import SimulatedLLM
-from harness.operators.spec import Completion, OperatorSpec, Role
+from harness.operators.roles import Role
+from harness.operators.spec import Completion, OperatorSpec
 
 
 def _simulate(llm: SimulatedLLM, request: LLMRequest) -> str:
@@ -20,6 +22,7 @@ SPEC = OperatorSpec(
     example="Custom: <task>Chad borders Niger and Libya.</task><instruction>Count the borders.</instruction>",
     run=one_completion(lambda tags, style: f"Answer: {tags['answer']}"),
     tags={"task": 1, "instruction": 1},
+    handles={"task": asked_question},
     completion=Completion(
         template=(
             "Task: {task}\nInstruction: {instruction}\n"

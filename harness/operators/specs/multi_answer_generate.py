@@ -8,7 +8,9 @@ from dataclasses import replace
 from harness.operators.base import CallContext, Inputs, Services
 from harness.operators.completions import add_costs, complete
 from harness.operators.formatting import answer_text, result
-from harness.operators.spec import OperatorSpec, Role
+from harness.operators.handles import asked_question
+from harness.operators.roles import Role
+from harness.operators.spec import OperatorSpec
 from harness.operators.specs.answer_generate import COMPLETION
 from harness.types import OperatorResult
 
@@ -43,4 +45,5 @@ SPEC = OperatorSpec(
     example="MultiAnswerGenerate: What is the capital of Chad?",
     run=_run,
     completion=COMPLETION,
+    handles={"text": asked_question},
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.operators.base import CallContext, Hit, Inputs, LLMResponse, Services, Style
 from harness.operators.formatting import result
 from harness.operators.operator_settings import SearchSettings
-from harness.operators.spec import OperatorSpec, Role
+from harness.operators.roles import Role
+from harness.operators.spec import OperatorSpec
 from harness.types import OperatorFailure, OperatorResult
 
 

@@ -5,7 +5,8 @@ Its text on malformed turns comes from `harness.protocol.warning_text`, because 
 
 from __future__ import annotations
 
-from harness.operators.spec import OperatorSpec, Role
+from harness.operators.roles import Role
+from harness.operators.spec import OperatorSpec
 from harness.types import OperatorFailure, OperatorResult
 
 SPEC = OperatorSpec(

@@ -70,10 +70,6 @@ def _answer(content: str) -> str:
     return f"<answer>{content}</answer>"
 
 
-def _quoted_tag(thought: str) -> str:
-    return f"<think>I may use <answer> now, or <tool>. {thought}"
-
-
 def _around(before: str, after: str, build: Build) -> Build:
     return lambda thought, content, call: [
         Piece(before, "", "stray"),
@@ -142,17 +138,11 @@ HELD_OUT: Mapping[str, Build] = {
     "bold headings": _tags("**Think:** ", "", "**{kind}:** ", ""),
     "field names": _tags("think: ", "", "{kind}: ", ""),
     "parenthesised names": _tags("(think) ", "", "({kind}) ", ""),
-    "misspelt opening tag": _tags("<thnik>", "</think>", "<{kind}l>", "</{kind}>"),
     "misspelt closing tag": _tags("<think>", "</thnik>", "<{kind}>", "</{kind}s>"),
-    "headings closed by tags": _tags("think:\n", "", "", "</{kind}>"),
     "German tags": _tags("<denken>", "</denken>", "<werkzeug>", "</werkzeug>"),
     "Chinese tags": _tags("<思考>", "</思考>", "<工具>", "</工具>"),
     "zero-width space in tags": _tags("<th\u200bink>", "</th\u200bink>", "<\u200b{kind}>", "</\u200b{kind}>"),
     "comment tags": _tags("<!-- think -->", "<!-- /think -->", "<!-- {kind} -->", "<!-- /{kind} -->"),
-    "quoted tag in thought": lambda thought, content, call: [
-        Piece(_quoted_tag(thought), THINK, "text"),
-        *_PLAIN("", content, call)[3:],
-    ],
     "whole turn in a root element": _around("<turn>", "</turn>", _PLAIN),
     "whole turn as JSON": _content(
         lambda t: f'{{"think": {json.dumps(t)},',

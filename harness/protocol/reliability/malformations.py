@@ -190,6 +190,33 @@ def _same(pieces: list[Piece], rng: random.Random) -> list[Piece]:
     return pieces
 
 
+def _misspelt(pieces: list[Piece], rng: random.Random) -> list[Piece]:
+    """The action's opening tag in other brackets or with a slip of the pen."""
+    at = _find(pieces, ACTION, "open")
+    name = pieces[at].text[1:-1]
+    forms = (f"({name}) ", f"[{name}] ", f"<{name}s>", f"<{name[0]}{name[2:]}>", f"<{name}) ", f"\n{name}: ")
+    return [*pieces[:at], Piece(rng.choice(forms), ACTION, "open"), *pieces[at + 1 :]]
+
+
+def _headings(pieces: list[Piece], rng: random.Random) -> list[Piece]:
+    """Lines without opening tags, the thought headed by its name, the action closed by its tag."""
+    thought, action = (pieces[_find(pieces, owner, "text")] for owner in (THINK, ACTION))
+    heading = rng.choice(("think:\n", "Think: ", ""))
+    line = Piece(f"{heading}{thought.text.strip()}\n", THINK, "text")
+    return [line, action, pieces[_find(pieces, ACTION, "close")]]
+
+
+def _mention(pieces: list[Piece], rng: random.Random) -> list[Piece]:
+    """An open thought that mentions tags of actions."""
+    at = _find(pieces, THINK, "text")
+    said = rng.choice(
+        ("I may use <answer> now, or <tool>. ", "Do I need a <tool> here? ", "It is not yet time to write <answer>. ")
+    )
+    closing = _find(pieces, THINK, "close")
+    text = Piece(said + pieces[at].text, THINK, "text")
+    return [*pieces[:at], text, *pieces[at + 1 : closing], *pieces[closing + 1 :]]
+
+
 _TAG = ("open", "close")
 _CYRILLIC = str.maketrans("aeiosk", "аеіоѕк")
 _WIDE = str.maketrans("<>", "＜＞")
@@ -262,5 +289,9 @@ MALFORMATIONS: Mapping[str, Malformation] = {
     "tags with spaces": _m(_rewrite(lambda t: t.replace(">", " >"), *_TAG), F.STRAY_TEXT, F.MISSING_THINK),
     "full-width brackets": _m(_rewrite(lambda t: t.translate(_WIDE), *_TAG), F.STRAY_TEXT, F.MISSING_THINK),
     "Cyrillic letters": _m(_rewrite(lambda t: t.translate(_CYRILLIC), *_TAG), F.STRAY_TEXT, F.MISSING_THINK),
+    "misspelt opening tag": _m(_misspelt, F.UNOPENED_TAG, F.MISSING_ACTION),
+    "untagged thought, misspelt tag": _m(_both(_drop(THINK, *_TAG), _misspelt), F.UNOPENED_TAG, F.MISSING_THINK),
+    "headings closed by tags": _m(_headings, F.UNOPENED_TAG, F.MISSING_THINK, F.MISSING_ACTION),
+    "tag mentioned in open think": _m(_mention, F.NESTED_TAG, F.UNCLOSED_TAG),
     "tag without its bracket": _m(_rewrite(lambda t: t[:-1] + " ", "open", owner=ACTION), F.UNOPENED_TAG),
 }

@@ -36,6 +36,7 @@ class TrueTurn:
     executable: bool
     expected: frozenset[ParseFailure]
     truncated: bool = False
+    operators: tuple[str, ...] = OPERATORS
 
 
 CUT_OFF = "cut off"

@@ -28,7 +28,7 @@ class Verdict:
 
 def workload(config: TrialConfig, resources: Resources, *, on_gpu: bool) -> Workload:
     """Memory-relevant settings of a trial, for one of its workers. Raises PlanError for a model of unknown shape."""
-    from harness.training.factory import PROMPT_TOKENS
+    from harness.training.prompt_room import PROMPT_TOKENS
 
     c, engine = config, config.engine
     positions = PROMPT_TOKENS + c.environment.max_response_tokens

@@ -55,6 +55,16 @@ def benchmark_name(text: str) -> str | None:
     return _BY_SPELLING.get(cleaned)
 
 
+OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A benchmark of one's own: it becomes a part of metric names (`harness.types.SuiteName`)."""
+
+
+def suite_name(text: str) -> str | None:
+    """A known benchmark's name, or any other name that fits `OWN_NAME`; None for what is no name."""
+    cleaned = text.strip()
+    return benchmark_name(cleaned) or (cleaned if OWN_NAME.fullmatch(cleaned) else None)
+
+
 def hops_of(benchmark: str, question_id: str, metadata: Mapping[str, Any]) -> int | None:
     """Hops by the benchmark's construction: from MuSiQue's ids, from 2Wiki's question types; None if unknown."""
     known = BENCHMARKS.get(benchmark)

@@ -13,7 +13,15 @@ from typing import Any
 from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.boundary import MAX_ANSWERS, MAX_TEXT_CHARS, is_visible
 
-_LIST_TEXT = re.compile(r"""\[.*\]|\[\s*['"].*|[({]\s*['"].*[)}]|(?:array|list|tuple|set|frozenset)\(.*\)""", re.DOTALL)
+_LIST_TEXT = re.compile(
+    r"""\[.*\]|\[\s*['"].*|[({]\s*['"].*[)}]  # a list, the beginning of one, a tuple or a set
+    |[({]\s*[)}]
+    |(?:array|list|tuple|set|frozenset)\(.*\)|[A-Za-z_][\w.]*\(\s*[\[({]\s*['"].*\)  # as a call: pd.Index(['a'])
+    |(['"])\s*[\[({]\s*\\*['"].*\1  # written as text twice: "[\"a\"]"
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_INVISIBLE_ENDS = " \t\n\r\f\v\u00a0\u200b\u200c\u200d\u2060\ufeff"
 _QUOTED_PHRASE = re.compile(r"""\((['"])[^'"]*\1\)""")
 _LIST_FIX = "write a list of strings"
 
@@ -31,7 +39,11 @@ def read_golds(value: Any, field: str, where: str) -> tuple[str, ...]:
     if strange:
         raise DataError(f"{where}: `{field}` holds {strange[0]!r:.40}: strings only")
     alone = isinstance(value, str)
-    answers = tuple(dict.fromkeys(gold for text in listed for gold in _golds_of(text.strip(), alone, field, where)))
+    answers = tuple(
+        dict.fromkeys(
+            gold for text in listed for gold in _golds_of(text.strip().strip(_INVISIBLE_ENDS), alone, field, where)
+        )
+    )
     if not answers:
         raise DataError(f"{where}: every answer in `{field}` is empty; drop the row")
     if len(answers) > MAX_ANSWERS or max(map(len, answers)) > MAX_TEXT_CHARS:
@@ -43,11 +55,13 @@ def read_golds(value: Any, field: str, where: str) -> tuple[str, ...]:
 
 def _golds_of(text: str, alone: bool, field: str, where: str) -> list[str]:
     """`alone`: the field holds this string instead of a list, so that brackets around commas are not an answer's."""
+    if alone and len(text.splitlines()) > 1:
+        raise DataError(f"{where}: `{field}` holds {text!r:.40}, a text of several lines; {_LIST_FIX}")
     if len(text) > MAX_TEXT_CHARS or not _LIST_TEXT.fullmatch(text):
         return [text] if is_visible(text) else []
     items = _list_items(text)
     if items is None:
-        unquoted = text[0] == "[" and not re.search("['\"]", text)
+        unquoted = text[0] == "[" and not re.search("['\"\u2018-\u201f]", text)
         if _QUOTED_PHRASE.fullmatch(text) or (unquoted and not (alone and "," in text)):
             return [text]  # "[sic]", ("Heroes"): an answer that stands in brackets
         raise DataError(f"{where}: `{field}` holds {text!r:.40}, which looks like the text of a list; {_LIST_FIX}")

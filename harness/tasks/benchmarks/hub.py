@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from harness.tasks.benchmarks.errors import DataError
@@ -104,6 +103,7 @@ def fetch(remote: RemoteFile, target: Path, progress: Callable[[int, int | None]
 
 def _append(remote: RemoteFile, part: Path, progress: Callable[[int, int | None], None] | None) -> None:
     """Fetch what is missing of `part`."""
+    import httpx
     from huggingface_hub import get_token
 
     have = part.stat().st_size if part.exists() else 0

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from harness.paths import command
-from harness.tasks.benchmarks.catalog import benchmark_name
+from harness.tasks.benchmarks.catalog import benchmark_name, suite_name
 from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.benchmarks.files import is_data_file, iter_rows
 from harness.tasks.benchmarks.row_formats import Row, passage_of, question_row
@@ -41,6 +41,13 @@ def suite_of(path: Path) -> str | None:
     return next((name for word in _words(path) if (name := benchmark_name(word)) is not None), None)
 
 
+def own_suite_of(path: Path) -> str | None:
+    """The name of one's own that a file's path gives: `mine` of `mine.test.jsonl` and of `mine/test.jsonl`."""
+    parts = path.name.split(".")
+    at = next((i for i, part in enumerate(parts) if part.lower() in SPLIT_WORDS), 0)
+    return suite_name(".".join(parts[:at])) if at else suite_name(path.absolute().parent.name)
+
+
 def is_corpus(path: Path) -> bool:
     return is_data_file(path) and any(path.name.lower().startswith(word) for word in CORPUS_WORDS)
 
@@ -54,7 +61,7 @@ def question_files(folder: Path) -> list[Path]:
 
 def iter_question_rows(path: Path, benchmark: str | None = None) -> Iterator[Row]:
     """The rows of one file. Raises DataError at the first malformed one, and for an id that occurs twice."""
-    named = benchmark if benchmark is not None else suite_of(path)
+    named = benchmark or suite_of(path) or own_suite_of(path)
     seen: dict[str, str] = {}
     for where, raw in iter_rows(path):
         row = question_row(raw, where, named)

@@ -258,6 +258,7 @@ def _corpus(source: FileSource, out: Path, manifest: Manifest, reporter: Reporte
     except OSError:
         shutil.copyfile(path, draft)
     draft.replace(out / name)
+    draft.unlink(missing_ok=True)  # a rename onto another link of the same file leaves both
     size = (out / name).stat().st_size
     entry = FileEntry(
         sha256=origin.sha256,

@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.tasks.benchmarks.catalog import BENCHMARKS, benchmark_name, hops_of
+from harness.tasks.benchmarks.catalog import hops_of, suite_name
 from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.benchmarks.golds import read_golds
 from harness.tasks.boundary import MAX_HOPS, MAX_ID_CHARS, MAX_TEXT_CHARS, is_count, is_visible
 from harness.types import Passage, Question
 
-_QUESTION_LABEL = re.compile(r"\bQuestion:\s*")
+_QUESTION_LABEL = re.compile(r"\bQuestion:(?:\*\*|__)?\s*")
+_END_OF_TURN = re.compile(r"<\|[\w-]+\|>|\[/INST\]|</s>|<end_of_turn>|<think>|<\uff5c[^>]*>")
+"""Of chat formats: what follows is not the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,12 @@ def _text(row: Mapping[str, Any], field: str, where: str, most: int | None = Non
 
 
 def _named(text: str, where: str, field: str) -> str:
-    name = benchmark_name(text)
+    name = suite_name(text)
     if name is None:
-        raise DataError(f"{where}: `{field}` {text!r} is no known benchmark; known are {', '.join(BENCHMARKS)}")
+        raise DataError(
+            f"{where}: `{field}` {text!r:.80} is no benchmark's name: up to 64 of A-Z, a-z, 0-9, points, hyphens and "
+            "underscores"
+        )
     return name
 
 
@@ -73,7 +78,7 @@ def question_row(row: Mapping[str, Any], where: str, benchmark: str | None) -> R
     if benchmark is None:
         raise DataError(
             f"{where}: the row does not name its benchmark, nor does the path; call the file <benchmark>.<split>.jsonl "
-            f"or put it into a folder of that name ({', '.join(BENCHMARKS)})"
+            "(any name will do)"
         )
     return _flashrag(row, where, benchmark)
 
@@ -173,13 +178,15 @@ def _asked(row: Mapping[str, Any], where: str) -> str:
         prompt = last.get("content") if isinstance(last, Mapping) else None
     prompt = prompt if isinstance(prompt, str) else ""
     labels = list(_QUESTION_LABEL.finditer(prompt))
-    rest = prompt[labels[-1].end() :].partition("<|im_end|>")[0] if labels else ""
-    text = rest.strip().removesuffix("Answer:")
+    rest = _END_OF_TURN.split(prompt[labels[-1].end() :])[0] if labels else ""
+    text = rest.strip().removesuffix("Answer:").strip()
     if not is_visible(text):
         raise DataError(f"{where}: no `question`, and no text after `Question:` in `prompt`; one of them is needed")
-    own_line = len(labels) == 1 or prompt[: labels[-1].start()].rstrip(" \t").endswith("\n")
+    own_line = len(labels) == 1 or prompt[: labels[-1].start()].rstrip(" \t*_#").endswith("\n")
     if not own_line or re.search(r"\bAnswer:", text):
         raise DataError(f"{where}: `prompt` holds several questions or answers; add a column `question` with its own")
+    if len(text.splitlines()) > 1:
+        raise DataError(f"{where}: `prompt` goes on after its question's line; add a column `question` with its own")
     return _text({"prompt": text}, "prompt", where, MAX_TEXT_CHARS)
 
 

@@ -9,7 +9,7 @@ from functools import cache
 
 from harness.tasks.world.corrections import LANGUAGE_NAMES, SPOKEN_ELSEWHERE
 from harness.tasks.world.entities import Entity, Fact
-from harness.tasks.world.names import ascii_name, is_plain, name_key, pick_by_hash, population_text
+from harness.tasks.world.names import ONE_WORD, ascii_name, name_key, pick_by_hash, population_text
 from harness.tasks.world.sources import CityRecord, CountryRecord, cities, countries, currency_names
 
 LISTED_COUNTRIES = 4
@@ -35,7 +35,7 @@ def _city_alias(city: CityRecord, claims: Counter[str]) -> str | None:
     good = tuple(
         name
         for name in names
-        if 5 <= len(name) <= 16 and is_plain(name, 16) and name[0].isupper() and not name.isupper()
+        if ONE_WORD.fullmatch(name) and len(name) >= 5
         and name.lower()[0] != own[0] and claims[name_key(name)] == 1 and own not in name_key(name)
     )  # fmt: skip
     return pick_by_hash(good, "alias", str(city.id)) if good else None

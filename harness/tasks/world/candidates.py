@@ -49,7 +49,10 @@ in another suite: the combination, not the relation, is new."""
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A question in all its phrasings. `entities` are the titles of everything it is about, `value` included."""
+    """A question in all its phrasings. `entities` are the titles of everything it is about, `value` included.
+
+    `split` is where it belongs; None: the hash of its signature decides.
+    """
 
     suite: str
     signature: str
@@ -57,6 +60,7 @@ class Candidate:
     answers: tuple[str, ...]
     plan: tuple[Step, ...]
     entities: frozenset[str]
+    split: str | None = None
 
 
 def _answers(entities: Mapping[str, Entity], fact: Fact, kind: str | None) -> tuple[str, ...]:
@@ -125,6 +129,8 @@ def _chain(
 def _single(entities: Mapping[str, Entity]) -> Iterator[Candidate | None]:
     for start in entities.values():
         for key in start.facts if start.askable else ():
+            if start.kind not in RELATIONS[key].questions:
+                continue  # tours alone ask for it
             if start.shared and key == "country" and start.mention.endswith(start.facts[key].value):
                 continue  # the mention gives it away
             obscure = start.obscurity >= OBSCURE and start.kind in ("country", "city")

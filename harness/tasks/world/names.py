@@ -15,6 +15,8 @@ _SPELLINGS = str.maketrans(
     }
 )  # fmt: skip
 _OTHER = re.compile(r"[^a-z0-9]")
+ONE_WORD = re.compile(r"[A-Z][a-z]{2,9}")
+"""A name that a small policy reads as one token."""
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z' .-]*[A-Za-z]")
 
 

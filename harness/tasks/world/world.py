@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 from types import MappingProxyType
 
+from harness.tasks.world.aggregates import aggregate_candidates
 from harness.tasks.world.candidates import all_candidates
 from harness.tasks.world.entities import Entity
 from harness.tasks.world.facts import Facts
 from harness.tasks.world.splits import SPLITS, held_out_titles, split_questions
+from harness.tasks.world.tours import tour_candidates, with_tours
 from harness.types import Passage, Question
 
-# All of them exist in all three splits, but for the last.
+SMALLEST_WITH_TOURS = 500
+"""Worlds with fewer cities have no tours."""
+
+# All of them exist in all three splits, but for world_combo.
 SUITES = (
     "world_single",  # one hop on well-known entities (as NQ asks)
     "world_alias",  # one hop, the subject under another real name, answers with aliases (TriviaQA)
@@ -22,6 +28,8 @@ SUITES = (
     "world_compose",  # two hops (2WikiMultiHopQA)
     "world_chain",  # two to four hops (MuSiQue)
     "world_combo",  # two hops in combinations that no training question has (Bamboogle); validation and test only
+    "world_tour",  # three to ten steps along an invented relation
+    "world_aggregate",  # the largest, the smallest or the number of four to eight entities
 )
 
 
@@ -64,8 +72,8 @@ class World:
 
 
 @cache
-def load_world(n_cities: int = 3000) -> World:
-    """The world with its `n_cities` largest cities and all their namesakes; built in about 2 s, then cached.
+def load_world(n_cities: int = 600) -> World:
+    """The world with the capitals and the `n_cities` largest cities of one-word names; built once, then cached.
 
     Raises ValueError for a negative number of cities.
     """
@@ -75,7 +83,14 @@ def load_world(n_cities: int = 3000) -> World:
 
     entities = build_entities(n_cities)
     held_out = held_out_titles(entities)
-    questions = split_questions(all_candidates(entities), held_out, entities)
+    if n_cities >= SMALLEST_WITH_TOURS:
+        entities = with_tours(entities, held_out)
+    candidates = chain(
+        all_candidates(entities),
+        tour_candidates(entities, held_out) if n_cities >= SMALLEST_WITH_TOURS else (),
+        aggregate_candidates(entities, held_out),
+    )
+    questions = split_questions(candidates, held_out, entities)
     return World(
         entities=MappingProxyType(entities),
         passages=tuple(entity.passage for entity in entities.values()),

@@ -46,7 +46,7 @@ def imitate(
         updates[-1].append(trajectories[i])
         filled += trajectories[i].n_tokens
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizers = _optimizers(model, learning_rate)
+    optimizers = optimizers_of(model, learning_rate)
     losses: list[float] = []
     for step, batch in enumerate(updates):
         scale = min(1.0, (step + 1) / max(1, warmup * len(updates)))
@@ -77,7 +77,7 @@ def imitate(
     return float(np.mean(losses[-max(1, len(losses) // 10) :]))
 
 
-def _optimizers(model: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
+def optimizers_of(model: nn.Module, learning_rate: float) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the hidden matrices at ten times `learning_rate`, AdamW for everything else.
 
     On the tiny policy Muon reaches a given loss in about half the updates; adapters are trained by AdamW alone.

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.calibration import __main__ as calibrate
-from analysis.calibration import scenarios, simulate
+from analysis.calibration import rejection_rates as calibrate
+from analysis.calibration import roles, simulate
 from analysis.calibration.simulate import SimulationSetting
 
 
@@ -59,15 +59,15 @@ def test_a_real_effect_is_found_more_often_than_none(table):
 
 
 def test_the_table_is_the_same_every_time_and_has_its_errors():
-    listed = list(calibrate.designs((3,), 50))
+    listed = [*calibrate.designs((3,), 50), *calibrate.further_designs((3,))]
     first, second = (calibrate.run_calibration(listed, simulations=2) for _ in range(2))
     pd.testing.assert_frame_equal(first, second)
     text = calibrate.calibration_page(first)
     assert text.count("|\n") >= len(first)
     assert "2 simulations a cell" in text
     assert "nan" not in text
-    used = {name for role in (scenarios.PRIMARY, scenarios.SUPPORT) for name in scenarios.ROLES[role]}
-    assert used <= set(first["test"])  # every test that a report uses is put to the trial
+    named = {name for names in roles.ROLES.values() for name in names}
+    assert named <= set(first["test"])  # every test that a report uses is put to the trial
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,44 @@ PUBLISHED = pd.read_csv(Path(__file__).parents[3] / "reports" / "calibration" / 
 
 
 def test_no_test_that_a_report_uses_is_too_liberal():
-    used = PUBLISHED[PUBLISHED["role"] != scenarios.NOT_USED]
-    assert set(used["test"]) == {n for r in (scenarios.PRIMARY, scenarios.SUPPORT) for n in scenarios.ROLES[r]}
+    used = PUBLISHED[PUBLISHED["role"].isin(roles.USED)]
+    assert set(used["test"]) == {n for r in roles.USED for n in roles.ROLES[r]}
     assert used[used["verdict"] == calibrate.LIBERAL]["test"].tolist() == []
+
+
+def published_type1(test: str, design: str) -> float:
+    return float(PUBLISHED.query("test == @test and design == @design")["type1"].item())
+
+
+def test_what_holds_under_unequal_spread_is_welch_and_not_a_studentized_permutation():
+    for design in ("5 v 5 seeds, SDs 3:1", "8 v 8 seeds, SDs 3:1"):
+        plain, studentized = (
+            published_type1(t, design) for t in ("seed permutation of unequal SDs", "studentized permutation")
+        )
+        assert studentized == plain > published_type1("permutation, with Welch where SDs differ", design)
+    assert published_type1("studentized permutation", "4 v 8 seeds, SDs 3:1") > 0.1
+
+
+def test_no_test_of_means_survives_collapsed_runs_of_one_arm():
+    design = "8 v 8 seeds, a tenth of one arm's runs collapsed"
+    rows = PUBLISHED[(PUBLISHED["design"] == design)]
+    assert (rows["type1"] > 0.1).all()
+    assert set(rows["verdict"]) == {calibrate.LIBERAL}
+
+
+def test_conditioning_on_a_check_inflates_the_error_only_where_the_check_is_near_its_bound():
+    design = "8 v 8 seeds, where a check of `requires` holds"
+    for check in ("learns", "a placebo", "a planted effect"):
+        assert published_type1(f"permutation, given {check}", design) <= 0.055, check
+    assert published_type1("permutation, given learns, met by half of the studies", design) > 0.07
+
+
+def test_runs_that_share_a_level_or_a_seed_are_no_independent_units():
+    starts, cells = "8 v 8 start policies of 4 seeds", "8 v 8 seeds in each of 4 cells"
+    assert published_type1("permutation of levels, nested", starts) < 0.07
+    assert published_type1("seed permutation, nesting ignored", starts) > 0.2
+    assert published_type1("main effect, sign flips of seeds over cells", cells) < 0.07
+    assert published_type1("main effect, runs of a seed taken as independent", cells) > 0.15
 
 
 def test_the_error_of_the_two_proportion_z_is_what_it_leaves_out():

@@ -31,13 +31,15 @@ fixed: {steps: 10, eval_every: 5}
 parameters:
   objective.preset: {values: [gsspo, grpo]}
 seeds: [0, 1]
-analysis: {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset}, margin: 0.03, alpha: 0.05}
+analysis:
+  {primary: {metric: eval/em, contrast: [gsspo, grpo], axis: objective.preset}, margin: 0.03, alpha: 0.05,
+   assay: {effect: -0.05, handicap: {objective.credit_shuffle: 0.5}, seeds: 1}}
 """
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A sweep of four trials, one of them failed, in its folder and in an MLflow store."""
+    """A sweep of six trials, two of them planted and one failed, in its folder and in an MLflow store."""
     out = tmp_path_factory.mktemp("runs")
     (out / "small.yaml").write_text(SWEEP)
     spec = load_file(out / "small.yaml")
@@ -53,7 +55,7 @@ def store(tmp_path_factory):
         journal = Journal(path, clock=lambda ticks=ticks: next(ticks))
         for step in (0, 5, 10):
             journal.metrics(step, {"eval/em": 0.1 * i + step / 100, "eval/em/world_single": 0.1 * i + step / 100})
-        if i == 3:
+        if i == len(trials) - 1:
             journal.fail(trial.key, "Traceback …\nMemoryError: none left")
         else:
             write(out / "small", path.name, 10, "eval", random_episodes(np.random.default_rng(i), 4))
@@ -94,7 +96,7 @@ def same_frames(out: Path, uri: str, cache: Path) -> None:
     assert left.equals(right)
     assert theirs.config_hash == ours.config_hash
     assert theirs.questions == ours.questions
-    assert list(theirs.arms) == list(ours.arms) == ["gsspo", "grpo"]
+    assert list(theirs.arms) == list(ours.arms) == ["gsspo", "grpo", "handicap", "placebo"]
     assert summarise(theirs).text() == summarise(ours).text()
 
 

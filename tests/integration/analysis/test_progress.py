@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
+from analysis.checkpoint_progress import before_and_after
 from analysis.episode_frames import load_episodes
 from analysis.load import load_frames
-from analysis.progress import before_and_after
 from tests.support.synthetic_episodes import answer, episode, write
 from tests.support.synthetic_sweep import made_frames, write_sweep
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from harness.engines.base import GenerationRequest, SamplingParams
 from harness.engines.builtin import BuiltinEngine, sample, uniforms
@@ -20,8 +20,21 @@ VOCAB, STOP = 97, 3
 
 
 def model(kind: str = "qwen2") -> torch.nn.Module:
-    if kind == "qwen2":
+    if kind == "tiny":
         made = new_model(VOCAB, hidden=32, layers=2, heads=4)
+        with torch.no_grad():
+            for name, p in made.named_parameters():
+                if name.endswith("o_proj.bias"):  # zero at the start, which would hide a forgotten one
+                    p.normal_(0, 0.5, generator=torch.Generator().manual_seed(1))
+        return made
+    if kind == "qwen2":
+        torch.manual_seed(0)
+        made = Qwen2ForCausalLM(
+            Qwen2Config(
+                vocab_size=VOCAB, hidden_size=32, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True, rope_theta=10000.0,
+            )
+        )  # fmt: skip
         with torch.no_grad():  # biases start at zero, which would hide a forgotten one; larger weights sharpen it
             for name, p in made.named_parameters():
                 p.copy_(p * 4 if "norm" not in name else p)
@@ -50,7 +63,7 @@ def prompts(n: int, seed: int = 0) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("kind", ["qwen2", "llama"])
+@pytest.mark.parametrize("kind", ["qwen2", "llama", "tiny"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_logprobs_over_several_turns_with_rows_ending_at_different_times_equal_transformers(
     kind: str, packed: bool, device: str, monkeypatch: pytest.MonkeyPatch
@@ -172,7 +185,10 @@ def test_stop_strings_need_a_text_to_be_looked_for_in() -> None:
 
 
 def test_new_weights_are_used_and_old_keys_forgotten() -> None:
-    first, second = model(), new_model(VOCAB, hidden=32, layers=2, heads=4, seed=9)
+    first, second = model(), model()
+    with torch.no_grad():
+        for p in second.parameters():
+            p.mul_(1.2)
     engine = BuiltinEngine(first, capacity=60)
     request = GenerationRequest(0, prompts(1)[0], 1, 8)
     engine.generate([request], SamplingParams(1.0, 8, STOP))

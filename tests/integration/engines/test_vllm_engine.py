@@ -43,10 +43,11 @@ from harness.training.train import run_trial
 
 pytestmark = pytest.mark.timeout(600)  # a stalled engine must not stall the suite
 
-SETTINGS = VllmSettings(max_model_len=1500, kv_cache_gib=0.25, dtype="float32")
+SETTINGS = VllmSettings(max_model_len=3600, kv_cache_gib=0.25, dtype="float32")
 STOP = 2
-CLOSE = 2e-5
-"""Log-probs of two float32 kernels, at positions whose probabilities go down to e^-15."""
+CLOSE = 5e-4
+"""Log-probs of two float32 kernels, at positions whose probabilities go down to e^-15: attention to one place
+only, by large biases, magnifies their rounding."""
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +119,11 @@ def test_greedy_episodes_are_those_of_the_built_in_engine(
     engine: VllmEngine, start: Policy, environment: Environment, questions: Sequence[Question]
 ) -> None:
     ours = play(engine, environment, questions, 0.0)
-    theirs = play(BuiltinEngine(start.model, capacity=1500), environment, questions, 0.0)
+    theirs = play(BuiltinEngine(start.model, capacity=3600), environment, questions, 0.0)
     assert [t.token_ids.tolist() for t in ours] == [t.token_ids.tolist() for t in theirs]
     assert max(len(t.turns) for t in ours) > 1
     for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a.sampled_logprobs, b.sampled_logprobs, atol=1e-5)
+        np.testing.assert_allclose(a.sampled_logprobs, b.sampled_logprobs, atol=CLOSE)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
@@ -136,7 +137,7 @@ def test_logprobs_of_sampled_episodes_are_the_trainers(
         with torch.no_grad():
             expected, _ = policy_logprobs(start.model, batch, temperature, False)
         sampled = np.concatenate([episodes[i].sampled_logprobs for i in batch.indices])
-        np.testing.assert_allclose(sampled, expected, atol=1e-5)
+        np.testing.assert_allclose(sampled, expected, atol=CLOSE)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
@@ -176,10 +177,12 @@ def test_a_generation_ends_at_its_stop_token_its_own_limit_or_the_longest_sequen
     assert stopped.stopped
     (short,) = engine.generate([GenerationRequest(0, context, 1, 3)], SamplingParams(1.0, 12, 2047))
     assert (short.tokens, short.stopped) == (free.tokens[:3], False)
-    (full,) = engine.generate([GenerationRequest(0, (context * 50)[:1495], 1, 12)], SamplingParams(1.0, 12, 2047))
+    long = context * 121
+    request = GenerationRequest(0, long[: SETTINGS.max_model_len - 5], 1, 12)
+    (full,) = engine.generate([request], SamplingParams(1.0, 12, 2047))
     assert len(full.tokens) == 5
     with pytest.raises(ValueError, match="no room"):
-        engine.generate([GenerationRequest(0, context * 50, 1, 12)], SamplingParams(1.0, 12, 2047))
+        engine.generate([GenerationRequest(0, long, 1, 12)], SamplingParams(1.0, 12, 2047))
 
 
 def test_a_stop_string_ends_a_generation_with_the_token_that_completes_it(engine: VllmEngine, start: Policy) -> None:
@@ -194,7 +197,7 @@ def test_a_stop_string_ends_a_generation_with_the_token_that_completes_it(engine
         prefixes = (start.chat.text(whole.tokens[:n]) for n in range(1, len(whole.tokens) + 1))
         end = next((n for n, text in enumerate(prefixes, 1) if any(s in text for s in stop)), None)
         assert out.tokens == whole.tokens[:end]
-        np.testing.assert_allclose(out.logprobs, whole.logprobs[:end], atol=1e-5)
+        np.testing.assert_allclose(out.logprobs, whole.logprobs[:end], atol=CLOSE)
         assert out.stopped == (whole.stopped or end is not None)
         shortened += end is not None and end < len(whole.tokens)
     assert shortened > 5
@@ -207,7 +210,7 @@ def test_episodes_with_stop_strings_are_those_of_the_built_in_engine(
     config = small_trial(0, "environment.stop=[</tool>, </answer>]")
     environment = factory.environment(config, start.chat, load_trial_data(config))
     ours = play(engine, environment, questions, 0.0)
-    theirs = play(BuiltinEngine(start.model, capacity=1500), environment, questions, 0.0)
+    theirs = play(BuiltinEngine(start.model, capacity=3600), environment, questions, 0.0)
     assert [t.token_ids.tolist() for t in ours] == [t.token_ids.tolist() for t in theirs]
     assert any(turn.tokens[-1] != start.chat.end_of_turn for t in ours for turn in t.turns)
 

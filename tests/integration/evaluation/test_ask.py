@@ -16,11 +16,11 @@ from harness.env.rollout import Environment, rollout
 from harness.evaluation import single_question as module
 from harness.evaluation.episode_console import EpisodeConsole
 from harness.evaluation.evaluate_command import load_evaluation
-from harness.evaluation.play import any_chat
 from harness.evaluation.single_question import PLACEHOLDER_QUESTION, DisplayingEngine, ask_question
 from harness.operators import Toolbox
 from harness.operators.base import CallContext
 from harness.operators.operator_services import world_retriever
+from harness.policy.load import shipped_chat
 from harness.protocol import PUBLISHED_REWARD, parse_turn
 from harness.tasks.world import load_world
 from harness.training.warm_start.scripted_agents import ScriptedEngine, turn
@@ -75,7 +75,8 @@ def test_a_free_question_is_answered_without_reward_and_without_its_answer_in_si
 
 @pytest.mark.parametrize(("gold", "sign"), [(("Niamey", "n'djamena!"), "+1.00"), (("Niamey",), "+0.00")])
 def test_an_answer_given_with_the_question_is_what_it_is_scored_by(gold: tuple[str, ...], sign: str) -> None:
-    printed = shown(FREE, "method=cot", "environment.backend.knows_obscure=1.0", gold=gold)
+    expert = ("environment.backend.knows_common=1.0", "environment.backend.knows_obscure=1.0")
+    printed = shown(FREE, "method=cot", *expert, gold=gold)
     assert f"{sign} = outcome" in printed
     knows_nothing = ("environment.backend={kind: simulated, knows_common: 0.0, knows_obscure: 0.0, abstains: 1.0}",)
     assert re.search(r"^answer +unknown$", shown(FREE, "method=cot", *knows_nothing, gold=gold), re.MULTILINE)
@@ -150,7 +151,7 @@ class Curious:
 
 
 def played(texts: list[str], show: EpisodeConsole, curious: bool = False):  # type: ignore[no-untyped-def]
-    chat = any_chat(load_evaluation(["tiny"])[1][0].config)
+    chat = shipped_chat()
     tools = Toolbox("search_only", None, world_retriever(), style="compact")
     caller = Curious(tools, show.console) if curious else tools
     environment = Environment(

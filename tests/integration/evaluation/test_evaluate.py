@@ -21,6 +21,7 @@ from harness.evaluation.evaluate_command import load_evaluation
 from harness.evaluation.run import name_answerers
 from harness.policy.load import TINY_ASSETS
 from harness.runs.run import TrialRun
+from harness.tracking.__main__ import main as replay
 from tests.support.trained_trial import Trained
 
 
@@ -91,6 +92,30 @@ def test_the_run_in_mlflow_is_its_own_and_linked_to_the_training_run(trained: Tr
     assert {"eval/f1/world_chain", "eval_hops/lenient/2", "eval/em_sampled/world_single"} <= set(agent.data.metrics)
     assert (agent.data.params["method"], agent.data.params["evaluated_step"]) == ("agent", "2")
     assert {"scores.csv", "episodes"} <= {f.path for f in client.list_artifacts(agent.info.run_id)}
+
+
+def test_replay_rebuilds_the_runs_of_an_evaluation_from_its_folder(trained: Trained, evaluated: str, capsys) -> None:
+    folder = kept(trained)
+    elsewhere = f"sqlite:///{trained.home / 'again.db'}"
+    assert replay(["replay", str(folder), "--uri", elsewhere]) == 0
+    out = capsys.readouterr().out
+    assert len(re.findall(r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/\w{32}", out)) == 2
+
+    def shown(uri: str) -> list[tuple[object, ...]]:
+        client = MlflowClient(uri)
+        ids = [e.experiment_id for e in client.search_experiments()]
+        runs = [r for r in client.search_runs(ids) if "evaluation_key" in r.data.tags]
+        kept = ("evaluation_key", "method", "evaluated", "evaluated_trial_key", "mlflow.runName", "sweep_id")
+        return sorted(
+            (*(r.data.tags[name] for name in kept), *sorted(r.data.metrics.items()), *sorted(r.data.params.items()))
+            for r in runs
+        )
+
+    assert shown(elsewhere) == shown(trained.uri)
+    journal = next(folder.glob("trials/*/metrics.jsonl"))
+    journal.write_bytes(journal.read_bytes().replace(b"eval/em", b"eval/me", 1))
+    assert replay(["replay", str(folder), "--uri", elsewhere]) == 1
+    assert f"damaged journal: {folder}/trials/{journal.parent.name}/metrics.jsonl:1" in capsys.readouterr().err
 
 
 def test_the_same_evaluation_again_takes_the_place_of_the_first(trained: Trained, capsys) -> None:

@@ -55,6 +55,7 @@ def test_the_adapter_that_a_smollm2_trial_kept_scores_what_the_trial_scored(tmp_
     assert step == 1
     assert is_adapter(TrialRun(home).policy_path(1))
     words = [str(home), "method=agent", "--out", str(tmp_path), "tracking.uri=http://127.0.0.1:9"]
+    words.append(f"data.path={SAMPLE.resolve()}")  # where files are read, a target does not choose
     assert main(words) == 0
     (evaluated,) = (tmp_path / "evaluations").iterdir()
     with (evaluated / "scores.csv").open() as handle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -175,8 +176,25 @@ def noted(path: Path) -> None:
     (path.parent / "manifest.json").write_text(json.dumps({"files": {path.name: entry}}))
 
 
+def test_an_index_is_known_by_the_content_of_its_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "corpus.jsonl.gz", generated(3))
+    before, state = file_key(path), path.stat()
+    rewritten(path)
+    noted(path)
+    assert file_key(path) == before
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert path.stat().st_size == state.st_size
+    assert file_key(path) != before
+
+
 @pytest.mark.parametrize("change", [rewritten, noted, lambda path: write(path, generated(4))])
-def test_another_file_time_or_checksum_is_another_index(tmp_path: Path, change: Callable[[Path], object]) -> None:
+def test_of_a_large_file_another_time_size_or_checksum_is_another_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    monkeypatch.setattr(corpus_index, "HASHED_BYTES", 0)
     path = write(tmp_path / "corpus.jsonl.gz", generated(3))
     before = file_key(path)
     assert file_key(path) == before

@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -355,7 +356,8 @@ def test_the_key_of_a_request_depends_on_everything_that_matters(tmp_path: Path)
 
 def test_a_damaged_cache_is_moved_aside_and_a_damaged_value_is_absent(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
-    path.write_bytes(b"this is no database" * 100)
+    ResponseCache(path).close()
+    path.write_bytes(path.read_bytes()[:100] + b"this is no database" * 100)
     cache = ResponseCache(path)
     cache.put("k", {"text": "Paris"})
     assert cache.get("k") == {"text": "Paris"}
@@ -365,11 +367,54 @@ def test_a_damaged_cache_is_moved_aside_and_a_damaged_value_is_absent(tmp_path: 
     assert cache.get("k") is None
 
 
+def _database(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE cookies (name TEXT)")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: path.write_text("my thesis"), lambda path: path.write_bytes(b"SQLite format 3\0" * 20), _database],
+)
+def test_a_file_that_no_cache_made_is_never_touched(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    path = tmp_path / "c.db"
+    make(path)
+    before = path.read_bytes()
+    cache = ResponseCache(path)
+    cache.put("k", {"text": "x"})
+    assert cache.get("k") is None
+    assert [p.name for p in tmp_path.iterdir()] == ["c.db"]
+    assert path.read_bytes() == before
+
+
+def test_a_cache_of_an_earlier_version_is_known_by_its_table(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE responses (key TEXT PRIMARY KEY, value TEXT, checksum TEXT)")
+    cache = ResponseCache(path)
+    cache.put("k", {"text": "x"})
+    assert cache.get("k") == {"text": "x"}
+
+
 def test_a_cache_that_cannot_be_written_only_forgets(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = ResponseCache(tmp_path / "file" / "c.db")
     cache.put("k", {"text": "x"})
     assert cache.get("k") is None
+
+
+def test_opening_a_cache_waits_while_another_process_makes_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")  # its file is empty, and locked
+    with ThreadPoolExecutor(1) as pool:
+        opened = pool.submit(ResponseCache, path)
+        time.sleep(0.3)
+        assert not opened.done()
+        other.execute("COMMIT")
+        cache = opened.result(timeout=60)
+    cache.put("k", {"text": "v"})
+    assert cache.get("k") == {"text": "v"}
 
 
 def test_many_writers_share_one_cache_file(tmp_path: Path) -> None:

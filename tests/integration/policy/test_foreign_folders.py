@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness.ask import main as ask
 from harness.evaluate import main as evaluate
 from harness.policy.export import load_export
 from harness.policy.load import TINY_ASSETS, PolicyError, load_policy
@@ -130,7 +131,7 @@ def test_training_does_not_start_from_an_adapter(tmp_path: Path) -> None:
         load_policy("hub", str(adapter), init="start", dtype=torch.float32, seed=0, cache=tmp_path)
 
 
-@pytest.mark.parametrize("model_type", ["qwen2", "their_own"])
+@pytest.mark.parametrize("model_type", ["llama", "their_own"])
 def test_code_in_a_folder_is_never_run(
     copied: Path, model_type: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,7 +144,7 @@ def test_code_in_a_folder_is_never_run(
         settings = json.loads((copied / name).read_text()) | {"auto_map": auto}
         settings |= {"model_type": model_type} if name == "config.json" else {}
         (copied / name).write_text(json.dumps(settings))
-    if model_type == "qwen2":
+    if model_type == "llama":
         load_export(copied, torch.float32)
         load_policy("hub", str(copied), init="random", dtype=torch.float32, seed=0, cache=copied)
     else:
@@ -161,3 +162,20 @@ def test_an_evaluation_refuses_a_damaged_folder_before_it_plays(
     assert "model.safetensors: 100000 bytes instead of" in said
     assert "Traceback" not in said
     assert not (copied.parent / "out").exists()
+
+
+def test_weights_that_are_not_finite_end_an_evaluation_and_a_question_in_one_line(
+    copied: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_file(copied / "model.safetensors")
+    weights["model.norm.weight"] *= float("nan")
+    save_file(weights, copied / "model.safetensors", {"format": "pt"})
+    small = ["data.eval_questions=2", "data.eval_questions=1", "data.eval_suites=[world_single]", "data.eval_samples=0"]
+    out = copied.parent / "out"
+    assert evaluate([str(copied), "profile=tiny", *small, "--out", str(out)]) == 1
+    assert ask(["Where is Pest?", "--policy", str(copied), "profile=tiny"]) == 1
+    shown = capfd.readouterr().err.splitlines()
+    assert "data.eval_questions is given 2 times: the last counts" in shown
+    lines = [line for line in shown if "not finite" in line]
+    assert [line.partition(":")[0] for line in lines] == ["evaluation stopped", "cannot ask"]
+    assert not list(out.glob("evaluations/*"))

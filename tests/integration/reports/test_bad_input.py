@@ -11,7 +11,7 @@ import pytest
 
 from analysis.frames import Frames
 from analysis.load import load_frames
-from reports import build
+from reports import write_report
 from reports.chapters.all_chapters import CHAPTERS
 from reports.report_data import gather_report_data
 from tests.support.synthetic_episodes import random_episodes, write
@@ -25,7 +25,7 @@ def page_of(frames: Frames) -> str:
     material = gather_report_data(frames)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        text = build.render_report(material, [make(material) for make in CHAPTERS])
+        text = write_report.render_report(material, [make(material) for make in CHAPTERS])
     text = re.sub(r"<style>.*?</style>|<svg.*?</svg>|base64,[^\"]*", "", text, flags=re.S)
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
     assert not re.search(r"\bnan\b|\binf\b", text, re.IGNORECASE), re.search(r".{40}\b(nan|inf)\b", text, re.IGNORECASE)

@@ -62,3 +62,45 @@ def test_sampled_answers_paired_over_both_studies_differ_as_published_here(studi
         ("reward", "step 30"): ("-2.27", ".0067"),
         ("reward", "area under the curve"): ("-1.46", ".0001"),
     }
+
+
+def test_pooled_effects_are_means_of_the_differences_in_each_cell(studies):
+    made = studies["parse_reliability"]
+    values = made.frames.values(made.plan.metric, 30).groupby("arm", observed=True)["value"].mean()
+    cells = {cell: values[f"gsspo, {cell}"] - values[f"grpo, {cell}"] for cell in ("paper", "unpunished")}
+    table = MEASURES["pooled_effects"](made).table.set_index("effect")
+    shown = float(table.loc["preset: gsspo − grpo, mean of 2 cells", "difference"])
+    assert shown == pytest.approx(sum(cells.values()) / 2, abs=5e-4)
+
+
+def test_a_study_of_one_factor_has_no_pooled_effect(studies):
+    assert MEASURES["pooled_effects"](studies["granularity"]).table is None
+
+
+def test_states_of_runs_count_the_runs_that_never_left_the_lower_one(studies):
+    made = studies["granularity_replication"]
+    found = MEASURES["states_of_runs"](made)
+    table = found.table.set_index("arm")
+    last = made.frames.values("eval/em", 30)
+    low = {arm: int((last.loc[last["arm"] == arm, "value"] < 0.5).sum()) for arm in table.index}
+    assert low == {"gsspo": 2, "grpo": 0}
+    assert {arm: int(n) for arm, n in table["never"].items()} == low
+    assert "gsspo 16 of 18 runs" in found.sentences[0]
+
+
+def test_evaluation_noise_and_seed_variance_add_up_to_the_variance_between_runs(studies):
+    made = studies["granularity"]
+    table = MEASURES["spread_by_source"](made).table.set_index("arm")
+    gsspo = table.loc["gsspo"].map(lambda cell: float(cell.split()[0].strip("[,")))
+    last = made.frames.values("eval/em", 30)
+    assert gsspo["total sd"] == pytest.approx(last.loc[last["arm"] == "gsspo", "value"].std(ddof=1), abs=5e-4)
+    assert gsspo["noise sd"] ** 2 + gsspo["seed sd"] ** 2 == pytest.approx(gsspo["total sd"] ** 2, abs=1e-4)
+
+
+def test_power_by_outcome_is_counted_over_the_runs_of_both_studies(studies):
+    both = [studies["granularity"], studies["granularity_replication"]]
+    table = POOLED_MEASURES["pooled_power"](both, pair=["gsspo", "grpo"]).table
+    needed = dict(zip(table["outcome"], table["by the normal law"], strict=True))
+    assert set(table["seeds"]) == {"28"}
+    assert needed["EM, last step, unpaired (registered)"] == "634 / 228 / 90"
+    assert needed["EM of sampled answers, area under the curve, paired by seed"] == "54 / 20 / 8"

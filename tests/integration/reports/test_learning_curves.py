@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from reports.build import write_learning_curves
 from reports.figure_style import themed_svg
 from reports.figures import learning_curves
+from reports.write_report import write_learning_curves
 from tests.support.synthetic_sweep import made_frames, write_sweep
 
 

@@ -21,6 +21,7 @@ from reports.pdf import text_width, wrap
 from reports.published_tables import ablation_table, published
 from reports.report_data import gather_report_data
 from reports.tables import Table, display_frame, html_table, latex_table, latex_text
+from reports.write_report import render_report
 from tests.support.full_sweep import full_sweep
 from tests.support.synthetic_episodes import answer, call, episode, write
 from tests.support.synthetic_sweep import made_frames, write_sweep
@@ -82,7 +83,7 @@ def test_every_figure_and_table_is_there(report):
             assert figure.with_suffix(suffix).stat().st_size > 0
     assert {p.stem for p in (out / "tables").glob("*.tex")} >= {
         "contrasts", "contrasts_sampled", "arms", "published_ablation", "published_main",
-        "em_by_hops", "parse_rates", "parse_kinds",
+        "em_by_hops", "parse_rates", "parse_kinds", "parser_accuracy",
         "faults_arm", "faults_fault", "recovery_contrasts", "effect_contrasts",
         "operator_use",
         "operator_transitions", "checkpoint_claims", "second_looks", "speed", "stability", "perturbations", "spreads",
@@ -197,7 +198,7 @@ def test_a_changed_plan_is_flagged_in_the_page(report, tmp_path):
     sweep = (root / "sweep.yaml").read_text()
     (root / "sweep.yaml").write_text(sweep.replace("margin: 0.03", "margin: 0.3"))
     material = gather_report_data(load_frames(root))
-    page = build.render_report(material, [verdict_chapter(material)])
+    page = render_report(material, [verdict_chapter(material)])
     assert "HASH MISMATCH" in page
     assert 'class="role confirmatory"' not in page
 

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from harness.config import load_sweep
-from harness.sweep import dry_run
+from harness.sweep.__main__ import main
+from harness.sweep.design_preview import preview_design
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,6 +44,30 @@ def test_bad_usage_exits_with_2_and_no_traceback(arguments):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--plan", "--only", "g*"], "--only has no effect on --plan"),
+        (["--plan", "--limit", "3"], "--limit has no effect on --plan"),
+        (["--plan", "--rerun"], "--rerun has no effect on --plan"),
+        (["--dry-run", "--prepare"], "--dry-run and --prepare: give one of them"),
+        (["--gpus", "1x80GB"], "--gpus goes with --plan"),
+        (["--pilot", "x"], "--pilot goes with --dry-run"),
+    ],
+)
+def test_an_option_without_an_effect_is_refused(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["granularity.yaml", *words])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_setting_given_twice_is_named(tmp_path, capsys):
+    plan = ["--plan", "--gpus", "1x80GB"]
+    assert main([str(ROOT / "ablations" / "granularity.yaml"), *plan, "steps=1", "steps=2"]) == 0
+    assert capsys.readouterr().err == "steps is given 2 times: the last counts\n"
+
+
 def test_overrides_and_options_mix_in_any_order(tmp_path):
     result = door(
         "--dry-run", "ablations/granularity.yaml", "seeds=2", "--out", str(tmp_path), "steps=1", "--only", "g*_seed1"
@@ -58,7 +83,7 @@ def test_overrides_and_options_mix_in_any_order(tmp_path):
 
 def test_a_metric_that_no_suite_has_for_itself_is_one_test():
     console = Console(record=True, file=io.StringIO(), width=200)
-    dry_run._design(console, load_sweep(ROOT / "ablations" / "parse_reliability.yaml"))
+    preview_design(console, load_sweep(ROOT / "ablations" / "parse_reliability.yaml"))
     told = console.export_text()
     assert "over all suites together" in told
     assert "Single suites" not in told

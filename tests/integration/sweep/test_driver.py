@@ -62,13 +62,17 @@ def test_a_failure_is_shown_with_its_error_line_and_at_the_end_again(failing_swe
 
 def test_the_report_names_arms_suites_figures_and_the_next_command(failing_sweep):
     printed, home = failing_sweep.printed, failing_sweep.runner.home
-    assert "world_chain" in printed
-    assert "gsspo − grpo" in printed
+    verdict = [line for line in printed.splitlines() if line][-15:]
+    assert any("EM of gsspo and grpo" in line for line in verdict), "the verdict leads the last 15 lines"
     store = f"sqlite:///{home / 'runs' / 'mlflow.db'}"
-    assert f"MLflow: make ui STORE={store}, then http://127.0.0.1:5000/#/experiments/" in printed
+    assert f"make ui STORE={store}" in printed
+    assert "http://127.0.0.1:5000/#/experiments/" in printed
     assert f"-m harness.sweep {home / 'demo.yaml'}" in printed
     report = failing_sweep.runner.folder.root / "report"
     files = {str(path.relative_to(report)) for path in report.rglob("*")}
+    whole = (report / "summary.txt").read_text()
+    assert "world_chain" in whole
+    assert "gsspo − grpo" in whole
     assert {"summary.csv", "figures/learning_curves.svg", "figures/learning_curves.csv"} <= files
 
 
@@ -120,7 +124,7 @@ def test_mlflow_shows_each_trial_once_as_in_its_journal(failing_sweep):
     for run in runs:
         [trial] = runner.folder.trials.glob(f"{run.info.run_name}-*")
         arm, seed = run.info.run_name.split("_seed")
-        assert run.data.params == {"preset": arm, "seed": seed}
+        assert run.data.params.items() >= {"preset": arm, "seed": seed, "learning_rate": "0.0003"}.items()
         assert run.data.tags["trial_key"] == TrialRun(trial).info().key
         assert run.data.tags["preregistration"] == parent.data.tags["preregistration"]
         assert {i.tags[0].value for i in run.inputs.dataset_inputs} == {"training", "evaluation"}
@@ -259,7 +263,7 @@ def test_two_drivers_do_not_share_a_folder(runner):
 
 
 def test_more_cpus_than_there_are_is_refused(runner):
-    assert runner("learns", "resources.cpus_per_trial=4096") == REFUSED
+    assert runner("learns", "resources.cpus_per_trial=999") == REFUSED
     assert "this machine has" in runner.printed
     assert not runner.folder.root.exists()
 

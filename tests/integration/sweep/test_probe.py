@@ -92,7 +92,7 @@ def test_a_language_models_step_is_timed_in_part_and_estimated_as_a_whole():
 
 
 def test_trials_that_play_more_episodes_take_longer():
-    trial = config("steps=10", "eval_every=10")
+    trial = config("steps=10", "eval_every=10", "data.eval_questions=20")
     twice = config("steps=10", "eval_every=10", "rollout.group_size=16", "data.eval_questions=40")
     assert estimate_cost(TIMING, trial, [twice], 1).seconds == 5 + 2 * (10 * 3 + 2 * 2)
 

@@ -103,9 +103,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path, capsys):
     file.write_text(SWEEP)
     assert main([str(file), "--out", "/proc/nope"]) == REFUSED
     out, err = capsys.readouterr()
-    assert out == (
-        f"{file}: cannot read or write its files under --out /proc/nope: /proc/nope: No such file or directory\n"
-    )
+    assert str(file) in out
+    assert "--out /proc/nope" in out
+    assert "No such file or directory" in out
+    assert out.count("\n") == 1
     assert err == ""
 
 

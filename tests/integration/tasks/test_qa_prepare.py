@@ -334,3 +334,14 @@ def test_the_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["list"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in BENCHMARKS)
+
+
+@pytest.mark.parametrize("option", ["--revision", "--endpoint"])
+def test_options_of_the_hub_are_refused_for_a_folder(
+    tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["prepare", "--out", str(tmp_path / "out"), "--from", str(tmp_path), option, "x"])
+    assert ended.value.code == 2
+    assert f"{option} has no effect: the files come from {tmp_path}" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()

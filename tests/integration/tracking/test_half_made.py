@@ -43,7 +43,9 @@ def test_a_store_that_fails_while_runs_are_made_has_each_once_and_whole_in_the_e
     experiment = client.get_experiment_by_name("demo").experiment_id
     [run] = client.search_runs([experiment], f"tags.trial_key = '{TrialRun(trial).info().key}'")
     info = TrialRun(trial).info()
-    assert run.data.params == {info.labels[n]: str(v) for n, v in info.axes.items()} | {"seed": str(info.seed)}
+    swept = {info.labels[n]: str(v) for n, v in info.axes.items()} | {"seed": str(info.seed)}
+    assert swept.items() <= run.data.params.items()
+    assert run.data.params["learning_rate"] == str(info.settings["update"]["learning_rate"])
     assert run.inputs.dataset_inputs
     assert "config.yaml" in {a.path for a in client.list_artifacts(run.info.run_id)}
     [sweep] = client.search_runs([experiment], "tags.sweep_key LIKE '%'")

@@ -16,25 +16,26 @@ from harness.env.fault_detection import Signal, read_faults
 from harness.env.fault_injection import FAULTS
 from harness.env.interfaces import NaturalInterface
 from harness.env.rollout import Environment, rollout
-from harness.evaluation import fault_demo
+from harness.evaluation import fault_demo, faulted_pair
 from harness.policy.load import DTYPES, Policy
 from harness.runs.episode_loader import trajectory
 from harness.runs.episode_store import read_episodes, write_episodes
 from harness.tasks.world import load_world
 from harness.training import factory
 from harness.training.evaluation import evaluate_variants, fault_metrics
+from harness.training.prompt_room import engine_capacity
 from harness.training.train import run_trial
 from harness.training.trial_data import TrialData, load_trial_data
 from harness.training.warm_start.scripted_agents import (
     Script,
     ScriptedEngine,
-    imitated,
     look_up,
     malformed,
     spoken,
     turn,
 )
 from harness.training.warm_start.start_policy import base_policy
+from harness.training.warm_start.world_agents import MEDIOCRE, agent
 from harness.types import ActionKind, ParseFailure, Question, StopReason, Trajectory
 from tests.support.memory_sink import Memory
 
@@ -68,7 +69,7 @@ def parts(*overrides: str) -> tuple[TrialConfig, Environment, TrialData]:
 
 def play(environment: Environment, temperature: float = 1.0) -> list[Trajectory]:
     """The start policy on every question; with fewer lazy answers at a higher temperature."""
-    engine = BuiltinEngine(policy().model, capacity=2000, dtype=DTYPES["float32"])
+    engine = BuiltinEngine(policy().model, capacity=engine_capacity(config()), dtype=DTYPES["float32"])
     return rollout(engine, environment, questions(), range(len(questions())), temperature)
 
 
@@ -145,7 +146,7 @@ def test_variants_are_evaluated_under_their_splits_with_twins_and_rates() -> Non
     made, standard, data = parts(*overrides)
     variants = factory.evaluation_variants(made, standard, data)
     greedy = play(standard, 0.0)
-    engine = BuiltinEngine(policy().model, capacity=2000, dtype=DTYPES["float32"])
+    engine = BuiltinEngine(policy().model, capacity=engine_capacity(config()), dtype=DTYPES["float32"])
     done = evaluate_variants(engine, variants, data.evaluation, greedy, 64)
     prompts = {"eval_prompt_brackets", "eval_prompt_typos_and_distractor"}
     assert set(done.episodes) == {"eval_fault", "eval_twin"} | prompts
@@ -178,8 +179,11 @@ def test_recovery_is_counted_over_exposed_episodes_against_their_twins() -> None
 
     found = fault_metrics(say(variant, swayed=True), say(standard, swayed=True))
     assert found == pytest.approx(
-        {"struck": 1, "exposed": 1, "detected": 0, "accepted": 1, "recovered": 0.25, "em_twin": 1, "effect": -0.75}
-    )
+        {
+            "struck": 1, "exposed": 1, "detected": 0, "detected_twin": 0, "accepted": 1, "recovered": 0.25,
+            "em_twin": 1, "effect": -0.75,
+        }
+    )  # fmt: skip
     assert fault_metrics(say(standard, swayed=False), say(standard, swayed=False)) == {"struck": 0.0, "exposed": 0.0}
 
 
@@ -275,7 +279,7 @@ def test_what_a_warm_start_imitates_is_the_same_in_both_interfaces() -> None:
             f"environment.interface={interface}", "environment.pool=full", "environment.max_turn_tokens=200"
         )
         rng = np.random.default_rng(1)
-        scripts = [spoken(imitated(q, standard.operators.pool, {}, rng), standard.interface) for q in asked]
+        scripts = [spoken(agent(q, standard.operators.pool, rng, MEDIOCRE), standard.interface) for q in asked]
         played = rollout(ScriptedEngine(standard.chat, scripts), standard, asked, range(40), 0.0)
         assert all(not t.parsed.failures for e in played for t in e.turns)
         return [([name for t in e.turns for name in operators_called(t)], e.reward.answer) for e in played]
@@ -292,7 +296,7 @@ def test_what_was_done_about_a_fault_is_read_alike_in_both_interfaces_and_from_t
     for kind, signal in (("timeout", Signal.CHANGED_QUERY), ("wrong_verdict", None)):
         readings = []
         for interface in ("natural", "code"):
-            pair = fault_demo.faulted_pair(interface, kind)
+            pair = faulted_pair.faulted_pair(interface, kind)
             assert pair is not None
             readings.append(read_faults(pair[0]))
             (row,) = read_episodes(write_episodes(tmp_path, 0, "eval_fault", [pair[0]]))

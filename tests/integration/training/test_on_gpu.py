@@ -16,12 +16,12 @@ from harness.objectives.presets import PRESETS
 from harness.training.train import run_trial
 from harness.training.update import policy_update
 from tests.integration.training.test_trial import config
+from tests.integration.training.test_update import SETTINGS, model
 from tests.support.devices import NEEDS_GPU
 from tests.support.episodes import group
 from tests.support.file_trial import prepare
 from tests.support.memory_sink import Memory
 from tests.support.update_config import changed
-from tests.unit.training.test_update import SETTINGS, model
 
 pytestmark = NEEDS_GPU
 

@@ -54,6 +54,13 @@ def test_same_seed_gives_identical_metrics_and_another_seed_other_rollouts(tmp_p
     assert 0 < first.values[1]["sampler/logprob_gap"] < 1e-3
 
 
+def test_another_stream_asks_the_same_questions_and_samples_other_episodes(tmp_path: Path) -> None:
+    first, other = run(tmp_path, 0, "steps=1"), run(tmp_path, 0, "steps=1", "rollout.stream=1")
+    asked = [[t.question.id for t in memory.played[1, "train"]] for memory in (first, other)]
+    assert asked[0] == asked[1]
+    assert tokens(first) != tokens(other)
+
+
 def test_objectives_share_their_first_rollouts_and_then_part(tmp_path: Path) -> None:
     """At equal seeds the arms are paired: same questions, same random streams, same start."""
     arms = {p: run(tmp_path, 0, f"objective.preset={p}") for p in ("gsspo", "grpo", "gspo")}

@@ -55,7 +55,7 @@ def nll(policy: Policy) -> float:
 def warm(policy: Policy, cache: Path, lora: LoraSettings | None, microbatch: int = 1000) -> Policy:
     return module.warm_start(
         policy, environment(policy), QUESTIONS, TITLES, episodes=40, learning_rate=1e-3, lora=lora,
-        tokens_per_update=1000, tokens_per_microbatch=microbatch, autocast=False, cache=cache, key="k",
+        tokens_per_update=1000, tokens_per_microbatch=microbatch, autocast=False, seed=41, cache=cache, key="k",
     )  # fmt: skip
 
 

@@ -14,8 +14,7 @@ from harness.config import code_version, expand, load_sweep
 from harness.runs.jsonl import read_lines
 from harness.runs.layout import ATTEMPTS, CHECKPOINTS
 from harness.runs.run import TrialRun
-from harness.sweep.run import TRIAL
-from harness.sweep.worker import run_one
+from harness.sweep.worker import TRIAL, run_one
 from tests.system.distributed.killed_trials import HERE
 
 ROOT = Path(__file__).parents[3]

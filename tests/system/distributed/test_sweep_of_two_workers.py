@@ -18,8 +18,7 @@ from harness.runs.jsonl import read_lines
 from harness.runs.layout import ATTEMPTS, CHECKPOINTS, EPISODES
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
-from harness.sweep.run import TRIAL
-from harness.sweep.worker import run_one
+from harness.sweep.worker import TRIAL, run_one
 from harness.tracking import default_uri
 from tests.support.console import counted
 
@@ -30,7 +29,7 @@ hypothesis: the number of workers changes nothing
 profile: tiny
 fixed:
   {steps: 3, eval_every: 3, checkpoint_every: 1, rollout: {prompts_per_step: 3, group_size: 4},
-   update: {updates_per_batch: 2, learning_rate: 1e-3}, save.when: none,
+   update: {updates_per_batch: 2, learning_rate: 1e-4}, save.when: none,
    data: {eval_suites: [world_single], eval_questions: 3, eval_samples: 0}}
 seeds: [0]
 resources: {workers: 2}

@@ -39,7 +39,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_two_workers_give_the_loss_and_the_gradient_of_one(both: list[dict[str, Any]], case: str) -> None:
     alone = update(ALONE, **UPDATES[case])
     exact = UPDATES[case].get("dtype", torch.float64) == torch.float64
-    rel, tight = (1e-9, 1e-10) if exact else (1e-5, 1e-8)  # float32 sums in another order
+    rel, tight = (1e-9, 1e-10) if exact else (1e-5, 3e-8)  # float32 sums in another order
     largest = max(float(d.abs().max()) for d in alone["moved"].values())
     assert largest > 1e-4 or case == "no signal"
     for worker in (both[0][case], both[1][case]):

@@ -129,10 +129,10 @@ def check_runs(sweep: Sweep) -> int:
     [parent] = [r for r in everything if "trial_key" not in r.data.tags]
     assert (parent.info.run_name, parent.info.status) == (sweep.name, "FINISHED")
     assert {r.data.tags["mlflow.parentRunId"] for r in runs} == {parent.info.run_id}
-    assert sorted(r.info.run_name for r in runs) == sorted(n.rpartition("-")[0] for n in sweep.trials())
+    of_run = {r.data.tags["trial_key"]: r.info.run_id for r in runs}
+    shown = {of_run[TrialRun(path).info().key]: path for path in sweep.trials().values()}
+    assert len(shown) == len(of_run) == len(runs)
     assert {r.info.status for r in runs} == {"FINISHED"}
-    of_run = {r.info.run_name: r.info.run_id for r in runs}
-    shown = {of_run[name.rpartition("-")[0]]: path for name, path in sweep.trials().items()}
     for run, path in shown.items():
         lines = TrialRun(path).metrics()
         for metric in {m for _, values, _ in lines for m in values if not m.startswith(TIMING)}:

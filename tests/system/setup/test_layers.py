@@ -39,7 +39,7 @@ def test_every_import_points_down():
 @pytest.mark.parametrize(
     ("module", "line", "broken"),
     [
-        ("harness/types.py", "def late() -> None:\n    import harness.sweep.status", "harness.types"),
+        ("harness/types/episode.py", "def late() -> None:\n    import harness.sweep.status", "harness.types"),
         ("analysis/stats/__init__.py", "import reports.figure_style", "analysis.stats"),
         ("harness/runs/jsonl.py", "from harness.runs import journal", "harness.runs"),
     ],

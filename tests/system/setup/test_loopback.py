@@ -20,7 +20,7 @@ def test_make_ui_serves_mlflow_on_loopback():
 def test_our_search_server_listens_on_loopback(tmp_path, monkeypatch):
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text(json.dumps({"id": "1", "contents": '"Accra"\nThe capital of Ghana.'}) + "\n")
-    started = {}
-    monkeypatch.setattr("uvicorn.run", lambda app, **settings: started.update(settings))
-    assert server.main(["--corpus", str(corpus)]) == 0
-    assert started["host"] == "127.0.0.1"
+    started = []
+    monkeypatch.setattr("uvicorn.Server.run", lambda self: started.append(self.config.host))
+    assert server.main(["--corpus", str(corpus), "--index", str(tmp_path / "index")]) == 0
+    assert started == ["127.0.0.1"]

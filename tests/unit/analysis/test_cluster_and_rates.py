@@ -23,6 +23,7 @@ from analysis.stats.proportions import (
     wilson,
 )
 from analysis.stats.types import CHECKPOINT, DegenerateInput
+from tests.support.examples import examples
 
 
 def matrices(seed=0, seeds=(4, 5), questions=60):
@@ -108,7 +109,7 @@ def test_checkpoints_that_never_differ():
         paired_table([1, 0], [1, 0, 1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(0, 10_000))
 def test_more_agreement_within_questions_never_narrows_the_interval(seed):
     rng = np.random.default_rng(seed)
@@ -152,7 +153,7 @@ def test_equivalence_needs_a_margin_wider_than_the_noise():
         tost(a, b, 0)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_equals_statsmodels(p_values):
     with mock.patch("gc.collect"):  # statsmodels collects garbage on every call, which takes longer than its sums

@@ -224,6 +224,7 @@ def faulted_pairs(root, frames):
     for trial in frames.trials["trial"]:
         plain = [call(), answer()]
         twins = [episode(plain, f"q{i}", em=float(i != 7)) for i in range(9)]
+        twins[5] = episode([call(), call(), answer()], "q5")  # the same sign without any fault: a false alarm
         hit = [call(fault="wrong_passage"), call(), answer()]  # the same call again: a sign of detection
         lazy = [call(fault="empty_result", failure=OperatorFailure.EMPTY), answer("?")]
         faulted = [episode(hit, f"q{i}") for i in range(4)] + [episode(lazy, f"q{i}", em=0.0) for i in range(4, 8)]
@@ -241,6 +242,7 @@ def test_faults_are_measured_against_their_twins(tmp_path, plan):
     row = self_correction.exposure_table(pairs).set_index("arm").loc["grpo"]
     assert row["exposures"] == 32
     assert row["detected"] == pytest.approx(0.5)
+    assert row["detected_twin"] == pytest.approx(1 / 8)
     assert row["accepted"] == pytest.approx(0.5)
     assert row["recovered"] == pytest.approx(0.5)
     assert row["effect"] == pytest.approx(4 / 8 - 7 / 8)
@@ -255,11 +257,25 @@ def test_faults_are_measured_against_their_twins(tmp_path, plan):
     moves = self_correction.after_fault(pairs).set_index(["fault", "next"])
     assert moves.at[("wrong_passage", "Search"), "share"] == 1
     assert moves.at[("wrong_passage", "answer"), "twin_count"] == 4 * len(frames.trials)
+    assert moves.at[("empty_result", "Search"), "twin_count"] == len(frames.trials)
     rows = compare_arms(self_correction.seed_fault_effects(pairs), contrasts(frames, plan), plan)
     assert rows[0].difference.value == 0
     assert rows[0].test.p == 1
     fit = self_correction.fault_interaction(pairs, contrasts(frames, plan)[0])
     assert fit.note or abs(fit["fault x arm"].value) < 1e-6
+
+
+def test_episodes_struck_and_exposed_are_counted_of_all(tmp_path):
+    root = write_sweep(tmp_path / "s", made_frames(ARMS, seeds=(0, 1)))
+    frames = load_frames(root)
+    faulted_pairs(root, frames)
+    unread = [call(), call(fault="timeout")]  # the episode ended with the fault
+    for trial in frames.trials.loc[frames.trials["arm"] == "grpo", "trial"]:
+        write(root, trial, 20, "eval_fault", [episode(unread, "q1", em=0.0), episode([call(), answer()], "q2")])
+    counts = self_correction.fault_counts(load_episodes(frames)).set_index("arm")
+    assert counts.loc["grpo"].to_dict() == {"episodes": 4, "struck": 2, "exposed": 0}
+    other = next(arm for arm in counts.index if arm != "grpo")
+    assert counts.loc[other].to_dict() == {"episodes": 18, "struck": 16, "exposed": 16}
 
 
 def test_exposures_without_twins_or_faults_are_refused(tmp_path):

@@ -14,7 +14,8 @@ from analysis.summary import summarise
 from analysis.verdict import primary_sentence
 from harness.config.sweep_file import Analysis
 from reports.chapters.verdict_and_exact_match import verdict_chapter
-from reports.packing.read_study import RESULTS_FOLDER, read_study
+from reports.packing.read_study import read_study
+from reports.packing.results_folder import RESULTS_FOLDER
 from reports.report_data import gather_report_data
 from tests.support.synthetic_sweep import ANALYSIS, made_frames
 

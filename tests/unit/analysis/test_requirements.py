@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,6 +121,33 @@ def test_a_control_holds_where_the_interval_is_on_the_expected_side(difference, 
     found = Evidence(frames(new={"eval/em": [0, 0.5 + difference]}, old={"eval/em": [0, 0.5]}), PLAN)
     control = {"kind": "control", "metric": "eval/em", "contrast": ["new", "old"]}
     assert {e for e in ("none", "higher", "lower") if check(found, **control, expect=e)[0]} == holds
+
+
+def factorial(metric: str, ends: dict[tuple[str, str], float]) -> Evidence:
+    """Arms (preset, pool) with these values at the last step."""
+    found = frames(**{f"{preset}_{pool}": {metric: [0, value]} for (preset, pool), value in ends.items()})
+    arms = {
+        label: Arm(label, dict(zip(("objective.preset", "environment.pool"), label.split("_"), strict=True)), label)
+        for label in found.arms
+    }
+    return Evidence(replace(found, arms=arms), PLAN)
+
+
+def test_arms_have_to_differ_in_every_stratum_of_the_contrast_and_to_agree_in_every_one():
+    ends = {("new", "a"): 0.5, ("old", "a"): 0.2, ("new", "b"): 0.5, ("old", "b"): 0.4}
+    found = factorial("eval/turns", ends)
+    assert check(found, kind="differ", metric="eval/turns", at_least=0.2) == (False, pytest.approx(0.1))
+    assert check(found, kind="agree", metric="eval/turns", at_most=0.2) == (False, pytest.approx(0.3))
+
+
+def test_a_control_compares_arms_that_differ_in_its_axis_alone():
+    """The first arm of pool a is of another preset than the only arm of pool b."""
+    ends = {("new", "a"): 0.9, ("old", "a"): 0.5, ("old", "b"): 0.5}
+    control = {"kind": "control", "metric": "eval/em", "axis": "environment.pool", "contrast": ["b", "a"]}
+    found = factorial("eval/em", ends)
+    assert check(found, **control, expect="none") == (True, pytest.approx(0.0))
+    del ends["old", "a"]
+    assert check(factorial("eval/em", ends), **control, expect="lower") == (False, None)
 
 
 @pytest.mark.parametrize("name", sorted(DESIGN_CHECKS))

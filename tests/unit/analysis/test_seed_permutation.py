@@ -20,6 +20,7 @@ from analysis.stats.permutation import (
     smallest_p,
 )
 from analysis.stats.types import DegenerateInput
+from tests.support.examples import examples
 
 scores = st.lists(st.integers(0, 1000).map(lambda k: k / 1000), min_size=2, max_size=5)
 
@@ -41,20 +42,20 @@ def brute_force(a, b, paired):
     return min(1.0, 2 * min((values >= observed).mean(), (values <= observed).mean()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(scores, scores)
 def test_unpaired_p_equals_brute_force(a, b):
     assert seed_permutation(a, b).p == pytest.approx(brute_force(a, b, paired=False))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=7))
 def test_paired_p_equals_brute_force(pairs):
     a, b = np.array(pairs).T / 1000
     assert seed_permutation(a, b, paired=True).p == pytest.approx(brute_force(a, b, paired=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=9))
 def test_sign_flips_counted_by_halves_equal_brute_force(differences):
     expected = brute_force(np.array(differences) / 1000, np.zeros(len(differences)), paired=True)
@@ -72,7 +73,7 @@ def test_many_pairs_have_an_exact_p_near_the_sampled_one():
     assert found.p == pytest.approx(sampled.pvalue, abs=0.02)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 10_000), st.booleans(), st.sampled_from([0.8, 0.9, 0.95]))
 def test_the_interval_holds_exactly_the_shifts_that_the_test_does_not_reject(seed, paired, level):
     rng = np.random.default_rng(seed)

@@ -31,11 +31,12 @@ from analysis.stats.survival import (
     restricted_mean_difference,
 )
 from analysis.stats.types import DegenerateInput
+from tests.support.examples import examples
 
 times = st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(times)
 def test_kaplan_meier_is_the_product_of_the_shares_that_pass(sample):
     t, e = (np.array(v) for v in zip(*sample, strict=True))
@@ -52,7 +53,7 @@ def test_kaplan_meier_is_the_product_of_the_shares_that_pass(sample):
     assert np.isfinite(curve.low).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(times)
 def test_a_clustered_band_is_greenwoods_when_every_episode_is_its_own_cluster(sample):
     t, e = (np.array(v) for v in zip(*sample, strict=True))
@@ -88,7 +89,7 @@ def test_everybody_at_once_is_no_test():
     assert logrank([1, 1], [1, 1], [5, 6], [0, 0]).p < 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(times)
 def test_without_censoring_the_restricted_mean_is_a_mean(sample):
     t = np.array([u for u, _ in sample], dtype=float)
@@ -258,7 +259,7 @@ def test_a_jackknife_without_spread_gives_no_interval_and_a_reason():
     assert "no spread" in apart.note
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))
 def test_the_interquartile_mean_is_scipys(seeds, suites, stream):
     scores = np.random.default_rng(stream).random((seeds, suites))

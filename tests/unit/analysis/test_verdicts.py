@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from analysis.compare import compare_arms
 from analysis.outcome import Outcome
-from analysis.preregistration import check_registration, expected_hash
+from analysis.preregistration import check_registration
 from analysis.registered_plan import ArmContrast, read_analysis_plan
 from analysis.summary import OVERALL, summarise
 from analysis.verdict import (
@@ -23,6 +23,8 @@ from analysis.verdict import (
     summarise_findings,
     verdict_of,
 )
+from harness.config.identity import registered_hash
+from tests.support.examples import examples
 from tests.support.synthetic_sweep import ANALYSIS, made_frames
 
 PLAN = read_analysis_plan(ANALYSIS)
@@ -112,14 +114,15 @@ def test_no_suite_is_claimed_when_the_primary_test_fails():
     assert "higher" in found["a"].sentence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 10_000), st.floats(-0.1, 0.1), st.integers(2, 6))
 def test_a_sentence_claims_a_difference_exactly_when_the_adjusted_p_allows_it(seed, shift, seeds):
     rng = np.random.default_rng(seed)
     groups = {g: (rng.normal(0.3 + shift, 0.02, seeds), rng.normal(0.3, 0.02, seeds)) for g in ("a", "b")}
     for row in rows_of(groups):
         text = finding_sentence(row, PLAN)
-        assert (" is higher than " in text or " is lower than " in text) == (row.p_adjusted <= PLAN.alpha)
+        assert (" is higher than " in text or " is lower than " in text) == (row.p_claim <= PLAN.alpha)
+        assert row.p_claim == row.p_adjusted if row.spread.welch_p is None else row.p_claim >= row.p_adjusted
         assert (" is equivalent " in text) <= (row.equivalence.p is not None and row.equivalence.p <= PLAN.alpha)
         assert "nan" not in text.lower()
 
@@ -134,7 +137,7 @@ def test_exploratory_sentences_are_marked():
 def registered(**changes):
     frames = made_frames()
     config = {"name": "made", "hypothesis": "It helps.", "analysis": ANALYSIS, "seeds": [0, 1, 2, 3, 4]}
-    config["preregistration"] = expected_hash(config)
+    config["preregistration"] = registered_hash(config)
     return dataclasses.replace(frames, config={**config, **changes})
 
 

@@ -19,6 +19,7 @@ from harness.config.tree import KINDS, merge, plain
 from harness.config.validation import CHECKS
 from harness.config.yaml_source import Source, read_text
 from harness.objectives.presets import PRESETS
+from tests.support.examples import examples
 
 PROFILES = Path(__file__).parents[3] / "harness" / "config" / "profiles"
 SHIPPED = sorted((Path(__file__).parents[3] / "ablations").glob("*.yaml"))
@@ -115,7 +116,7 @@ def test_overrides_reach_the_sweeps_own_fields_and_narrow_an_axis(sweep_file):
         ("policy.lora=null", lambda c: c.policy.lora, None),
         ("environment.pool=[Search, Review]", lambda c: c.environment.pool, ("Search", "Review")),
         ("environment.pool=minimal", lambda c: c.environment.pool, "minimal"),
-        ("environment.backend.hop_success=0.5", lambda c: c.environment.backend.rates, {"hop_success": 0.5}),
+        ("environment.backend.hop_success=0.5", lambda c: c.environment.backend.rates["hop_success"], 0.5),
         ("objective.clip.low=0.1", lambda c: (c.objective.clip.low, c.objective.clip.high), (0.1, 4e-4)),
     ],
 )
@@ -183,7 +184,7 @@ def test_a_matched_clip_needs_a_target_and_a_fixed_one_has_none():
 
 def test_the_larger_profiles_ask_for_their_data(tmp_path):
     for profile in ("smollm2", "qwen7b"):
-        with pytest.raises(ConfigError, match=r"data\.path is required"):
+        with pytest.raises(ConfigError, match=r"data\.path is required .*harness\.data prepare --out FOLDER"):
             load_trial(profile)
         assert load_trial(profile, [f"data.path={tmp_path}"]).profile == profile
 
@@ -282,13 +283,13 @@ _trees = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(_trees)
 def test_json_is_read_as_the_yaml_it_is(tree):
     assert plain(read_text(Source("t", canonical_json(tree)))) == tree
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(_trees, _trees)
 def test_merging_is_a_deep_update(below, above):
     def update(a, b):
@@ -300,7 +301,7 @@ def test_merging_is_a_deep_update(below, above):
     assert plain(merge(*nodes)) == update(below, above)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.lists(st.sampled_from(["grpo", "gspo", "gsspo"]), min_size=1, unique=True), st.integers(1, 5))
 def test_the_number_of_trials_is_the_product_of_axes_and_seeds(tmp_path_factory, values, seeds):
     path = tmp_path_factory.mktemp("s") / "s.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -249,7 +250,18 @@ def test_a_message_shows_the_line_with_a_caret_and_the_nearest_word(tmp_path):
     head, code, caret, hint = str(caught.value).splitlines()[:4]
     assert head == f"{path}:4:19: unknown key 'objective.kl_wieght'"
     assert code[caret.index("^") :].startswith("objective.kl_wieght")
-    assert "did you mean 'kl_weight'?" in hint
+    assert "did you mean 'objective.kl_weight'?" in hint
+
+
+def test_of_a_long_line_the_part_around_the_caret_is_shown(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(GOOD + f"labels: {{{'x' * 500}: 1, {'y' * 500}: 2}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path)
+    lines = str(caught.value).splitlines()
+    shown = [(code, caret) for code, caret in pairwise(lines) if caret.strip("| ") == "^"]
+    assert {code[caret.index("^")] for code, caret in shown} >= {"x", "y"}
+    assert all(len(code) < 200 and len(caret) < 200 for code, caret in shown)
 
 
 def test_an_alias_bomb_is_refused_at_once(tmp_path):
@@ -270,6 +282,9 @@ def test_an_alias_bomb_is_refused_at_once(tmp_path):
         ("- 1\n- 2\n", "must be a mapping"),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
         ("hypothesis: h", "name is required"),
+        ("fixed: !!python/object:os.system {}", "the tag 'tag:yaml.org,2002:python/object:os.system' is not allowed"),
+        ("parameters: {steps: {values: !!set {1, 2}}}", "the tag 'tag:yaml.org,2002:set' is not allowed"),
+        ("seeds: !mine [0]", "the tag '!mine' is not allowed"),
     ],
 )
 def test_hostile_or_empty_files_are_refused_without_a_crash(tmp_path, text, message):

@@ -14,7 +14,7 @@ import pytest
 
 from harness import __main__ as console
 from harness import paths
-from harness.sweep.hints import where_mlflow_is
+from harness.tracking.hints import where_mlflow_is
 
 ROOT = Path(__file__).parents[3]
 
@@ -105,7 +105,7 @@ def test_a_shipped_study_is_found_by_name_and_a_file_of_ones_own_comes_first(mon
 
 
 def test_without_a_checkout_mlflows_own_command_serves_the_store(monkeypatch, tmp_path):
-    monkeypatch.setattr("harness.sweep.hints.checkout", lambda: None)
+    monkeypatch.setattr("harness.tracking.hints.checkout", lambda: None)
     monkeypatch.chdir(tmp_path)
     line = where_mlflow_is(f"sqlite:///{tmp_path}/runs/mlflow.db", "/#/experiments/1")
     command, _, page = line.partition(", then ")

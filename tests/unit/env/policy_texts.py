@@ -1,6 +1,6 @@
 """Every text that a policy or the operator LLM reads, by what it is: instructions, warnings, requests, observations.
 
-python -m tests.unit.env.policy_texts      # record their hashes anew, after a deliberate change of wording
+python -m tests.unit.env.policy_texts      # record their hashes again, after a deliberate change of wording
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from harness.env.interfaces import Limits
 from harness.env.interfaces.code.evaluator import Evaluator
 from harness.env.interfaces.code.limits import CodeError, Meter
 from harness.env.interfaces.code.program import read_program
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore::SyntaxWarning")
 LIMITS = Limits()
@@ -201,7 +202,9 @@ def blocks(draw: st.DrawFn, indent: str = "", depth: int = 0) -> str:
     return "\n".join(lines) or f"{indent}pass"
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], deadline=None)
+@settings(
+    max_examples=examples(200), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], deadline=None
+)
 @given(blocks(), st.lists(expressions, min_size=3, max_size=3))
 def test_generated_programs_print_and_fail_as_in_python(block: str, starts: list[str]) -> None:
     start = "a, b, c = [1, 'x'], 2, {'a': 'b'}\n" + "\n".join(
@@ -210,7 +213,7 @@ def test_generated_programs_print_and_fail_as_in_python(block: str, starts: list
     assert_same(f"{start}\n{block}\nprint(a, b, c)")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(expressions)
 def test_generated_expressions_print_and_fail_as_in_python(expression: str) -> None:
     assert_same(f"a, b, c = [1, 'x'], 2, {{'a': 'b'}}\nprint({expression})")

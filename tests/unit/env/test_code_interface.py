@@ -16,6 +16,7 @@ from harness.env.prompts.system import system_prompt
 from harness.operators import CALLABLE, OPERATORS
 from harness.protocol import PUBLISHED_REWARD, episode_reward
 from harness.types import OperatorFailure, OperatorResult, ParseFailure, StopReason
+from tests.support.examples import examples
 
 POOL = [OPERATORS[name] for name in CALLABLE]
 INTERFACE = CodeInterface()
@@ -251,7 +252,7 @@ def test_a_turn_in_the_natural_form_is_warned_about_in_the_code_form() -> None:
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_no_program_text_raises(code: str) -> None:
     parsed = INTERFACE.parse(f"<think>a</think><code>{code}</code>", CALLABLE)
     if parsed.action is not None:
@@ -265,6 +266,6 @@ SNIPPETS = [
 
 
 @given(st.lists(st.sampled_from(SNIPPETS), max_size=25).map(" ".join))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_no_soup_of_tokens_raises(code: str) -> None:
     turn(f"pass\n{code}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -240,7 +241,11 @@ def test_signals_can_be_read_after_natural_failures_too() -> None:
         "That is wrong.", "The passages do not mention Chad.", "This doesn't answer the question", "No results.",
         "Not found. Find",
         "The search failed", "It timed out", "time-out!", "I doubt that", "the text is cut off",
-        "Let me try another search again",
+        "Let me try another search again", "Unlikely.", "Hm, wrong passage.", "The river is missing from the passages.",
+        "Chad is not mentioned.", "That seems odd", "It is empty", "The search for Chad returned nothing useful",
+        "There is a contradiction", "So this is wrong", "An empty result.", "The two passages disagree",
+        "The first passage is about Niger, so it is unrelated", "I am not sure about this",
+        "The tool failed to respond",
         "These are unrelated.", "I should verify this.", "This isn’t about Chad; not about it at all",
         "The result is incomplete",
     ],
@@ -256,10 +261,52 @@ def test_words_of_doubt(text: str) -> None:
         "Nothing wrong with that.", "Without doubt Paris", "I know.", "Check.", "no contradiction",
         "Oddessa is in Ukraine.",
         "Against all odds", "There is no need to verify it.",
+        # about the question's subject matter
+        "The river is missing.", "Find the missing river.", "The king was wrong", "The conflict began in 1914.",
+        "Find which country was in conflict with Chad", "His mistake cost him the race", "The film failed in 1920.",
+        "The team failed to qualify", "Historians disagree about the date", "Wrong Turn is a film",
+        "The director of Wrong Turn is Rob Schmidt", "His reign was cut short", "The passage says the king was wrong",
+        "I need to find the missing river", "The error rate is 5", "Who contradicted Newton?", "A stale bread",
+        "The war was a conflict between two states", "The answer is the Missing Link", "The Empty Quarter is a desert",
     ],
 )  # fmt: skip
 def test_words_that_are_no_doubt(text: str) -> None:
     assert not doubts(text)
+
+
+DOUBTFUL = [
+    "wrong",
+    "missing",
+    "empty",
+    "incomplete",
+    "incorrect",
+    "odd",
+    "unlikely",
+    "unrelated",
+    "outdated",
+    "mistaken",
+]
+
+
+@given(
+    st.sampled_from(["river", "king", "film", "treaty", "capital", "author", "team", "bridge", "war"]),
+    st.sampled_from(["is", "was", "seems", "must be"]),
+    st.sampled_from(DOUBTFUL),
+)
+def test_a_word_of_doubt_counts_of_what_was_read_and_of_nothing_else(thing: str, link: str, word: str) -> None:
+    assert not doubts(f"The {thing} {link} {word}.")
+    assert not doubts(f"Find the {word} {thing} of Chad.")
+    assert doubts(f"The {thing} {link} {word} in this passage.")
+    for read in ("The passage", "This result", "It", "That", "So the answer"):
+        assert doubts(f"{read} {link} {word}.")
+    assert doubts(f"{word.capitalize()}. Find the {thing}.")
+
+
+@pytest.mark.parametrize("text", ["wrong ", "it is ", "results of a b c d ", "again no ", "search a b c "])
+def test_reading_doubt_takes_time_in_proportion_to_the_text(text: str) -> None:
+    started = time.perf_counter()
+    doubts(text * 8000)
+    assert time.perf_counter() - started < 10  # minutes where every match looks at everything before it
 
 
 @pytest.mark.parametrize(

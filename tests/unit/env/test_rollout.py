@@ -11,16 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
-from harness.engines.builtin import BuiltinEngine
+from harness.engines.base import Generation, GenerationRequest, SamplingParams
 from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
-from harness.env.rollout import Environment, rollout, rollout_groups
+from harness.env.rollout import Environment, rollout
 from harness.operators.base import CallContext
-from harness.policy.tiny import new_model
 from harness.protocol import PUBLISHED_REWARD
 from harness.types import NO_UNIT, OperatorResult, ParseFailure, Question, StopReason, Trajectory
 from tests.support.episodes import MALFORMED, POOL, RIGHT, SEARCH, chat, question
+from tests.support.examples import examples
 
 
 class Echo:
@@ -95,7 +94,7 @@ def play(lines: Sequence[str], operators: Echo | None = None, spelling: int = 0,
     return episode
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.sampled_from([SEARCH, MALFORMED, "é<think>", "<tool>Search: x</tool>"]), max_size=4),
     st.integers(0, 999),
@@ -114,7 +113,7 @@ def test_policy_tokens_are_exactly_the_sampled_ones_each_in_one_unit(lines: list
     assert len(episode.sampled_logprobs) == len(sampled) == episode.n_policy_tokens
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(1, 10_000))
 def test_the_action_half_begins_at_the_token_that_holds_its_first_character(spelling: int) -> None:
     episode = play([SEARCH, RIGHT], spelling=spelling)
@@ -131,6 +130,21 @@ def test_an_answer_in_an_observation_earns_nothing_and_ends_nothing() -> None:
     shown = chat().tokenizer.decode(episode.turns[0].observation_tokens)
     assert "<answer>" not in shown
     assert shown.count("</info>") == 1
+
+
+def test_the_scoring_of_a_task_takes_the_place_of_exact_match() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def is_right(answer: str, about: Question) -> bool:
+        asked.append((answer, about.id))
+        return answer == "Niamey"
+
+    scored = replace(environment(Echo()), is_right=is_right)
+    for line, em in (("<think>so</think><answer>Niamey</answer>", 1.0), (RIGHT, 0.0), ("<answer> </answer>", 0.0)):
+        (episode,) = rollout(Speaker([line]), scored, [question()], [0], 1.0)
+        assert episode.reward.em == episode.reward.outcome == em or not line.startswith("<think>")
+        assert episode.reward.lenient >= em
+    assert asked == [("Niamey", question().id), ("N'Djamena", question().id)]  # an empty answer is not asked about
 
 
 def test_an_observation_cannot_forge_a_chat_token() -> None:
@@ -187,33 +201,6 @@ def test_call_indices_count_the_calls_of_an_episode() -> None:
     operators = Echo()
     play([SEARCH, MALFORMED, SEARCH, RIGHT], operators)
     assert [c.call_index for c in operators.contexts] == [0, 1]
-
-
-def sampled_engine() -> Engine:
-    return BuiltinEngine(new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2), capacity=600)
-
-
-def test_equal_seeds_give_equal_episodes_and_others_differ_even_within_a_group() -> None:
-    settings_ = environment(Echo(), max_turns=3, max_turn_tokens=20)
-    asked = [question(i) for i in range(3)]
-
-    def tokens(seed: tuple[int, ...]) -> list[list[list[int]]]:
-        groups = rollout_groups(sampled_engine(), settings_, asked, 4, seed, 1.0)
-        return [[t.token_ids.tolist() for t in g.trajectories] for g in groups]
-
-    first = tokens((7, 1))
-    assert first == tokens((7, 1))
-    assert first != tokens((8, 1))
-    assert first != tokens((7, 2))
-    assert all(len({tuple(t) for t in group}) == 4 for group in first)
-
-
-def test_an_episode_does_not_depend_on_its_batch() -> None:
-    settings_ = environment(Echo(), max_turns=3, max_turn_tokens=20)
-    asked = [question(i) for i in range(5)]
-    together = rollout(sampled_engine(), settings_, asked, range(5), 1.0)
-    (alone,) = rollout(sampled_engine(), settings_, asked[3:4], [3], 1.0)
-    assert alone.token_ids.tolist() == together[3].token_ids.tolist()
 
 
 def test_a_question_that_looks_like_protocol_stays_text() -> None:

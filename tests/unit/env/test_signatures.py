@@ -22,9 +22,9 @@ from harness.env.diagnostics import (
     notable,
     repeated_calls,
 )
-from harness.env.rollout import Group
-from harness.types import OperatorFailure, Trajectory
+from harness.types import Group, OperatorFailure, Trajectory
 from tests.support.episodes import MALFORMED, RIGHT, SEARCH, WRONG, group, question, trajectory
+from tests.support.examples import examples
 
 OTHER_SEARCH = "<think>look again</think><tool>Search: Chad</tool>"
 OTHER_OPERATOR = "<think>ask</think><tool>AnswerGenerate: capital</tool>"
@@ -133,7 +133,7 @@ def test_a_group_of_equal_rewards_has_zero_variance() -> None:
     assert group_metrics([lone]) == {"reward_std": 0.0, "zero_variance": 1.0, "reward_variance": 0.0}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.booleans()))
 def test_the_longest_run_is_that_of_the_spelt_out_flags(flags: list[bool]) -> None:
     assert longest_run(flags) == max(len(run) for run in "".join("x" if f else " " for f in flags).split(" "))
@@ -188,7 +188,7 @@ def test_a_norm_that_is_not_finite_is_a_spike_and_stays_out_of_the_history(norm:
     assert state.grad_norms == ()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 100)), max_size=40), st.integers(0, 40))
 def test_a_state_saved_and_restored_goes_on_as_if_nothing_happened(steps: list[tuple[float, float]], cut: int) -> None:
     whole, parted = RunningSignatures(), RunningSignatures()

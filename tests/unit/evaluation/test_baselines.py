@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from harness.env.environment_settings import Budgets
 from harness.env.interfaces import NaturalInterface
 from harness.env.rollout import Environment, rollout
-from harness.evaluation.baselines.fixed_workflows import PLANS, WRITTEN, Call, candidates, read_plan, result_answer
+from harness.evaluation.baselines.fixed_workflows import PLANS, WRITTEN, Call, read_plan, result_answer
 from harness.evaluation.baselines.methods import BASELINES, BaselineSettings, majority
 from harness.operators import LLMRequest, LLMResponse, Toolbox
+from harness.operators.base import labelled
 from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.protocol import PUBLISHED_REWARD, normalize_answer
 from harness.training.warm_start.scripted_agents import ScriptedEngine
@@ -164,4 +165,4 @@ def test_any_text_is_a_plan_that_can_be_carried_out(text: str) -> None:
 def test_what_is_filled_in_is_not_read_as_a_place_again() -> None:
     assert Call("Search", "{1} of {question}").fill("{1}", ["Answer: {question}"]) == "{question} of {1}"
     assert result_answer("Answer: Answer: x") == "Answer: x"
-    assert candidates("[Answer 1] a b [Answer 2] c") == ["a b", "c"]
+    assert labelled("[Answer 1] a b [Answer 2] c") == ("a b", "c")

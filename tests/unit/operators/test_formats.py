@@ -17,6 +17,7 @@ from harness.operators.formatting import cut_middle
 from harness.operators.operator_settings import SearchSettings
 from harness.operators.specs.search import snippet
 from harness.types import OperatorFailure
+from tests.support.examples import examples
 from tests.support.small_world import ONE_HOP, call, retriever, run, toolbox
 
 Q = ONE_HOP[7]
@@ -58,7 +59,7 @@ def test_each_missing_inner_tag_is_named_and_no_other(name: str) -> None:
         for broken in (f"<{tag}>", f"<{tag}>  </{tag}>", f"</{tag}>", ""):
             others = "".join(f"<{t}>x</{t}>" * n for t, n in OPERATORS[name].tags.items() if t != tag)
             few = f"<{tag}>x</{tag}>" * (least - 1)
-            result = call(toolbox(), name, others + few + broken, Q)
+            result = call(toolbox(style="full"), name, others + few + broken, Q)
             assert result.failure is OperatorFailure.MISSING_INPUT
             complaint = result.text.split(". Write")[0]
             assert [t for t in OPERATORS[name].tags if f"<{t}>" in complaint] == [tag]
@@ -68,7 +69,7 @@ def test_each_missing_inner_tag_is_named_and_no_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in CALLABLE if not OPERATORS[n].tags])
 def test_blank_input_is_corrected(name: str) -> None:
-    assert call(toolbox(), name, " \n", Q).failure is OperatorFailure.MISSING_INPUT
+    assert call(toolbox(style="full"), name, " \n", Q).failure is OperatorFailure.MISSING_INPUT
 
 
 def test_an_ensemble_of_one_is_refused_and_of_five_accepted() -> None:
@@ -258,7 +259,7 @@ def test_snippets_are_one_line_within_the_limit(text: str, limit: int) -> None:
     assert "\n" not in cut
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.sampled_from(["<a>", "</a>", "x", "<", "\n", "<a", "a>"]), max_size=30).map("".join))
 def test_elements_agree_with_the_lazy_regular_expression(text: str) -> None:
     assert list(elements(text, "a")) == [m.strip() for m in re.findall(r"<a>(.*?)</a>", text, re.DOTALL)]
@@ -274,7 +275,7 @@ def test_a_megabyte_of_adversarial_input_is_handled_fast(name: str) -> None:
 
 
 @given(st.sampled_from(CALLABLE), st.text(max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_no_input_raises(name: str, text: str) -> None:
     tags = "".join(f"<{t}>{text}</{t}>" * n for t, n in OPERATORS[name].tags.items())
     for given_text in (text, tags):

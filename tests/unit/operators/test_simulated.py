@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binomtest
 
-from harness.operators import CallContext
+from harness.operators import CallContext, Role
+from harness.operators.base import PastCall
 from harness.operators.llm.simulated import UNKNOWN, SimulatedRates
 from harness.operators.specs.review import CORRECT, WRONG
-from harness.types import Question
+from harness.types import OperatorResult, Question
 from tests.support.small_world import (
     CAPITALS,
     FACTS,
@@ -92,17 +93,54 @@ def test_a_negative_review_names_the_first_thing_to_check() -> None:
     assert text == "Feedback: The solution is wrong. Check the country of Town3."
 
 
+def revision(
+    i: int, solution: str, feedback: str = "The solution is wrong. Check the capital of {}.", read: str = ""
+) -> tuple[str, str, CallContext]:
+    """The call that revises `solution` of question i, after a passage that states `read` was found."""
+    q = ONE_HOP[i]
+    said = feedback.format(q.plan[0].subject)
+    text = f"<question>{q.text}</question><solution>{solution}</solution><feedback>{said}</feedback>"
+    found = PastCall(Role.RETRIEVES, "x", OperatorResult("Search", f"[1] It: Capital: {read}."))
+    return "Revise", text, CallContext(q, earlier=(found,) if read else ())
+
+
+@pytest.mark.parametrize(("read", "rate"), [(True, 0.55), (False, 0.2)])
+def test_revise_mends_more_often_what_a_passage_supports(read: bool, rate: float) -> None:
+    box = toolbox(SimulatedRates(revise_fixes=0.55, revise_fixes_blind=0.2))
+    jobs = [revision(i, CAPITALS[(i + 1) % N], read=CAPITALS[i] if read else "") for i in range(N)]
+    right = sum(r.text == f"Answer: {c}" for r, c in zip(call_all(box, jobs), CAPITALS, strict=True))
+    assert consistent(right, N, rate)
+
+
+def test_revise_keeps_what_the_feedback_does_not_name() -> None:
+    box = toolbox(SimulatedRates(revise_fixes=1))
+    for feedback in ("The solution is wrong.", "The solution is wrong. Check the capital of Atlantis."):
+        assert call_all(box, [revision(3, "Elsewhere", feedback, CAPITALS[3])])[0].text == "Answer: Elsewhere"
+    assert call_all(box, [revision(3, "Elsewhere", read=CAPITALS[3])])[0].text == f"Answer: {CAPITALS[3]}"
+
+
 @pytest.mark.parametrize(("given", "expected_right"), [("right", 0.7), ("wrong", 0.55)])
 def test_revise_fixes_and_spoils_at_its_rates(given: str, expected_right: float) -> None:
     box = toolbox(SimulatedRates(revise_fixes=0.55, revise_spoils=0.3))
     shift = given == "wrong"
-    form = "<question>{}</question><solution>{}</solution><feedback>The solution is wrong.</feedback>"
-    jobs = [("Revise", form.format(q.text, CAPITALS[(i + shift) % N]), CallContext(q)) for i, q in enumerate(ONE_HOP)]
+    jobs = [revision(i, CAPITALS[(i + shift) % N], read=CAPITALS[i]) for i in range(N)]
     answers = [r.text.removeprefix("Answer: ") for r in call_all(box, jobs)]
     right = sum(a == c for a, c in zip(answers, CAPITALS, strict=True))
     assert consistent(right, N, expected_right)
     # What is not right is a change: a rejected solution is never repeated.
     assert all(a == CAPITALS[i] or a != CAPITALS[(i + shift) % N] for i, a in enumerate(answers))
+
+
+def test_a_fork_of_an_episode_gets_the_verdict_that_was_read_and_draws_only_new_ones() -> None:
+    box, q = toolbox(SimulatedRates(review_rejects_right=0.5)), ONE_HOP[5]
+    review = f"<question>{q.text}</question><solution>Capital5</solution>"
+    (first,) = call_all(box, [("Review", review, CallContext(q, seed=0))])
+    past = PastCall(Role.REVIEWS, review, first)
+    again = call_all(box, [("Review", review, CallContext(q, seed, 3, (past,))) for seed in range(20)])
+    assert {r.text for r in again} == {first.text}
+    other = review.replace("Capital5", "the Capital5")
+    drawn = call_all(box, [("Review", other, CallContext(q, seed, 3, (past,))) for seed in range(20)])
+    assert len({r.text for r in drawn}) == 2
 
 
 def test_revise_keeps_a_solution_that_was_found_correct() -> None:
@@ -155,7 +193,7 @@ def test_samples_hit_and_slip_at_their_rates_and_differ_from_each_other() -> Non
     assert different > 0.5 * N
 
 
-def test_knowledge_is_stable_but_judgement_varies_with_seed_and_call() -> None:
+def test_knowledge_is_stable_and_a_verdict_varies_with_the_episode_alone() -> None:
     box = toolbox()
     review = f"<question>{ONE_HOP[5].text}</question><solution>Capital5</solution>"
     contexts = [CallContext(ONE_HOP[5], seed, index) for seed in range(10) for index in range(10)]
@@ -163,6 +201,7 @@ def test_knowledge_is_stable_but_judgement_varies_with_seed_and_call() -> None:
     assert len({a.text for a in answers}) == 1
     verdicts = call_all(box, [("Review", review, c) for c in contexts])
     assert len({v.text for v in verdicts}) == 2
+    assert all(len({v.text for v in verdicts[10 * seed : 10 * seed + 10]}) == 1 for seed in range(10))
     assert verdicts == call_all(toolbox(), [("Review", review, c) for c in contexts])
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 import re
 import sys
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.protocol import parse_turn
+from harness.protocol import XML, action_start_char, parse_turn
 from harness.protocol.recovery import MAX_CHARS
 from harness.protocol.reliability import benchmark
 from harness.protocol.reliability.benchmark import boundaries, boundary_accuracy, by_parser
 from harness.protocol.reliability.held_out_malformations import HELD_OUT
 from harness.protocol.reliability.malformations import MALFORMATIONS
+from harness.protocol.reliability.recorded_turns import FILE, recorded_turns
 from harness.protocol.reliability.synthetic_turns import (
     COMBINATIONS,
     KINDS,
@@ -111,9 +114,10 @@ def test_the_door_prints_a_row_for_each_kind(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["ground_truth", "--turns", "5"])
     benchmark.main()
-    in_sample, held_out = capsys.readouterr().out.split("\n\n")
+    in_sample, held_out, recorded, _ = capsys.readouterr().out.split("\n\n")
     assert [line[:31].strip() for line in in_sample.splitlines()[2:]] == [*KINDS, "mean"]
     assert [line[:31].strip() for line in held_out.splitlines()[2:]] == [*HELD_OUT, "mean"]
+    assert [line[:31].strip() for line in recorded.splitlines()[2:]] == [*recorded_turns(), "mean"]
 
 
 @pytest.mark.parametrize("kind", HELD_OUT)
@@ -130,6 +134,98 @@ def test_a_held_out_turn_has_its_true_elements_in_order_and_is_never_executed(ki
 def test_held_out_kinds_are_none_of_those_that_repairs_were_written_for() -> None:
     assert len(HELD_OUT) >= 20
     assert not set(HELD_OUT) & set(KINDS)
+
+
+HAND_WRITTEN = [
+    ("I know it now.\n(answer) 1969</answer>", 15),
+    ("think:\nI need the date.\nSearch: first moon landing</tool>", 24),
+    ("<think>I may use <answer> now. Let me search.\n<tool>Search: moon</tool>", 46),
+    ("<think>I may use <answer> now. Let me search.\n<tool>Search: moon", 46),
+    ("I may use <answer> now.</think>\n<tool>Search: moon</tool>", 32),
+    ("<think>I know it now.\n(answer) 1969</answer>", 22),
+    ("<think>I see.\n**Answer:** 1969</answer>", 14),
+    ("<think>a</think> so <anwser>1969</answer>", 20),
+    ("<think>a</think>\nSearch: moon</tool>", 17),
+    ("<think>It is clear. <answer>1969 <tool>Search: moon</tool>", 20),  # not in mid-sentence: an action
+]
+
+
+@pytest.mark.parametrize(("text", "start"), HAND_WRITTEN, ids=[text[:30] for text, _ in HAND_WRITTEN])
+def test_the_action_of_a_hand_written_turn_begins_where_a_reader_sees_it(text: str, start: int) -> None:
+    parsed = parse_turn(text, ("Search", "Review"))
+    assert action_start_char(parsed) == start
+    assert parsed.action is None
+
+
+words = st.text("abcdefgh ", min_size=1, max_size=12).filter(str.strip)
+lines = st.lists(words, min_size=1, max_size=4).map("\n".join)
+misspelt = st.sampled_from(["(answer) ", "[answer]", "<anwser>", "<answers>", "{answer} ", "<answer) "])
+
+
+@given(lines, misspelt, words, st.booleans())
+def test_a_misspelt_opening_tag_begins_the_action_that_its_closing_tag_ends(
+    thought: str, opening: str, answer: str, tagged: bool
+) -> None:
+    before = f"<think>{thought}</think>\n" if tagged else f"{thought}\n"
+    text = f"{before}{opening}{answer}</answer>"
+    parsed = parse_turn(text, OPERATORS)
+    assert parsed.action_spans == (Span(len(before), len(text)),)
+    assert parsed.think is not None
+    assert text[parsed.think.start : parsed.think.end].strip() == before.strip()
+    assert (parsed.action, parsed.answer_text) == (None, None)
+
+
+@given(words, st.sampled_from(["<answer>", "<tool>"]), words, st.sampled_from(["Search: x</tool>", "Search: x"]))
+def test_a_tag_mentioned_in_an_open_thought_is_text_of_the_thought(a: str, tag: str, b: str, call: str) -> None:
+    thought = f"<think>{a.strip()} {tag} {b.strip()}.\n"
+    parsed = parse_turn(f"{thought}<tool>{call}", ("Search",))
+    assert parsed.action_spans == (Span(len(thought), len(thought) + len("<tool>") + len(call)),)
+    assert parsed.think == Span(0, len(thought))
+    assert parsed.action is None
+
+
+@given(st.sampled_from(KINDS), st.integers(0, 10_000))
+def test_recovery_changes_neither_execution_nor_answer_nor_failures(kind: str, seed: int) -> None:
+    """All that a policy reads or is rewarded for follows from the strict reading alone."""
+    turn = make_turn(kind, random.Random(seed))
+    parsed = by_parser(turn)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(XML), "recover", lambda self, text, reading, operators: [])
+        strict = by_parser(turn)
+    assert (strict.action, strict.answer_text, strict.failures) == (parsed.action, parsed.answer_text, parsed.failures)
+    if parsed.well_formed:
+        assert strict == parsed
+
+
+def test_the_three_sets_are_averaged_apart() -> None:
+    in_sample, held_out, real = benchmark.accuracy_by_set(turns=5)
+    assert in_sample.boundaries > 0.9 > 0.6 > held_out.boundaries
+    kinds = [boundary_accuracy(kind, 5) for kind in HELD_OUT]
+    assert held_out.boundaries == pytest.approx(sum(k.boundaries for k in kinds) / len(kinds))
+    assert (held_out.turns, real.turns) == (5 * len(HELD_OUT), 64)
+    assert in_sample.wrongly_executed == held_out.wrongly_executed == real.wrongly_executed == 0
+
+
+def test_recorded_turns_carry_their_labels_and_are_executed_only_in_the_required_form() -> None:
+    turns = [turn for listed in recorded_turns().values() for turn in listed]
+    assert len(turns) == len({turn.text for turn in turns}) == 64
+    executed = [turn.text for turn in turns if by_parser(turn).action is not None]
+    assert executed == [turn.text for turn in turns if turn.executable]
+    assert 0 < len(executed) < 10
+    for turn in turns:
+        spans = sorted([*turn.actions, *([turn.think] if turn.think else [])], key=lambda span: span.start)
+        assert all(a.end <= b.start for a, b in pairwise(spans))  # elements do not overlap
+
+
+@pytest.mark.parametrize(
+    "line", ['{"source": "m", "text": "ab"}', '{"source": "m", "text": "ab", "truncated": false, "think": [0, 3], '
+             '"actions": [], "executable": false}', "[1]", "no JSON"]
+)  # fmt: skip
+def test_a_line_that_is_no_labelled_turn_is_an_error_at_its_place(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "turns.jsonl"
+    file.write_text(FILE.read_text().splitlines()[0] + "\n" + line + "\n")
+    with pytest.raises(ValueError, match=r"turns\.jsonl:2: not a labelled turn"):
+        recorded_turns(file)
 
 
 LOOSE = [

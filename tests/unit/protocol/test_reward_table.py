@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.protocol import (
+    PUBLISHED_REWARD,
     RewardWeights,
     episode_failures,
     episode_reward,
@@ -15,6 +18,7 @@ from harness.protocol import (
     render_observation,
     with_failure,
 )
+from harness.protocol.reward import turn_form
 from harness.types import ParsedTurn, ParseFailure, StopReason
 
 OPERATORS = ("Search",)
@@ -85,6 +89,43 @@ def test_the_penalties_are_the_weights() -> None:
     weights = RewardWeights(correct=2.0, format_penalty=0.25, no_answer_penalty=3.0)
     assert episode_reward(turns(RIGHT), StopReason.ANSWERED, GOLDS, weights).total == 2.0
     assert episode_reward(turns(CALL), StopReason.TURN_BUDGET, GOLDS, weights).total == -3.25
+
+
+def test_every_call_costs_its_price_beside_outcome_and_format() -> None:
+    weights = replace(PUBLISHED_REWARD, call_cost=0.05)
+    reward = episode_reward(turns(CALL, CALL, RIGHT), StopReason.ANSWERED, GOLDS, weights, calls=2)
+    assert (reward.outcome, reward.format) == (1.0, 0.0)
+    assert reward.total == pytest.approx(0.9)
+
+
+GRADED = replace(PUBLISHED_REWARD, form="graded")
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        (CALL, 1.0),
+        (f"{THINK}<tool>Serch: x</tool>", 0.5),  # a thought, closed tags; no known operator, not executed
+        ("<tool>Search: x</tool>", 0.5),  # no thought, not executed
+        (f"{THINK}<tool>Search: x", 0.5),  # a tag not closed, not executed
+        ("so", 0.25),  # nothing is left open
+        (f"{CALL} and more", 0.75),  # not executed
+    ],
+)
+def test_the_form_of_a_turn_counts_what_is_right_about_it(text: str, form: float) -> None:
+    (parsed,) = turns(text)
+    assert turn_form(parsed) == form
+    graded = episode_reward([parsed], StopReason.TURN_BUDGET, GOLDS, GRADED)
+    assert graded.total == pytest.approx(-1.0 - 0.5 * (1 - form))
+
+
+@given(st.lists(st.sampled_from([CALL, "so", f"{THINK}<tool>Search: x", RIGHT, EMPTY, f"{RIGHT} x"]), min_size=1))
+def test_a_graded_form_costs_no_more_than_the_whole_penalty_and_nothing_without_failure(texts: list[str]) -> None:
+    parsed = turns(*texts)
+    binary, graded = (episode_reward(parsed, stop_of(parsed), GOLDS, w) for w in (PUBLISHED_REWARD, GRADED))
+    assert binary.format <= graded.format <= 0.0
+    assert (graded.format == 0.0) >= (binary.format == 0.0)
+    assert graded.outcome == binary.outcome
 
 
 def test_an_episode_that_claims_to_be_answered_needs_an_answer() -> None:

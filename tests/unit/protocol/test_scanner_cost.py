@@ -23,6 +23,10 @@ FLOODS = {
     "answers in answers": lambda n: "<answer>" * n + "</answer>" * n,
     "closings of another kind": lambda n: "<think>" * n + "</tool>" * n,
     "alternating": lambda n: "<think><tool>" * n + "</tool>" * n + "</think>" * n,
+    "misspelt openings": lambda n: "(answer) " * n + "</answer>",
+    "calls without tags, one closing": lambda n: "Search: x\n" * n + "</tool>",
+    "mentions": lambda n: "<think>" + "so <answer> " * n + "<tool>Search: x</tool>",
+    "closings after lines": lambda n: "a\nb</answer>" * n,
     "no tags": lambda n: "<tool" * n,
 }
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from analysis.frames import Arm, Frames
-from analysis.preregistration import check_registration, expected_hash
-from analysis.verdict import ContrastVerdict
+from analysis.preregistration import check_registration
+from analysis.verdict import ContrastVerdict, differs
 from harness.config import load_sweep
+from harness.config.identity import registered_hash
 from reports.findings import page as page_module
 from reports.findings.claims import read_claims, validated_requirements
 from reports.findings.identical_runs import REWARD_TRACE, find_identical_runs
@@ -72,7 +73,7 @@ def study(effects: dict[str, float], small: bool = False, **changes: object) -> 
     frames = made_frames(effects, seeds=range(6), seed_sd=0.01)
     plan = load_sweep(ABLATIONS / "granularity.yaml", ["seeds=6"])
     promise = {"hypothesis": plan.file.hypothesis, "analysis": ANALYSIS, "seeds": list(range(6)), **changes}
-    config = {**frames.config, **promise, "preregistration": expected_hash(promise)}
+    config = {**frames.config, **promise, "preregistration": registered_hash(promise)}
     answers = frames.metrics[frames.metrics["metric"] == "eval/em"].assign(metric="eval/no_answer", value=0.0)
     metrics = pd.concat([frames.metrics, answers], ignore_index=True)
     frames = Frames(**{**frames.__dict__, "config": config, "name": "granularity", "metrics": metrics})
@@ -167,6 +168,11 @@ def test_several_strata_are_corrected_together():
     rows = primary_rows(MEASURES["registered_contrast"](study({"gsspo": 0.30, "grpo": 0.10})).rows)
     twice = correct_jointly([rows[0], dataclasses.replace(rows[0])], "holm")
     assert [r.p_adjusted for r in twice] == [2 * rows[0].test.p] * 2
+    uneven = dataclasses.replace(rows[0], spread=dataclasses.replace(rows[0].spread, welch_p=0.03))
+    assert differs(correct_jointly([uneven], "holm")[0], 0.05)
+    pair = correct_jointly([uneven, uneven], "holm")
+    assert [r.p_claim for r in pair] == [0.06] * 2
+    assert not any(differs(r, 0.05) for r in pair)
 
 
 def test_the_page_corrects_all_registered_contrasts_together():

@@ -18,6 +18,7 @@ from harness.runs.journal import Journal
 from harness.runs.jsonl import read_lines, seal, unseal
 from harness.runs.layout import EPISODES, EVENTS, METRICS, POLICIES, RESULT
 from harness.runs.run import TrialRun
+from tests.support.examples import examples
 
 VALUES = {"train/em": 0.25, "eval/em/nq": 1 / 3, "update/kl": 1e-17, "time/step_s": 0.5}
 
@@ -56,7 +57,7 @@ def test_lines_are_json_for_any_reader(tmp_path):
 
 
 @given(cut=st.integers(0, 10_000))
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=examples(80))
 def test_a_kill_at_any_byte_loses_only_the_unfinished_line(tmp_path_factory, cut):
     directory = write(tmp_path_factory.mktemp("j"), 4)
     path = directory / METRICS
@@ -209,7 +210,7 @@ def resumed(directory: Path, at: int, reports: list[str]) -> Journal:
 
 
 @given(at=st.integers(0, 4), replayed=st.integers(0, 6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_replayed_lines_stay_to_the_byte(tmp_path_factory, at, replayed):
     directory, reports = write(tmp_path_factory.mktemp("j"), 4), []
     before = (directory / METRICS).read_bytes()

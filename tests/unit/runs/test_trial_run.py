@@ -14,6 +14,7 @@ from harness.runs.layout import AttemptEvent
 from harness.runs.lock import BusyError
 from harness.runs.records import MetricsLine, TrialInfo, TrialStatus
 from harness.runs.run import TrialRun
+from harness.runs.sweep_folder import damaged_files
 
 ROOT = Path(__file__).parents[3]
 INFO = TrialInfo("k1", "gspo_seed3", {"objective.preset": "gspo"}, {"objective.preset": "preset"}, 3, "c", {"steps": 2})
@@ -67,7 +68,7 @@ def test_the_description_is_read_back_and_other_files_are_not_taken_for_one(tria
     assert trial.info().arm == "gspo"
     for text in ("[]", "{}", '{"config": {}, "colour": "red"}'):
         (trial.folder / layout.INFO).write_text(text)
-        with pytest.raises(ValueError, match="does not describe a trial"):
+        with pytest.raises(ValueError, match=r"trial\.json: (does not describe a trial|holds no JSON object)"):
             trial.info()
 
 
@@ -126,3 +127,23 @@ def test_stored_kinds_of_attempt_records_do_not_change():
     assert json.loads(json.dumps(list(AttemptEvent))) == [
         "start", "differs", "ended before", "journal damaged", "checkpoint not used",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["metrics.jsonl", "events.jsonl", "result.json"])
+@pytest.mark.parametrize("line", [0, -1])
+def test_every_damaged_file_of_a_finished_trial_is_named(tmp_path, file, line):
+    folder = tmp_path / "trials" / "a-1"
+    with Journal(folder) as journal:
+        for step in range(3):
+            journal.event("walked", step=step)
+            journal.metrics(step, {"eval/em": 0.5})
+        journal.finish("k", {"eval/em": 0.5})
+    run = TrialRun(folder)
+    assert damaged_files(run) == []
+    lines = (folder / file).read_bytes().splitlines(keepends=True)
+    lines[line] = lines[line].replace(b":", b";", 1)
+    (folder / file).write_bytes(b"".join(lines))
+    (found,) = damaged_files(run)
+    assert found.startswith(f"a-1/{file}:{len(lines) if line else 1}: ")
+    if file != "events.jsonl":
+        assert run.status("k") is not TrialStatus.FINISHED  # it runs again

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from harness.paths import checkout
-from harness.sweep.hints import where_mlflow_is
 from harness.tracking import default_uri
+from harness.tracking.hints import where_mlflow_is
 
 REPOSITORY = checkout()
 PAGE = "/#/experiments/1/runs"

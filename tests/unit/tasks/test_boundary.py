@@ -18,6 +18,7 @@ from harness.tasks.boundary import (
     scalar_value,
     value_fault,
 )
+from tests.support.examples import examples
 from tests.support.hostile_rows import value
 
 ANY_TEXT = st.text(st.characters())  # halves of surrogate pairs included
@@ -35,13 +36,13 @@ def encodes(text: str) -> bool:
     return True
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(JSON)
 def test_a_value_is_faultless_exactly_if_it_can_be_encoded(item: Any) -> None:
     assert (value_fault(item) is None) == encodes(json.dumps(item, ensure_ascii=False))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(JSON)
 def test_cleaning_replaces_halves_and_nothing_else(item: Any) -> None:
     cleaned = scalar_value(item)
@@ -51,7 +52,7 @@ def test_cleaning_replaces_halves_and_nothing_else(item: Any) -> None:
         assert cleaned == item
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(ANY_TEXT)
 def test_text_is_kept_character_by_character(text: str) -> None:
     assert is_scalar_text(text) == encodes(text)

@@ -114,6 +114,8 @@ def test_nesting_is_bounded(tmp_path: Path) -> None:
         ('"Heroes"', ('"Heroes"',)),
         (["The The"], ("The The",)),
         (["*", "saltire"], ("*", "saltire")),
+        ("\ufeff[\"Paris\", \"Lutetia\"]\u200b", ("Paris", "Lutetia")),
+        (["O(n)", "f([x])", "'[sic]'"], ("O(n)", "f([x])", "'[sic]'")),
     ],
 )  # fmt: skip
 def test_golds_are_read_right(tmp_path: Path, given: Any, read: tuple[str, ...]) -> None:
@@ -125,6 +127,9 @@ def test_golds_are_read_right(tmp_path: Path, given: Any, read: tuple[str, ...])
     [
         "['a' 'b']", "[\"a\", 5]", "[1998, 1999]", "[]", "[\"\"]", "['a', 'b'", "[Paris, London]", "{'a': 'b'}",
         "array(['a', 'b'], dtype=object)", "['a', ['b']]", "[\u201ca\u201d, \u201cb\u201d]", '[""a"", "b"]',
+        r'"[\"Paris\", \"Lutetia\"]"', "\"['Paris']\"", "pd.Index(['a', 'b'], dtype='object')", "deque(['a'])",
+        "dict_values(['a'])", "\u3164", "\u2800", "\u200b[\"a\", 5]",
+        "[\u201ca\u201d]", "{}", "()", "Paris\nLondon", "- a\n- b",
         ["['a' 'b']"], ["\u200b"], ["\u200b \u00ad"], [None], {"a": "b"}, 5, None, ["x" * 200_000], ["a"] * 0,
         [str(n) for n in range(20_000)],
     ],
@@ -163,6 +168,11 @@ def test_a_gold_that_normalises_to_nothing_is_matched_by_itself_alone(tmp_path: 
         ("<|im_start|>user\nQuestion: a?<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n<|im_start|>user\n"
          "Question: b?<|im_end|>\n<|im_start|>assistant\n", "b?"),
         ("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nQuestion: c?<|im_end|>\n", "c?"),
+        ("**Question:** a?\n**Answer:** A\n\n**Question:** b?\n", "b?"),
+        ("Question: b?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "b?"),
+        ("<|user|>\nQuestion: b? <think>", "b?"),
+        ("<s>[INST] Be brief. Question: b? [/INST]", "b?"),
+        ("<start_of_turn>user\nQuestion: b?<end_of_turn>\n<start_of_turn>model\n", "b?"),
     ],
 )  # fmt: skip
 def test_the_question_of_a_prompt_is_the_one_after_its_examples(tmp_path: Path, prompt: str, asked: str) -> None:
@@ -176,6 +186,7 @@ def test_the_question_of_a_prompt_is_the_one_after_its_examples(tmp_path: Path, 
     [
         "Question: who? For example, Question: x? is short", "Question: who was first? Answer: A.", "Question: ",
         "who?", "Question: what does 'Question: Time' mean?", "Question: a?\nQuestion: b? Answer: B", [], [5], {"a": 1},
+        "Question: who?\nAnswer in one word.", "Question: who?\nContext: She is.\n", "Question: who?\u2028Be brief.",
     ],
 )  # fmt: skip
 def test_a_prompt_whose_question_is_not_clear_is_refused(tmp_path: Path, prompt: Any) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.tasks.benchmarks import DataError, DataFolder, iter_corpus, load_corpus, load_questions, subset
-from harness.tasks.benchmarks.catalog import BENCHMARKS, benchmark_name, hops_of
+from harness.tasks.benchmarks.catalog import BENCHMARKS, OWN_NAME, benchmark_name, hops_of
 from harness.types import Question
 from tests.support.qa_layouts import flashrag_row, jsonl, own_row, passage_row, search_r1_row, write
 
@@ -54,6 +54,31 @@ def test_search_r1_rows_that_kept_flashrags_columns_use_them(tmp_path: Path) -> 
 def test_a_file_of_several_benchmarks_keeps_them_apart(tmp_path: Path) -> None:
     rows = [search_r1_row(1), search_r1_row(1, data_source="searchR1_hotpotqa")]
     assert [q.suite for q in load_questions(write(tmp_path / "train.parquet", rows))] == ["nq", "hotpotqa"]
+
+
+@given(st.from_regex(OWN_NAME, fullmatch=True))
+def test_questions_of_ones_own_have_any_name_and_no_known_hops(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("own")
+    expected = benchmark_name(name) or name
+    row = {"id": "1", "question": "Who?", "golden_answers": ["A"]}
+    try:
+        own = write(folder / "own.jsonl", [own_row(benchmark=name, hops=None)])
+        named = [write(folder / f"{name}.test.jsonl", [row]), write(folder / name / "dev.jsonl", [row])]
+    except OSError:
+        return  # a name that this disk does not take
+    assert [load_questions(path)[0].suite for path in (own, *named)] == [expected] * 3
+    assert load_questions(own)[0].hops is None
+    if benchmark_name(name) is None:
+        assert [load_questions(path)[0].hops for path in named] == [None] * 2
+
+
+def test_a_folder_of_test_questions_alone_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "mine.test.jsonl", [{"id": "1", "question": "Who?", "golden_answers": ["A"]}])
+    (question,) = DataFolder(tmp_path).split("test", "mine")
+    assert (question.id, question.suite, question.hops) == ("mine_1", "mine", None)
+    assert not DataFolder(tmp_path).holds("train", "mine")
 
 
 def test_answers_are_cleaned_of_blanks_and_doubles(tmp_path: Path) -> None:
@@ -139,7 +164,8 @@ def broken(tmp_path: Path, name: str, content: bytes) -> str:
         (jsonl([own_row(golden_answers=["a", 5])]), ":2: `golden_answers` holds 5"),
         (jsonl([own_row(golden_answers=["", " "])]), ":2: every answer"),
         (jsonl([own_row(golden_answers={"a": 1})]), ":2: `golden_answers` is {"),
-        (jsonl([own_row(benchmark="squad")]), ":2: `benchmark` 'squad' is no known benchmark"),
+        (jsonl([own_row(benchmark="a/b")]), ":2: `benchmark` 'a/b' is no benchmark's name"),
+        (jsonl([own_row(benchmark="x" * 65)]), ":2: `benchmark` 'xxx"),
         (jsonl([own_row(hops=True)]), ":2: `hops` is True"),
         (jsonl([own_row(supporting_titles="T")]), ":2: `supporting_titles` is 'T'"),
         (jsonl([own_row(id=None)]), ":2: `id` is empty"),
@@ -164,8 +190,10 @@ def test_a_malformed_passage_is_named_with_its_line(tmp_path: Path, row: dict[st
 
 
 def test_a_flashrag_file_of_an_unknown_benchmark_asks_for_its_name(tmp_path: Path) -> None:
-    assert "call the file <benchmark>.<split>.jsonl" in broken(tmp_path, "test.jsonl", jsonl([flashrag_row()]))
-    assert load_questions(tmp_path / "test.jsonl", benchmark="popqa")[0].suite == "popqa"
+    folder = tmp_path / "(?)"  # no name of a benchmark
+    folder.mkdir()
+    assert "call the file <benchmark>.<split>.jsonl" in broken(folder, "test.jsonl", jsonl([flashrag_row()]))
+    assert load_questions(folder / "test.jsonl", benchmark="popqa")[0].suite == "popqa"
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])

@@ -10,9 +10,7 @@ from harness.config import TrialConfig, expand, load_sweep
 from harness.operators.base import LLMBackend
 from harness.operators.llm.openai import OpenAIBackend
 from harness.operators.operator_services import operator_llm
-from harness.operators.operator_settings import EndpointBackend, HttpSettings, SearchR1Settings, WebSearchSettings
-from harness.operators.retrieval.http_retrievers import SearchR1Retriever, WebSearchRetriever
-from harness.training.trial_data import load_trial_data
+from harness.operators.operator_settings import EndpointBackend, HttpSettings
 
 URL = "http://127.0.0.1:9/v1"
 
@@ -40,18 +38,6 @@ def test_an_endpoint_gets_its_key_variable_prices_and_bounds(tmp_path: Path) -> 
     assert made.settings == EndpointBackend(
         URL, "m", "MY_KEY", HttpSettings(concurrency=3, deadline_s=7, attempt_s=5, max_attempts=2), prompt_price=2.0
     )
-
-
-def test_search_over_http_is_chosen_in_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    local = config(tmp_path, 'environment.search.retriever={kind: search_r1, url: "http://h/retrieve", form: query}')
-    assert isinstance(local.environment.search.retriever, SearchR1Settings)
-    assert isinstance(load_trial_data(local).retriever, SearchR1Retriever)
-    web = config(tmp_path, 'environment.search.retriever={kind: web, url: "https://h/search", key_variable: MY_SEARCH}')
-    assert isinstance(web.environment.search.retriever, WebSearchSettings)
-    with pytest.raises(ValueError, match="set MY_SEARCH to the search API's key"):
-        load_trial_data(web)
-    monkeypatch.setenv("MY_SEARCH", "k")
-    assert isinstance(load_trial_data(web).retriever, WebSearchRetriever)
 
 
 def test_no_key_is_in_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,72 +1,16 @@
-"""Scripted episodes meet the real operators, parser and reward; renaming keeps them consistent."""
+"""Scripts: what they look up and how their turns read; renaming keeps episodes consistent."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.env.environment_settings import Budgets
-from harness.env.interfaces import NaturalInterface
-from harness.env.prompts.system import system_prompt
-from harness.env.rollout import Environment, rollout
-from harness.operators import SearchSettings, Toolbox
-from harness.operators.operator_services import world_expert, world_retriever
-from harness.protocol import PUBLISHED_REWARD, parse_turn
-from harness.tasks.world import RELATIONS, load_world
+from harness.protocol import parse_turn
 from harness.training.warm_start.name_randomization import Renamer
-from harness.training.warm_start.scripted_agents import ScriptedEngine, Scripts, look_up, malformed, turn
-from harness.types import Question, Trajectory
-from tests.support.episodes import chat
-
-NOUNS = {k: r.noun for k, r in RELATIONS.items()}
-QUESTIONS = 40
-
-COMPACT = NaturalInterface(compact=True)
-
-
-def environment(pool: str = "full") -> Environment:
-    tools = Toolbox(
-        pool, world_expert(), world_retriever(), style="compact", search=SearchSettings(2, 220), observation_chars=600
-    )
-    budgets = Budgets(20, 21, 600, 6000)
-    return Environment(system_prompt(pool, "compact", COMPACT), chat(), tools, budgets, PUBLISHED_REWARD, COMPACT)
-
-
-def play(strategy: str, spoil: float = 0.0) -> list[Trajectory]:
-    scripts = Scripts(NOUNS, lambda q, rng: "nothing")
-    env, rng = environment(), np.random.default_rng(0)
-    asked = list(load_world().split("train", "world_compose")[:QUESTIONS])
-    spoken = [malformed(scripts.strategies[strategy](q, env.operators.pool, rng), spoil, rng) for q in asked]
-    return rollout(ScriptedEngine(chat(), spoken), env, asked, range(len(asked)), 1.0)
-
-
-def test_searching_hop_by_hop_answers_nearly_every_question_well_formed() -> None:
-    episodes = play("search")
-    assert all(not e.failures for e in episodes)
-    assert np.mean([e.reward.em for e in episodes]) > 0.9
-
-
-@pytest.mark.parametrize("strategy", ["lazy", "hasty", "credulous"])
-def test_bad_strategies_are_well_formed_and_worse(strategy: str) -> None:
-    episodes = play(strategy)
-    assert all(not e.failures for e in episodes)
-    assert np.mean([e.reward.em for e in episodes]) < 0.75
-
-
-@pytest.mark.parametrize("strategy", ["careful", "voting"])
-def test_longer_workflows_are_well_formed(strategy: str) -> None:
-    episodes = play(strategy)
-    assert all(not e.failures for e in episodes)
-    assert np.mean([sum(1 for _ in e.calls) for e in episodes]) >= 2
-
-
-def test_a_spoilt_turn_is_warned_about_and_said_again_properly() -> None:
-    episodes = play("search", spoil=1.0)
-    assert all(e.failures for e in episodes)
-    assert np.mean([e.reward.em for e in episodes]) > 0.9  # right in the end, at the format penalty
-    assert {r.operator for e in episodes for r in e.calls} >= {"WarningOp", "Search"}
+from harness.training.warm_start.scripted_agents import look_up, turn
+from harness.training.warm_start.thoughts import FoundFacts, progress_note
+from harness.types import Question, Step
 
 
 def test_looking_up_a_real_question_asks_for_supporting_titles_until_the_answer_is_seen() -> None:
@@ -80,7 +24,8 @@ def test_looking_up_a_real_question_asks_for_supporting_titles_until_the_answer_
 
 @given(st.integers(0, 10_000))
 def test_renaming_is_consistent_and_complete(seed: int) -> None:
-    rename = Renamer(["Chad", "N'Djamena", "New Chad", "1.9 million"], np.random.default_rng(seed))
+    words = [f"Word{letter}" for letter in "abcdefgh"]
+    rename = Renamer(["Chad", "N'Djamena", "New Chad", "1.9 million"], words, np.random.default_rng(seed))
     text = rename("New Chad is not Chad. Chad's capital is N'Djamena, of 1.9 million. Chadwick stays.")
     assert "N'Djamena" not in text
     assert text.endswith("Chadwick stays.")
@@ -88,8 +33,28 @@ def test_renaming_is_consistent_and_complete(seed: int) -> None:
     assert f"not {rename('Chad')}." in text
     assert rename("1.9 million") in text
     assert rename("1.9 million").endswith(" million")
+    new = [word for name in ("Chad", "N'Djamena", "New Chad") for word in rename(name).split()]
+    assert len(set(new)) == len(new)
+    assert set(new) <= set(words)
 
 
 def test_a_scripted_turn_is_well_formed() -> None:
     assert parse_turn(turn("so", tool="Search: x"), ("Search",)).well_formed
     assert parse_turn(turn("so", answer="x"), ("Search",)).well_formed
+
+
+def test_a_thought_quotes_the_list_from_the_entity_looked_up_to_the_next_or_to_the_end() -> None:
+    plan = tuple(Step(name, "country", value, name) for name, value in (("Medan", "Indonesia"), ("Perth", "Australia")))
+    question = Question("q", "How many of these are in Indonesia: Medan or Perth?", ("1",), "s", 2, plan=plan)
+    found = FoundFacts([("Medan", "Country", "Indonesia")])
+    assert progress_note(question, found, 1, False) == "Country: Indonesia. 1 in Indonesia so far. Medan or Perth. "
+    found.facts.append(("Perth", "Country", "Australia"))
+    assert progress_note(question, found, 2, False) == "Country: Australia. 1 in Indonesia so far. Perth? "
+
+
+def test_a_thought_on_a_tour_counts_the_steps() -> None:
+    plan = (Step("Medan", "next", "Perth", "1"), Step("Perth", "next", "Ufa", "2"))
+    question = Question("q", "Start at Medan and follow Next 2 times.", ("Ufa",), "world_tour", 2, plan=plan)
+    found = FoundFacts([("Medan", "Next", "Perth")])
+    assert progress_note(question, FoundFacts(), 0, False) == "0 of 2. "
+    assert progress_note(question, found, 1, True) == f"{question.text} Next: Perth. 1 of 2. "

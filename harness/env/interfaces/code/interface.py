@@ -16,7 +16,7 @@ from harness.env.interfaces.code.evaluator import Evaluator
 from harness.env.interfaces.code.expressions import Operator
 from harness.env.interfaces.code.limits import Answered, CodeError, Limits, Meter
 from harness.env.interfaces.code.program import read_program
-from harness.env.interfaces.code.values import NUMBERS, Value, text_of, type_name
+from harness.env.interfaces.code.values import NUMBERS, Value, size_of, text_of, type_name
 from harness.protocol import XML_CODE, Grammar, Kind, parse_turn, render_observation, warning_text
 from harness.types import OperatorFailure, OperatorResult, ParsedTurn, ParseFailure
 
@@ -32,7 +32,7 @@ CODE_RULES = (
 
 @dataclass(frozen=True)
 class CodeInterface:
-    """`compact`: warnings of few tokens."""
+    """`compact`: the operators' short call forms, and warnings of few tokens."""
 
     limits: Limits = field(default_factory=Limits)
     clock: Callable[[], float] = time.monotonic
@@ -44,10 +44,10 @@ class CodeInterface:
         return parse_turn(text, operators, truncated=truncated, grammar=XML_CODE)
 
     def usage(self, operator: Signature) -> str:
-        return usage_of(operator)
+        return usage_of(operator, self.compact)
 
     def describe(self, operator: Signature) -> str:
-        return f"- {usage_of(operator)}: {operator.summary}"
+        return f"- {usage_of(operator, self.compact)}: {operator.summary}"
 
     def start(self, operators: Sequence[Signature]) -> CodeSession:
         return CodeSession(self, operators)
@@ -85,7 +85,7 @@ class CodeSession:
         limits = self._interface.limits
         meter = Meter(limits, self._interface.clock)
         caller = _Caller(call, calls_left, meter)
-        operators = {function_name(s.name): _operator(s, caller) for s in self._signatures}
+        operators = {function_name(s.name): _operator(s, caller, self._interface.compact) for s in self._signatures}
         evaluator = Evaluator(self.variables, operators, meter)
         failure: OperatorFailure | None = None
         try:
@@ -100,6 +100,11 @@ class CodeSession:
         except RecursionError:  # the bounds on nesting leave room, unless the caller's own stack is nearly used up
             failure = OperatorFailure.PROGRAM_ERROR
             evaluator.output.append("Error: RecursionError: the program is nested too deeply")
+        if size_of(self.variables.values()) > limits.kept_chars:
+            self.variables.clear()
+            failure = OperatorFailure.PROGRAM_ERROR
+            text = f"the variables held more than {limits.kept_chars} characters together and were cleared"
+            evaluator.output.append(f"Error: SizeLimit: {text}")
         if caller.refused:
             parsed = replace(parsed, failures=(*parsed.failures, ParseFailure.OVER_BUDGET))
         text = _clean("".join(evaluator.output)).strip("\n") or "(nothing was printed)"
@@ -135,32 +140,42 @@ def function_name(operator: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operator).lower()
 
 
-def fields_of(signature: Signature) -> list[str]:
-    """A function's parameters: the inner tags of the operator's input, or `text`."""
-    return list(signature.tags) or ["text"]
+def fields_of(signature: Signature, compact: bool = False) -> list[str]:
+    """A function's parameters: the inner tags of the operator's input, or `text`.
+
+    Compact: those that a call may leave out come last.
+    """
+    fields = list(signature.tags) or ["text"]
+    return sorted(fields, key=lambda name: name in signature.handles) if compact else fields
 
 
-def usage_of(signature: Signature) -> str:
-    """The form of a call, e.g. `sc_ensemble(query, solution=[..., ...])`: tags that occur twice take a list."""
-    shown = [name if signature.tags.get(name, 1) < 2 else f"{name}=[..., ...]" for name in fields_of(signature)]
+def usage_of(signature: Signature, compact: bool = False) -> str:
+    """The form of a call, e.g. `sc_ensemble(query, solution=[..., ...])`: tags that occur twice take a list.
+
+    Compact: without what it may leave out.
+    """
+    fields = [name for name in fields_of(signature, compact) if not (compact and name in signature.handles)]
+    shown = [name if signature.tags.get(name, 1) < 2 else f"{name}=[..., ...]" for name in fields]
     return f"{function_name(signature.name)}({', '.join(shown)})"
 
 
-def _operator(signature: Signature, caller: _Caller) -> Operator:
+def _operator(signature: Signature, caller: _Caller, compact: bool) -> Operator:
     async def run(args: Sequence[Value], named: Mapping[str, Value], meter: Meter) -> str:
-        return await caller(signature.name, input_text(signature, args, named, meter))
+        return await caller(signature.name, input_text(signature, args, named, meter, compact))
 
     return run
 
 
-def input_text(signature: Signature, args: Sequence[Value], named: Mapping[str, Value], meter: Meter) -> str:
+def input_text(
+    signature: Signature, args: Sequence[Value], named: Mapping[str, Value], meter: Meter, compact: bool = False
+) -> str:
     """An operator's input from a function's arguments, each in its inner tag; a list gives one element an item.
 
     A value cannot close its element early: tags of the operator inside values are neutralised. Arguments left out
     are left out of the input, and the operator's reply names them. Raises CodeError.
     """
-    fields = fields_of(signature)
-    usage = usage_of(signature)
+    fields = fields_of(signature, compact)
+    usage = usage_of(signature, compact)
     if len(args) > len(fields):
         raise CodeError("TypeError", f"too many arguments: {usage}")
     values = dict(zip(fields, args, strict=False))
@@ -191,7 +206,7 @@ def _arguments(text: str) -> str:
     for name, content in _INNER.findall(text):
         found.setdefault(name, []).append(_literal(content))
     if not found:
-        return _literal(text)
+        return _literal(text) if text else ""
     return ", ".join(f"{n}={v[0]}" if len(v) == 1 else f"{n}=[{', '.join(v)}]" for n, v in found.items())
 
 

@@ -29,7 +29,8 @@ class Limits:
     """Bounds of one turn's program. Every value a program can make is bounded by them, and so is its time.
 
     `steps` is a budget of work: one for each node evaluated, plus one for every 16 characters or every item that an
-    operation reads or makes. It bounds time and memory alike and, unlike a clock, does so deterministically;
+    operation reads or makes, and one for every 64 comparisons of characters where a method may need as many as two
+    lengths multiplied. It bounds time and memory alike and, unlike a clock, does so deterministically;
     `seconds` is a backstop (operators' time not counted).
     """
 
@@ -43,6 +44,7 @@ class Limits:
     int_bits: int = 256
     value_depth: int = 20
     output_chars: int = 8_000
+    kept_chars: int = 1_000_000  # of all variables between two turns; an item of a list or dict counts as 16
     seconds: float = 5.0
 
 
@@ -70,6 +72,10 @@ class Meter:
         if length > self.limits.text_chars:
             raise CodeError("SizeLimit", f"a text may have at most {self.limits.text_chars} characters")
         self.spend(1 + length // 16)
+
+    def pairs(self, length: int, other: int) -> None:
+        """Pay for a search that may compare each of `length` characters with each of `other`."""
+        self.spend(length * other // 64)
 
     def items(self, length: int) -> None:
         """Pay for a list, tuple or dict of `length` items that is about to be read or made."""

@@ -8,6 +8,9 @@ from typing import Any
 from harness.env.interfaces.code.limits import CodeError, Meter
 from harness.env.interfaces.code.values import Value, in_order, items_of, key_of, same, type_name
 
+_OF_PAIRS = frozenset({"strip", "lstrip", "rstrip", "rfind", "rindex", "rsplit"})
+"""Methods of str that Python runs in time of both lengths multiplied; its search from the left takes their sum."""
+
 
 def _plain_str_method(name: str) -> Callable[..., Value]:
     """A method of str whose result is no longer than a small multiple of its subject; arguments are texts and ints."""
@@ -17,6 +20,8 @@ def _plain_str_method(name: str) -> Callable[..., Value]:
         meter.text(len(subject) + sum(len(a) for a in args if isinstance(a, str)))
         if not all(a is None or isinstance(a, str | int) for a in args):
             raise CodeError("TypeError", f"{name}() takes texts and whole numbers")
+        if name in _OF_PAIRS and args and isinstance(args[0], str):
+            meter.pairs(len(subject), len(args[0]))
         result = method(subject, *args)
         if isinstance(result, str):
             meter.text(len(result))

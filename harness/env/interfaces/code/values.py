@@ -29,6 +29,10 @@ def as_code_error(error: Exception) -> CodeError:
 _BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), dict: ("{", "}")}
 
 
+_HASH_MODULUS = 2**61 - 1
+"""Numbers from here on share their hashes with smaller ones: a dict may have to compare a key with all of its keys."""
+
+
 def type_name(value: Value) -> str:
     return "NoneType" if value is None else type(value).__name__
 
@@ -91,7 +95,7 @@ def equal(a: Value, b: Value, meter: Meter, depth: int = 0) -> bool:
                 return False
             _check_depth(depth, meter)
             if kind is dict:
-                return all(k in b and same(a[k], b[k], meter, depth + 1) for k in a)
+                return all(key_of(k, meter) in b and same(a[k], b[k], meter, depth + 1) for k in a)
             return all(same(x, y, meter, depth + 1) for x, y in zip(a, b, strict=True))
     return bool(a == b)
 
@@ -162,6 +166,8 @@ def key_of(value: Value, meter: Meter) -> Value:
                 "TypeError", f"a dict key must be a text, a number or a tuple of those, not {type_name(part)}"
             )
         meter.text(len(part) if isinstance(part, str) else 0)
+        if isinstance(part, int | float) and abs(part) >= _HASH_MODULUS:
+            meter.spend(meter.limits.items // 16)
     return value
 
 
@@ -171,3 +177,21 @@ def items_of(value: Value, meter: Meter) -> list[Value]:
         raise CodeError("TypeError", f"{type_name(value)!r} object is not iterable")
     meter.items(len(value))
     return list(value)
+
+
+def size_of(values: Iterable[Value]) -> int:
+    """Characters in `values` and all that they hold, each object once; an item of a list, tuple or dict adds 16."""
+    seen: set[int] = set()
+    pending = list(values)
+    total = 0
+    while pending:
+        value = pending.pop()
+        if not isinstance(value, str | list | tuple | dict) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        total += len(value) if isinstance(value, str) else 16 * len(value)
+        if isinstance(value, dict):
+            pending += [*value.keys(), *value.values()]
+        elif not isinstance(value, str):
+            pending += value
+    return total
