@@ -13,19 +13,24 @@ from harness.env.prompts.chat import END, START
 PAD = "<|pad|>"
 TAGS = tuple(f"<{slash}{tag}>" for tag in ("think", "tool", "answer", "info", "code") for slash in ("", "/"))
 """Protocol tags are one token each (plain added tokens, so text may still spell them in any wrong order)."""
+_PIECE = r"'s| ?\d+\.\d(?!\d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""Words, numbers of at most one decimal place, punctuation, blanks: GPT-2's pieces otherwise."""
 _WORD, _PART, _BYTE = -6.0, -8.0, -16.0
 """Scores of a word, of a part of words and of a byte: the longest pieces win, and any text can be spelt."""
 
 
 def word_tokenizer(texts: Iterable[str], n_parts: int = 200) -> Any:
-    """A tokenizer in which every word of `texts` is one token, with the blank before it where it stands so; digits are
-    single tokens. Other words are spelt by their `n_parts` commonest beginnings and endings of two to four letters, and
-    bytes. Deterministic for given texts."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    """A tokenizer in which every word and number of `texts` is one token, with the blank before it where it stands so.
+    Others are spelt by the `n_parts` commonest beginnings and endings of words, two to four letters, and bytes.
+    Deterministic for given texts."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     split = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Split(Regex(_PIECE), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     words: Counter[str] = Counter()
     for text in texts:

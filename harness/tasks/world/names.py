@@ -49,10 +49,14 @@ def pick_by_hash(options: tuple[str, ...], *parts: str) -> str:
 
 
 def population_text(people: int) -> str:
-    """Population to three digits in words: 15477751 -> `15.5 million`, 286641 -> `287 thousand`, 921 -> `921`."""
+    """Population to two digits in words: 15477751 -> `15 million`, 286641 -> `290 thousand`, 5204 -> `5.2 thousand`,
+    921 -> `920`. Few distinct numbers, each met often: a small policy can learn to compare them."""
+    if people < 10:
+        return str(people)
+    scale = 10 ** (len(str(people)) - 2)
+    people = (people + scale // 2) // scale * scale
     for unit, word in ((10**9, "billion"), (10**6, "million"), (10**3, "thousand")):
-        if people >= 0.9995 * unit:
+        if people >= unit:
             value = people / unit
-            digits = 2 if value < 9.995 and unit == 10**9 else 1 if value < 99.95 and unit > 10**3 else 0
-            return f"{value:.{digits}f} {word}"
+            return f"{value:.1f} {word}" if value < 10 else f"{value:.0f} {word}"
     return str(people)

@@ -16,8 +16,7 @@ from harness.operators import SearchSettings, Toolbox
 from harness.operators.operator_services import world_expert, world_retriever
 from harness.protocol import PUBLISHED_REWARD
 from harness.tasks.world import load_world
-from harness.training.warm_start.name_randomization import Renamer
-from harness.training.warm_start.reading import side_by_side
+from harness.training.warm_start.name_randomization import Renamer, numbers_in
 from harness.training.warm_start.scripted_agents import Script, ScriptedEngine, malformed, spoken
 from harness.training.warm_start.world_agents import Habits, agent
 from harness.types import Question, Trajectory
@@ -43,7 +42,12 @@ class RecipePhase:
 
 
 def suite_shares(short: float) -> dict[str, float]:
-    return {s: short / len(SHORT) for s in SHORT} | {s: (1 - short) / len(LONG) for s in LONG}
+    """Questions of few hops take `short` of the episodes; comparisons and aggregates, the hardest, count twice."""
+    shares: dict[str, float] = {}
+    for suites, share in ((SHORT, short), (LONG, 1 - short)):
+        weights = {s: 2 if s in ("world_compare", "world_aggregate") else 1 for s in suites}
+        shares |= {s: share * weight / sum(weights.values()) for s, weight in weights.items()}
+    return shares
 
 
 BUDGETS = Budgets(max_calls=20, max_turns=21, max_turn_tokens=160, max_response_tokens=2000)
@@ -107,17 +111,15 @@ def scripted_episodes(
 def renamed(
     trajectory: Trajectory, settings: Mapping[str, Environment], words: Sequence[str], rng: np.random.Generator
 ) -> Trajectory:
-    """The same episode about things with other names, of `words`; as it was, if the question words its name otherwise.
-
-    Numbers that are compared stay.
-    """
+    """The same episode about things with other names, of `words`, and other populations in the same order; as it was,
+    if the question words its name otherwise."""
     question, environment = trajectory.question, next(iter(settings.values()))
     chat = environment.chat
     if question.plan[0].subject not in question.text:
         return trajectory
     names = [s for step in question.plan for s in (step.subject, step.value)]
-    numbers = not side_by_side(question.plan)
-    rename = Renamer([n for n in names if n[0].isupper() or (numbers and n[0].isdigit())], words, rng)
+    said = [text for t in trajectory.turns for text in (t.parsed.text, t.result.text if t.result else "")]
+    rename = Renamer([n for n in names if n[0].isupper()], words, rng, numbers_in(said))
     system = chat.tokenizer.decode(trajectory.prompt_tokens, skip_special_tokens=True)
     system = system.removeprefix("system\n").partition("\nuser\n")[0]
     turns = []

@@ -24,7 +24,7 @@ def progress_note(question: Question, state: FoundFacts, i: int, long: bool) -> 
     if question.suite == "world_tour":
         return f"{again}{last_read(state)}{i} of {n}. "
     if not state.facts:
-        return again
+        return f"{again}Compare. " if side_by_side(question.plan) else again
     if not side_by_side(question.plan):
         return "".join(f"{noun}: {v}. " for _, noun, v in (state.facts if long else state.facts[-1:]))
     return f"{again}{last_read(state)}{where_it_stands(question, state)}{rest_of_list(question, i)}"
@@ -52,7 +52,7 @@ def where_it_stands(question: Question, state: FoundFacts) -> str:
     if kind == "count":
         return f"{tally_of(question, state)} in {value} so far. "
     if kind == "which":
-        return ""
+        return f"So far {next((s for s, _, v in state.facts if v == value), 'none')}. "
     best = tally_of(question, state)
     figure = next(v for s, _, v in state.facts if s == best)
     return f"{'Most' if kind == 'most' else 'Fewest'} so far {best} {figure}. "

@@ -1,4 +1,4 @@
-"""Recipe of the tiny start policies: one for each interface and seed (about 20 minutes on one core each).
+"""Recipe of the tiny start policies: one for each interface and seed (about 40 minutes on one core each).
 
     python -m harness.training.warm_start.tiny_recipe natural-0
 
@@ -58,8 +58,8 @@ class Recipe:
     def phases(self) -> tuple[RecipePhase, ...]:
         return (
             RecipePhase("read", 6_000, 2.5e-3, 0.02, 0.2, SKILLED, suite_shares(1.0)),
-            RecipePhase("count", 6_000, 2e-3, 0.02, 0.2, SKILLED, suite_shares(0.4)),
-            RecipePhase("practice", 6_000, 1.5e-3, 0.02, 0.1, SKILLED, suite_shares(0.5)),
+            RecipePhase("count", 7_000, 2e-3, 0.02, 0.2, SKILLED, suite_shares(0.4)),
+            RecipePhase("practice", 5_000, 1.5e-3, 0.02, 0.1, SKILLED, suite_shares(0.5)),
             RecipePhase("habits", 2_500, 4e-4, 0.025, 0.0, self.habits, suite_shares(0.6), renamed=0.5),
         )
 

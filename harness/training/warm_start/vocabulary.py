@@ -16,6 +16,7 @@ from harness.policy.tiny import word_tokenizer
 from harness.protocol import parse_turn, with_failure
 from harness.tasks.world import RELATIONS, load_world
 from harness.tasks.world.splits import SPLITS
+from harness.training.warm_start.name_randomization import POPULATIONS
 from harness.training.warm_start.practice_episodes import (
     BUDGETS,
     RecipePhase,
@@ -46,9 +47,10 @@ def make_tokenizer(seed: int = 20_260_201) -> ChatFormat:
                 for q in world.split("train")[:9]
                 for part in Perturbed(base, names, 0).messages(q)
             ]
-    texts += ["system\nuser\nassistant\n"]
+    texts += ["system\nuser\nassistant\n", *(f"Population: {number}." for number in POPULATIONS)]
     first = ChatFormat(word_tokenizer(texts))
-    phase = RecipePhase("words", 1_000, 0.0, 0.0, 0.0, SKILLED, suite_shares(0.7), renamed=0.0)
+    habits = replace(SKILLED, stop=0.03)  # often enough for the thoughts of an early stop
+    phase = RecipePhase("words", 1_000, 0.0, 0.0, 0.0, habits, suite_shares(0.7), renamed=0.0)
     rng = np.random.default_rng(seed)
     for name in INTERFACES:
         settings = environments(first, name, replace(BUDGETS, max_turn_tokens=1_000, max_response_tokens=20_000))

@@ -73,7 +73,7 @@ class Habits:
 
 
 SKILLED = Habits(
-    lazy=0.02, expert=0.06, vote=0.02, custom=0.02, refine=0.04, stop=0.03, review=0.2, revise=0.5, redo=0.2, notes=0.45
+    lazy=0.02, expert=0.06, vote=0.02, custom=0.02, refine=0.04, stop=0.01, review=0.2, revise=0.5, redo=0.2, notes=0.45
 )
 MEDIOCRE = Habits(
     lazy=0.24, expert=0.14, vote=0.08, custom=0.08, refine=0.12, stop=0.18, review=0.4, revise=0.8, redo=0.1, notes=0.45

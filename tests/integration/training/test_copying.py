@@ -9,7 +9,7 @@ from harness.policy.tiny import TAGS, new_model, word_tokenizer
 from harness.training.warm_start.copying import LENGTH, ROWS, learn_to_copy, repetitive_text
 
 WORDS = "Find the Capital of Chad: N'Djamena, 1.9 million people"
-TOKENIZER = word_tokenizer([WORDS, "<think>system user assistant"])
+TOKENIZER = word_tokenizer([WORDS, "1.9 billion, 15 of 20", "<think>system user assistant"])
 
 
 def encoded(text: str) -> list[int]:
@@ -19,10 +19,11 @@ def encoded(text: str) -> list[int]:
 # --- vocabulary
 
 
-def test_a_known_word_is_one_token_and_digits_are_single() -> None:
-    for word in ("Find", " the", " Capital", " million"):
+def test_a_known_word_or_number_is_one_token_and_others_are_spelt() -> None:
+    for word in ("Find", " the", " Capital", " million", " 1.9", "1.9", " 20"):
         assert len(encoded(word)) == 1
-    assert len(encoded(" 1907")) == 5
+    assert len(encoded(" 5")) == 2
+    assert len(encoded(" 8.3")) == 4
     assert all(len(encoded(tag)) == 1 for tag in TAGS)
 
 
