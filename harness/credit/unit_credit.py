@@ -13,6 +13,9 @@ import numpy as np
 
 from harness.credit.two_pass import StateValue, known_value
 
+Z95 = 1.96
+"""Half a 95 % interval in standard errors."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnitCredit:
