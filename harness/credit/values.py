@@ -2,6 +2,9 @@
 
 A value is an expectation over the policy's further turns, the operators' further results and, under faults, further
 faults. What was drawn before the state is part of it. States of equal keys are one: they share their forks.
+
+A simulated review repeats its verdict in a fork. Revise, ScEnsemble and PromptOptimizer repeat theirs by the episode's
+seed alone, so that a fork which asks them again for what they were asked before the state gets another draw.
 """
 
 from __future__ import annotations
