@@ -92,6 +92,9 @@ def test_forks_draw_their_own_turns_results_and_faults(interface: str) -> None:
     engine = DrawnTurns(TURNS[interface])
     resume(engine, environment, [start] * 3, [5, 6, 7], 1.0, forked=True)
     assert engine.seeds[:3] == [5 * 64, 6 * 64, 7 * 64]
+    later = DrawnTurns(TURNS[interface])
+    resume(later, environment, [s for s in taken if isinstance(s, State)][:3], [5, 6, 7], 1.0, forked=True)
+    assert later.seeds[:3] == [5 * 64 + 1, 6 * 64 + 1, 7 * 64 + 1]  # a turn's stream is its own
 
 
 def test_equal_keys_are_equal_futures() -> None:
