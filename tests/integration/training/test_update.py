@@ -12,6 +12,7 @@ import torch
 from harness.config import TrialConfig
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
+from harness.objectives.surrogates import SURROGATES
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import Policy, reference_of, with_lora
 from harness.policy.policy_settings import LoraSettings
@@ -21,19 +22,21 @@ from harness.types import NO_UNIT, Group
 from tests.support.episodes import chat, group
 from tests.support.update_config import changed, update_config
 
-SETTINGS = update_config()
+SETTINGS, BAND = update_config(), FixedClip(0.2, 0.2)
 
 
 def model(seed: int = 0) -> torch.nn.Module:
     return new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2, seed=seed).double()
 
 
-def step(groups: list[Group], settings: TrialConfig, **kw: object) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+def step(
+    groups: list[Group], settings: TrialConfig, band: FixedClip = BAND, **kw: object
+) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Weight changes of an SGD step of rate 1 (that is, minus the gradient), and the metrics."""
     policy = model()
     before = {n: p.detach().clone() for n, p in policy.named_parameters()}
     optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
-    result = policy_update(policy, optimizer, groups, FixedClip(0.2, 0.2), settings, **kw)
+    result = policy_update(policy, optimizer, groups, band, settings, **kw)
     return {n: p.detach() - before[n] for n, p in policy.named_parameters()}, result.metrics
 
 
@@ -63,6 +66,8 @@ def test_ones_own_surrogate_and_advantage_are_used_and_equal_the_shipped_where_t
         "    from harness.objectives.advantages import group_relative\n"
         "    return group_relative(rewards, group) / 2\n"
         "def short(rewards, group): return rewards[1:]\n"
+        "from harness.objectives.surrogates import TokenSurrogate, gmpo\n"
+        "by_token = TokenSurrogate(lambda tokens, a, band: gmpo(tokens, a, band))\n"
     )
     groups = [group(i) for i in range(2)]
     shipped, _ = step(groups, SETTINGS)
@@ -71,16 +76,23 @@ def test_ones_own_surrogate_and_advantage_are_used_and_equal_the_shipped_where_t
     for name, delta in shipped.items():
         torch.testing.assert_close(same[name], delta, atol=0, rtol=0)
         torch.testing.assert_close(half[name], delta / 2, atol=1e-12, rtol=1e-9)
+    narrow = FixedClip(1e-3, 1e-3)
+    theirs, _ = step(groups, changed(SETTINGS, surrogate=f"{own}:by_token"), band=narrow)
+    for name, delta in step(groups, changed(SETTINGS, surrogate="gmpo"), band=narrow)[0].items():
+        torch.testing.assert_close(theirs[name], delta, atol=0, rtol=0)
     with pytest.raises(ValueError, match="finite numbers expected"):
         step(groups, changed(SETTINGS, advantage=f"{own}:short"))
 
 
-@pytest.mark.parametrize("axis", [{"surrogate": "cispo"}, {"surrogate": "none"}, {"advantage": "leave_one_out"}])
+@pytest.mark.parametrize(
+    "axis",
+    [*({"surrogate": name} for name in SURROGATES if name != "min_clip"), {"advantage": "leave_one_out"}],
+)
 def test_another_surrogate_or_advantage_changes_the_second_update(axis: dict[str, str]) -> None:
-    groups = [group(i) for i in range(2)]
+    groups = sampled_from(model(), [group(i) for i in range(2)])
     twice = changed(SETTINGS, updates_per_batch=2)
-    shipped, _ = step(groups, twice)
-    other, _ = step(groups, changed(twice, **axis))
+    shipped, _ = step(groups, twice, band=FixedClip(1e-3, 1e-3))
+    other, _ = step(groups, changed(twice, **axis), band=FixedClip(1e-3, 1e-3))
     assert max(float((other[name] - delta).abs().max()) for name, delta in shipped.items()) > 1e-9
 
 
