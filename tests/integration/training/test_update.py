@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness.config import TrialConfig
+from harness.config.schema import Credit
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.objectives.surrogates import SURROGATES
@@ -112,6 +113,69 @@ def test_shuffled_credit_moves_the_policy_elsewhere_whatever_the_micro_batches()
     assert max(float((shuffled[name] - plain[name]).abs().max()) for name in plain) > 1e-6
     for name, delta in shuffled.items():
         torch.testing.assert_close(split[name], delta, atol=1e-9, rtol=0)
+
+
+CREDITS = {
+    "gigpo": Credit(source="outcome", returns="to_go", group="anchor", scale="std", discount=0.95),
+    "telescoped": Credit(source="outcome", returns="telescoped", group="anchor", scale="none"),
+    "form": Credit(source="form", returns="to_go", group="question_turn", scale="std", normalize="rewards"),
+    "before the first result": Credit(
+        source="form", returns="broadcast", group="question", scale="std", turns="before_result"
+    ),
+}
+
+
+@pytest.mark.parametrize("credit", CREDITS.values(), ids=CREDITS)
+@pytest.mark.parametrize("ratio_unit", ["token", "subsequence", "sequence", "random"])
+def test_turn_credit_changes_the_gradient_whatever_the_micro_batch_split(credit: Credit, ratio_unit: str) -> None:
+    groups = [group(i, mixed=i != 1) for i in range(3)]
+    settings = changed(SETTINGS, ratio_unit=ratio_unit)
+    plain, _ = step(groups, settings)
+    whole, metrics = step(groups, changed(settings, credit=credit))
+    split, other = step(groups, changed(settings, credit=credit, tokens_per_microbatch=150))
+    assert max(float((whole[name] - plain[name]).abs().max()) for name in plain) > 1e-6
+    for name, delta in whole.items():
+        torch.testing.assert_close(split[name], delta, atol=1e-9, rtol=0)
+    assert other["update/loss"] == pytest.approx(metrics["update/loss"], abs=1e-9)
+
+
+@pytest.mark.parametrize("ratio_unit", ["token", "subsequence", "sequence"])
+def test_an_outcome_broadcast_over_its_turns_is_the_trajectorys_advantage(ratio_unit: str) -> None:
+    groups = [group(i) for i in range(2)]
+    credit = Credit(source="outcome", returns="broadcast", group="question", scale="std", counts="trajectory")
+    plain, _ = step(groups, changed(SETTINGS, ratio_unit=ratio_unit))
+    by_turn, _ = step(groups, changed(SETTINGS, ratio_unit=ratio_unit, advantage="none", credit=credit))
+    for name, delta in plain.items():
+        torch.testing.assert_close(by_turn[name], delta, atol=1e-12, rtol=1e-9)
+
+
+def test_ones_own_turn_reward_is_used_and_weighed(tmp_path) -> None:
+    (tmp_path / "own.py").write_text(
+        "def first(t): return [float(k == 0) * t.reward.total for k in range(len(t.turns))]"
+    )
+    axes = {"returns": "to_go", "group": "question", "scale": "none"}
+    groups = [group(i) for i in range(2)]
+    own = Credit(source=f"{tmp_path / 'own.py'}:first", **axes)
+    moved, _ = step(groups, changed(SETTINGS, advantage="none", credit=own))
+    twice, _ = step(groups, changed(SETTINGS, advantage="none", credit=own.model_copy(update={"weight": 2.0})))
+    for name, delta in moved.items():
+        torch.testing.assert_close(twice[name], 2 * delta, atol=1e-12, rtol=1e-9)
+    assert max(float(delta.abs().max()) for delta in moved.values()) > 1e-6
+
+
+def test_a_group_of_equal_outcomes_with_outcome_credit_moves_nothing() -> None:
+    moved, metrics = step([group(0, mixed=False)], changed(SETTINGS, credit=CREDITS["telescoped"]))
+    assert all(float(d.abs().max()) == 0.0 for d in moved.values())
+    assert metrics["update/skipped_share"] == 1.0
+
+
+def test_shuffled_turn_credit_stays_within_its_group_and_moves_the_policy_elsewhere() -> None:
+    groups = [group(0), group(1, mixed=False)]
+    settings = changed(SETTINGS, credit=CREDITS["telescoped"], advantage="none")
+    plain, before = step(groups, settings)
+    shuffled, metrics = step(groups, changed(settings, credit_shuffle=1.0))
+    assert metrics["update/skipped_share"] >= before["update/skipped_share"] >= 0.5
+    assert max(float((shuffled[name] - plain[name]).abs().max()) for name in plain) > 1e-6
 
 
 def test_no_gradient_is_held_after_the_update() -> None:
