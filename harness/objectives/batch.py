@@ -66,3 +66,10 @@ def unit_of_token(trajectories: Sequence[Trajectory]) -> Tensor:
     """Unit index of each policy token in the batch's units, trajectory by trajectory: int64 [T]."""
     lengths = torch.tensor([len(turn.tokens) for t in trajectories for turn in t.turns], dtype=torch.int64)
     return torch.arange(len(lengths)).repeat_interleave(lengths)
+
+
+def action_tokens(trajectories: Sequence[Trajectory]) -> Tensor:
+    """Whether each policy token is in the action half of its turn: bool [T]."""
+    halves = [(turn.action_start, len(turn.tokens) - turn.action_start) for t in trajectories for turn in t.turns]
+    lengths = torch.tensor(halves, dtype=torch.int64).reshape(-1)
+    return (torch.arange(len(lengths)) % 2 == 1).repeat_interleave(lengths)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective, rounds, totals
 from harness.distributed.tensors import whole
-from harness.objectives.batch import segment_batch
+from harness.objectives.batch import action_tokens, segment_batch
 from harness.objectives.clip import Clip
 from harness.objectives.loss import (
     ObjectiveOutput,
@@ -30,6 +30,7 @@ from harness.objectives.loss import (
 from harness.objectives.off_policy import Mismatch, mismatch, truncated_importance
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.objectives.surrogates import SURROGATES
+from harness.objectives.unit_statistics import UnitSums, unit_sums
 from harness.policy.forward import MicroBatch, micro_batches
 from harness.policy.sharding import logprobs
 from harness.training.minibatch_advantages import minibatch_advantages
@@ -113,7 +114,8 @@ def _one_update(
     optimizer.zero_grad(set_to_none=True)
     outputs: list[ObjectiveOutput] = []
     loss, kl, entropy, n_tokens, not_finite = 0.0, 0.0, 0.0, 0.0, 0.0
-    drift, cap = Mismatch(), config.objective.importance_cap
+    entropy_action, n_action = 0.0, 0.0
+    drift, sums, cap = Mismatch(), UnitSums(), config.objective.importance_cap
     importances: list[Tensor] = []
     batches = micro_batches([trajectories[i] for i in active], config.update.tokens_per_microbatch)
     for batch, counts in rounds(workers, batches):
@@ -133,6 +135,9 @@ def _one_update(
         objective = policy_objective_tokenwise if advantages.by_token else policy_objective
         credit = advantages.value[selection.tokens if advantages.by_token else selection.trajectories].to(device)
         output = objective(logp, old, credit, segments, factors, clip.band, surrogate)
+        if counts:  # on a copy, so that no hook of a sharded model sees this gradient
+            leaf = logp.detach().requires_grad_()
+            sums += unit_sums(objective(leaf, old, credit, segments, factors, clip.band, surrogate), leaf, segments)
         total = output.loss
         if ref_logp is not None:
             k3 = kl_k3(logp, ref_logp)
@@ -143,12 +148,15 @@ def _one_update(
             continue
         outputs.append(output.on_cpu())
         loss += float(total.detach())
+        acting = action_tokens(selected).to(token_entropy.device)
         entropy += float(token_entropy.sum())
+        entropy_action, n_action = entropy_action + float(token_entropy[acting].sum()), n_action + float(acting.sum())
         drift += mismatch(logp, sampled)
         n_tokens += len(logp)
         not_finite += float((~logp.detach().isfinite()).sum())
     loss, kl, entropy, n_tokens, not_finite = totals(workers, (loss, kl, entropy, n_tokens, not_finite))
-    drift = sum(workers.gather(drift), Mismatch())
+    entropy_action, n_action = totals(workers, (entropy_action, n_action))
+    drift, sums = sum(workers.gather(drift), Mismatch()), sum(workers.gather(sums), UnitSums())
     importances = [x for part in workers.gather(importances) for x in part]
     outputs = [o for part in workers.gather(outputs) for o in part]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -158,6 +166,11 @@ def _one_update(
     if n_tokens:
         if diverged is None:
             optimizer.step()
+        record |= sums.metrics() | {"advantage_variance_within": advantages.variance_within}
+        if n_action < n_tokens:
+            record["entropy_think"] = (entropy - entropy_action) / (n_tokens - n_action)
+        if n_action:
+            record["entropy_action"] = entropy_action / n_action
         record |= {"entropy": entropy / n_tokens} | {f"sampler/{k}": v for k, v in drift.means().items()}
         if importances and cap is not None:
             together = torch.cat(importances).double()

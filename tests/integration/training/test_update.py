@@ -11,6 +11,7 @@ import torch
 
 from harness.config import TrialConfig
 from harness.config.schema import Credit
+from harness.objectives.batch import action_tokens
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
 from harness.objectives.surrogates import SURROGATES
@@ -167,6 +168,18 @@ def test_a_group_of_equal_outcomes_with_outcome_credit_moves_nothing() -> None:
     moved, metrics = step([group(0, mixed=False)], changed(SETTINGS, credit=CREDITS["telescoped"]))
     assert all(float(d.abs().max()) == 0.0 for d in moved.values())
     assert metrics["update/skipped_share"] == 1.0
+
+
+def test_entropy_is_split_by_half_and_advantages_vary_within_episodes_only_with_turn_credit() -> None:
+    groups = [group(i) for i in range(2)]
+    _, metrics = step(groups, SETTINGS)
+    acting = action_tokens([t for g in groups for t in g.trajectories]).double().mean().item()
+    together = acting * metrics["update/entropy_action"] + (1 - acting) * metrics["update/entropy_think"]
+    assert together == pytest.approx(metrics["update/entropy"], rel=1e-9)
+    assert metrics["update/advantage_variance_within"] == 0.0
+    assert 1 < metrics["update/episodes_effective"] <= 8
+    _, split = step(groups, changed(SETTINGS, credit=CREDITS["telescoped"], tokens_per_microbatch=150))
+    assert split["update/advantage_variance_within"] > 0.0
 
 
 def test_shuffled_turn_credit_stays_within_its_group_and_moves_the_policy_elsewhere() -> None:
