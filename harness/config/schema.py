@@ -119,9 +119,12 @@ class Objective(Section):
         # an unknown preset is an error of its own field: fill something, so that it is the only message
         preset = PRESETS.get(name if isinstance(name, str) else "", PRESETS["grpo"])
         band = {"low": preset.band.low, "high": preset.band.high}
-        filled = {"ratio_unit": preset.ratio_unit, "reduction": preset.reduction, "clip": band, **value}
+        axes = {"ratio_unit": preset.ratio_unit, "reduction": preset.reduction, "clip": band}
+        filled = axes | {"surrogate": preset.surrogate, "advantage": preset.advantage, **value}
         if isinstance(value.get("clip"), dict):
             filled["clip"] = {**band, **value["clip"]}
+        if preset.credit is not None and isinstance(given := value.get("credit", {}), dict):
+            filled["credit"] = {**preset.credit, **given}
         return filled
 
     @field_validator("advantage")

@@ -18,13 +18,15 @@ import pytest
 import torch
 
 from harness.integrations.mask_runs import segment_mask_runs
-from harness.objectives.advantages import group_relative
+from harness.objectives.advantages import group_relative, leave_one_out
 from harness.objectives.clip_settings import ClipBand
 from harness.objectives.loss import kl_k3, policy_objective, summarize
 from harness.objectives.ratio_units import UnitLayout
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.objectives.segmentation import segment
 from harness.objectives.surrogates import SURROGATES
+from harness.objectives.turn_credit import turn_credit
+from harness.objectives.turn_table import TurnTable
 from tests.parity.integrations.padded_batches import BATCHES, Padded, padded_batch
 
 core_algos = pytest.importorskip(
@@ -88,6 +90,7 @@ def same(theirs, ours, tolerance=1e-7):
     [
         ("vanilla", "seq-mean-token-mean", "token", "N3"),  # GRPO
         ("vanilla", "token-mean", "token", "N4"),  # DAPO
+        ("vanilla", "seq-mean-token-sum", "token", "seq-mean-token-sum"),  # Dr. GRPO, but for 1 / L_max
         ("gspo", "seq-mean-token-mean", "sequence", "N1"),  # GSPO
         ("gspo", "token-mean", "sequence", "N4"),
     ],
@@ -180,3 +183,46 @@ def test_verl_has_the_same_advantages():
     ours = group_relative(rewards, labels)
     torch.testing.assert_close(ours, theirs[:, 0], rtol=0, atol=1e-7)  # verl adds 1 + 1e-6 of a singleton in float32
     assert ours[groups == "equal"].tolist() == [0.0, 0.0, 0.0]
+
+
+def advantage_tensors(turns):
+    """(question, tokens of each turn, outcome) of episodes as verl sees them: [B, L], observations masked out."""
+    mask = torch.zeros(len(turns), 1 + max(sum(lengths) + len(lengths) for _, lengths, _ in turns))
+    rewards = torch.zeros_like(mask, dtype=torch.float64)
+    for i, (_, lengths, outcome) in enumerate(turns):
+        at = 0
+        for n in lengths:
+            mask[i, at : at + n] = 1
+            rewards[i, at + n - 1] = outcome * (at + n == sum(lengths) + len(lengths) - 1)
+            at += n + 1
+    return rewards, mask.double()
+
+
+EPISODES = [(0, [3, 2], 1.0), (0, [4], -1.5), (1, [1, 1, 2], 0.5), (1, [5], 0.5), (2, [2], 1.0), (2, [6, 1], 0.0)]
+
+
+def our_credit(**axes):
+    flat = [(i, q, n, r * (k == len(lengths) - 1)) for i, (q, lengths, r) in enumerate(EPISODES)
+            for k, n in enumerate(lengths)]  # fmt: skip
+    owner, question, tokens, reward = (torch.tensor(column) for column in zip(*flat, strict=True))
+    table = TurnTable(reward.double(), owner, question, question, tokens, owner < 0)
+    return turn_credit(table, **axes).repeat_interleave(tokens)
+
+
+def test_verl_has_the_same_reinforce_plus_plus():
+    rewards, mask = advantage_tensors(EPISODES)
+    config = type("Config", (), {"gamma": 1.0})()
+    theirs, _ = core_algos.compute_reinforce_plus_plus_outcome_advantage(rewards, mask, config=config)
+    ours = our_credit(returns="to_go", group="batch", scale="std", counts="token")
+    torch.testing.assert_close(ours, theirs[mask.bool()], rtol=2e-6, atol=1e-9)  # epsilon: on std, and on the variance
+
+
+def test_verl_has_the_same_leave_one_out():
+    rewards, mask = advantage_tensors(EPISODES)
+    questions = np.array([q for q, _, _ in EPISODES])
+    theirs, _ = core_algos.compute_rloo_outcome_advantage(rewards, mask, questions)
+    by_turn = our_credit(returns="broadcast", group="leave_one_out", scale="none", counts="trajectory")
+    torch.testing.assert_close(by_turn, theirs[mask.bool()], rtol=1e-12, atol=1e-12)
+    outcomes = torch.tensor([r for _, _, r in EPISODES], dtype=torch.float64)
+    ours = leave_one_out(outcomes, torch.from_numpy(questions))
+    torch.testing.assert_close(ours, theirs[:, 0], rtol=1e-12, atol=1e-12)

@@ -87,6 +87,7 @@ def loop_weight(reduction: str, rows: Ragged, i: int, k: int) -> float:
         "seg-mean": 1 / all_units,
         "seq-mean-token-mean": tokens_here / tokens_i / batch,
         "token-mean": tokens_here / all_tokens,
+        "seq-mean-token-sum": tokens_here / batch,
     }[ALIASES.get(reduction, reduction)]
 
 
