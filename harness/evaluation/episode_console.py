@@ -12,8 +12,8 @@ from rich.text import Text
 from harness.credit.unit_credit import Z95, UnitCredit
 from harness.env.diagnostics import operators_called
 from harness.protocol.observation import FAILURE_TEXTS
-from harness.redact import printable
 from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
+from harness.types.redact import printable
 
 LABEL_WIDTH = 20  # the longest operator's name fits
 _THINK, _CALL, _READ, _ANSWER = "italic cyan", "yellow", "white", "bold green"

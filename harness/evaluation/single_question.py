@@ -29,7 +29,6 @@ from harness.evaluation.targets import Target
 from harness.operators import Caller
 from harness.operators.base import CallContext
 from harness.policy.load import PolicyError, shipped_chat
-from harness.redact import error_text
 from harness.tasks.benchmarks import DataError
 from harness.tasks.world import load_world
 from harness.training import factory
@@ -38,6 +37,7 @@ from harness.training.prompt_room import check_prompts
 from harness.training.trial_data import TrialData, load_trial_data
 from harness.training.warm_start.scripted_agents import ScriptedEngine
 from harness.types import OperatorResult, Question, Trajectory
+from harness.types.redact import error_text
 
 FAULT = FAULTED.removeprefix("eval_")
 """Name of the condition with injected faults."""

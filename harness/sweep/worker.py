@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness.config import code_version, own_code, trial_key
 from harness.distributed.collective import ALONE, Collective
-from harness.redact import RedactedStream, redact, variables_in
 from harness.runs.host_info import machine_kind, packages
 from harness.runs.journal import Journal
 from harness.runs.jsonl import LineLog, write_atomically
@@ -26,6 +25,7 @@ from harness.runs.run import TrialRun
 from harness.sweep.resource_monitor import measured
 from harness.tasks.benchmarks.errors import DataError
 from harness.types import Diverged, Question, Trajectory
+from harness.types.redact import RedactedStream, redact, variables_in
 
 if TYPE_CHECKING:
     from harness.runs.checkpoint import Checkpoint
