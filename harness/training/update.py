@@ -7,7 +7,6 @@ on how many workers share them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.objectives.surrogates import SURROGATES
 from harness.policy.forward import MicroBatch, micro_batches
 from harness.policy.sharding import logprobs
+from harness.training.finiteness import NotFinite, not_finite_credit
 from harness.types import Group, Trajectory
 from harness.types.own_code import chosen_function
 
@@ -79,7 +79,7 @@ def policy_update(
     # of equal rewards only compute nothing and move nothing, so it is still measured before the policy has moved
     keys = {k for r in records for k in r}
     stats |= {f"update/{k}": float(np.mean([r[k] for r in records if k in r])) for k in keys if "/" not in k}
-    stats["update/grad_norm_max"] = max(r["grad_norm"] for r in records)
+    stats["update/grad_norm_max"] = float(np.max([r["grad_norm"] for r in records]))  # NaN if any is
     mismatches = ({k: v for k, v in r.items() if "/" in k} for r in records)
     stats |= next((found for found in mismatches if found), {})
     stats |= {"update/clip_low": clip.band.low, "update/clip_high": clip.band.high}
@@ -102,6 +102,8 @@ def _one_update(
     rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
     group_index = torch.tensor([i for i, g in enumerate(groups) for _ in g.trajectories])
     advantage = _advantages(config.objective.advantage, rewards, group_index)
+    if credited := not_finite_credit(rewards, advantage):
+        return [], {"grad_norm": 0.0}, credited
     if config.objective.credit_shuffle > 0:
         first = trajectories[0]  # of the whole minibatch, so the permutation is every worker's
         seed = layout_seed(config.seed, first.sample_seed, first.question.id)
@@ -114,7 +116,8 @@ def _one_update(
     active = [i for i in range(len(trajectories)) if config.objective.kl_weight > 0 or advantage[i] != 0]
     optimizer.zero_grad(set_to_none=True)
     outputs: list[ObjectiveOutput] = []
-    loss, kl, entropy, n_tokens, not_finite = 0.0, 0.0, 0.0, 0.0, 0.0
+    loss, kl, entropy, n_tokens = 0.0, 0.0, 0.0, 0.0
+    not_finite = NotFinite()
     drift, cap = Mismatch(), config.objective.importance_cap
     importances: list[Tensor] = []
     batches = micro_batches([trajectories[i] for i in active], config.update.tokens_per_microbatch)
@@ -147,15 +150,15 @@ def _one_update(
         entropy += float(token_entropy.sum())
         drift += mismatch(logp, sampled)
         n_tokens += len(logp)
-        not_finite += float((~logp.detach().isfinite()).sum())
-    loss, kl, entropy, n_tokens, not_finite = totals(workers, (loss, kl, entropy, n_tokens, not_finite))
+        not_finite = not_finite.plus(old, ref_logp, logp)
+    loss, kl, entropy, n_tokens, *counted = totals(workers, (loss, kl, entropy, n_tokens, *not_finite))
     drift = sum(workers.gather(drift), Mismatch())
     importances = [x for part in workers.gather(importances) for x in part]
     outputs = [o for part in workers.gather(outputs) for o in part]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, config.update.max_grad_norm))) if n_tokens else 0.0
     record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
-    diverged = _diverged(not_finite, loss, norm)
+    diverged = NotFinite(*counted).first(loss, norm)
     if n_tokens:
         if diverged is None:
             optimizer.step()
@@ -171,17 +174,11 @@ def _one_update(
     return outputs, record, diverged
 
 
-def _diverged(not_finite: float, loss: float, norm: float) -> str | None:
-    """The first quantity of an update, in the order of computation, that is not finite."""
-    if not_finite:
-        return f"the log-probability of {not_finite:g} tokens in the update"
-    return "the loss" if not math.isfinite(loss) else "the gradient norm" if not math.isfinite(norm) else None
-
-
 def _advantages(estimator: str, rewards: Tensor, group: Tensor) -> Tensor:
-    """float64 [B]. Raises ValueError if one's own estimator returns anything but B finite numbers."""
+    """float64 [B]. Raises ValueError if one's own estimator returns anything but B numbers; those that are
+    not finite end the trial by name."""
     advantage = chosen_function(estimator, ADVANTAGES)(rewards, group).detach().double()
-    if advantage.shape != rewards.shape or not bool(advantage.isfinite().all()):
+    if advantage.shape != rewards.shape:
         raise ValueError(f"objective.advantage {estimator}: {len(rewards)} finite numbers expected, got {advantage}")
     return advantage
 
