@@ -16,8 +16,9 @@ from harness.config.sweep_file import Resources
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
+from harness.sweep.attempts import TrialFailed, TrialRefused
 from harness.sweep.multi_worker import run_over_workers
-from harness.sweep.worker import TrialFailed, TrialRefused, run_one, run_share
+from harness.sweep.worker import run_one, run_share
 from harness.tasks.benchmarks import DataError
 
 HERE = "tests.integration.sweep.test_refused_data"
