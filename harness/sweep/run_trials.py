@@ -28,7 +28,8 @@ from harness.runs.layout import INFO
 from harness.runs.lock import BusyError
 from harness.runs.records import TrialInfo, TrialStatus
 from harness.runs.run import TrialRun
-from harness.sweep.worker import TRIAL, TrialFailed, run_one
+from harness.sweep.attempts import TrialFailed
+from harness.sweep.worker import TRIAL, run_one
 from harness.types.redact import error_text, printable
 
 

@@ -15,6 +15,7 @@ from harness.objectives.batch import turn_table, unit_of_token
 from harness.objectives.credit_shuffle import shuffle_credit
 from harness.objectives.ratio_units import layout_seed
 from harness.objectives.turn_credit import turn_credit
+from harness.training.finiteness import not_finite_credit
 from harness.types import Group
 from harness.types.own_code import chosen_function
 
@@ -24,20 +25,22 @@ class MinibatchAdvantages:
     """`value`, float64: [B] of trajectories, or [T] `by_token` (the same in a turn) where there is turn credit.
 
     `informative` [B]: whether any of a trajectory's advantages is not 0. `variance_within`: mean over trajectories of
-    the variance (ddof 0) of advantages among a trajectory's units.
+    the variance (ddof 0) of advantages among a trajectory's units. `not_finite`: the quantity that is not, by name.
     """
 
     value: Tensor
     by_token: bool
     informative: Tensor
     variance_within: float
+    not_finite: str | None = None
 
 
 def minibatch_advantages(groups: Sequence[Group], objective: Objective, seed: int) -> MinibatchAdvantages:
     """Advantages of all trajectories of `groups`, in order. `seed` is the run's: only shuffled credit reads it.
 
     Raises:
-        ValueError: if one's own estimator or turn reward returns anything but finite numbers, as many as needed.
+        ValueError: if one's own estimator returns anything but a number a trajectory, or one's own turn reward
+            anything but a finite one a turn.
     """
     trajectories = [t for g in groups for t in g.trajectories]
     rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
@@ -45,6 +48,8 @@ def minibatch_advantages(groups: Sequence[Group], objective: Objective, seed: in
     first = trajectories[0]  # of the whole minibatch, so the permutation is every worker's
     shuffle_seed = layout_seed(seed, first.sample_seed, first.question.id)
     advantage = _estimated(objective.advantage, rewards, group)
+    if credited := not_finite_credit(rewards, advantage):
+        return MinibatchAdvantages(advantage, False, advantage != 0, 0.0, credited)
     if objective.credit is None:
         if objective.credit_shuffle > 0:
             advantage = shuffle_credit(advantage, group, objective.credit_shuffle, shuffle_seed)
@@ -79,8 +84,9 @@ def _credit(settings: Credit, groups: Sequence[Group]) -> Tensor:
 
 
 def _estimated(estimator: str, rewards: Tensor, group: Tensor) -> Tensor:
-    """float64 [B]. Raises ValueError if one's own estimator returns anything but B finite numbers."""
+    """float64 [B]. Raises ValueError if one's own estimator returns anything but B numbers; those that are not finite
+    end the trial by name."""
     advantage = chosen_function(estimator, ADVANTAGES)(rewards, group).detach().double()
-    if advantage.shape != rewards.shape or not bool(advantage.isfinite().all()):
+    if advantage.shape != rewards.shape:
         raise ValueError(f"objective.advantage {estimator}: {len(rewards)} finite numbers expected, got {advantage}")
     return advantage

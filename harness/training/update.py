@@ -7,7 +7,6 @@ on how many workers share them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +32,7 @@ from harness.objectives.surrogates import SURROGATES
 from harness.objectives.unit_statistics import UnitSums, unit_sums
 from harness.policy.forward import MicroBatch, micro_batches
 from harness.policy.sharding import logprobs
+from harness.training.finiteness import NotFinite
 from harness.training.minibatch_advantages import minibatch_advantages
 from harness.types import Group, Trajectory
 from harness.types.own_code import chosen_function
@@ -84,7 +84,7 @@ def policy_update(
     # of equal rewards only compute nothing and move nothing, so it is still measured before the policy has moved
     keys = {k for r in records for k in r}
     stats |= {f"update/{k}": float(np.mean([r[k] for r in records if k in r])) for k in keys if "/" not in k}
-    stats["update/grad_norm_max"] = max(r["grad_norm"] for r in records)
+    stats["update/grad_norm_max"] = float(np.max([r["grad_norm"] for r in records]))  # NaN if any is
     mismatches = ({k: v for k, v in r.items() if "/" in k} for r in records)
     stats |= next((found for found in mismatches if found), {})
     stats |= {"update/clip_low": clip.band.low, "update/clip_high": clip.band.high}
@@ -105,6 +105,8 @@ def _one_update(
 ) -> tuple[list[ObjectiveOutput], dict[str, float], str | None]:
     trajectories = [t for g in groups for t in g.trajectories]
     advantages = minibatch_advantages(groups, config.objective, config.seed)
+    if advantages.not_finite is not None:
+        return [], {"grad_norm": 0.0}, advantages.not_finite
     surrogate = chosen_function(config.objective.surrogate, SURROGATES)
     segmentation = segment_batch(trajectories, config.objective.ratio_unit, seed=config.seed)
     weights = REDUCTIONS[config.objective.reduction](segmentation)
@@ -113,8 +115,8 @@ def _one_update(
     active = [i for i in range(len(trajectories)) if config.objective.kl_weight > 0 or advantages.informative[i]]
     optimizer.zero_grad(set_to_none=True)
     outputs: list[ObjectiveOutput] = []
-    loss, kl, entropy, n_tokens, not_finite = 0.0, 0.0, 0.0, 0.0, 0.0
-    entropy_action, n_action = 0.0, 0.0
+    loss, kl, entropy, n_tokens = 0.0, 0.0, 0.0, 0.0
+    entropy_action, n_action, not_finite = 0.0, 0.0, NotFinite()
     drift, sums, cap = Mismatch(), UnitSums(), config.objective.importance_cap
     importances: list[Tensor] = []
     batches = micro_batches([trajectories[i] for i in active], config.update.tokens_per_microbatch)
@@ -153,8 +155,8 @@ def _one_update(
         entropy_action, n_action = entropy_action + float(token_entropy[acting].sum()), n_action + float(acting.sum())
         drift += mismatch(logp, sampled)
         n_tokens += len(logp)
-        not_finite += float((~logp.detach().isfinite()).sum())
-    loss, kl, entropy, n_tokens, not_finite = totals(workers, (loss, kl, entropy, n_tokens, not_finite))
+        not_finite = not_finite.plus(old, ref_logp, logp)
+    loss, kl, entropy, n_tokens, *counted = totals(workers, (loss, kl, entropy, n_tokens, *not_finite))
     entropy_action, n_action = totals(workers, (entropy_action, n_action))
     drift, sums = sum(workers.gather(drift), Mismatch()), sum(workers.gather(sums), UnitSums())
     importances = [x for part in workers.gather(importances) for x in part]
@@ -162,7 +164,7 @@ def _one_update(
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, config.update.max_grad_norm))) if n_tokens else 0.0
     record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
-    diverged = _diverged(not_finite, loss, norm)
+    diverged = NotFinite(*counted).first(loss, norm)
     if n_tokens:
         if diverged is None:
             optimizer.step()
@@ -181,13 +183,6 @@ def _one_update(
         if config.objective.kl_weight > 0:
             record["kl"] = kl / n_tokens
     return outputs, record, diverged
-
-
-def _diverged(not_finite: float, loss: float, norm: float) -> str | None:
-    """The first quantity of an update, in the order of computation, that is not finite."""
-    if not_finite:
-        return f"the log-probability of {not_finite:g} tokens in the update"
-    return "the loss" if not math.isfinite(loss) else "the gradient norm" if not math.isfinite(norm) else None
 
 
 def _sampled_logprobs(trajectories: Sequence[Trajectory]) -> Tensor:
