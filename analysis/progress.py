@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.paths import command
-from harness.redact import error_text
+from harness.types.redact import error_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

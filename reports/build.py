@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.paths import command
-from harness.redact import error_text, printable, redact
 from harness.runs.symbolic_links import link_within
+from harness.types.redact import error_text, printable, redact
 
 if TYPE_CHECKING:
     from analysis.frames import Frames

@@ -25,7 +25,9 @@ GROUP = ("reward_std", "zero_variance", "reward_variance")
 """What `diagnostics.group_metrics` gives."""
 UPDATE = (
     "loss", "grad_norm", "grad_norm_max", "grad_spike", "skipped_share", "entropy", "ratio_mean", "ratio_min",
-    "ratio_max", "clip_fraction", "clip_fraction_tokens", "clip_low", "clip_high", "kl_old",
+    "ratio_max", "ratio_std", "clip_fraction", "clip_fraction_tokens", "clip_low", "clip_high", "kl_old",
+    "gated_positive", "gated_negative", "episodes_effective", "advantage_variance_within", "entropy_think",
+    "entropy_action",
 )  # fmt: skip
 """What every step's updates give."""
 SAMPLER = ("kl_k1", "kl_k3", "logprob_gap", "logprob_gap_mean")

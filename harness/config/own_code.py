@@ -8,13 +8,14 @@ from harness.config.yaml_source import Node, Problem
 from harness.env.prompts.own_perturbations import own_parts
 from harness.types.own_code import OwnCodeError, names_function, own_function, source_digest
 
-_FUNCTIONS = ("objective.surrogate", "objective.advantage")
+_FUNCTIONS = ("objective.surrogate", "objective.advantage", "objective.credit.source")
 
 
 def own_code(config: TrialConfig) -> dict[str, str]:
     """SHA-256 of each source file of one's own that the configuration names, by setting. Raises OwnCodeError."""
     o = config.objective
     named = {"objective.surrogate": o.surrogate, "objective.advantage": o.advantage}
+    named |= {} if o.credit is None else {"objective.credit.source": o.credit.source}
     files = {setting: name for setting, name in named.items() if names_function(name)}
     files |= {} if config.data.task is None else {"data.task": config.data.task}
     perturbed = config.environment.perturbations
@@ -23,7 +24,7 @@ def own_code(config: TrialConfig) -> dict[str, str]:
 
 
 def own_functions_exist(tree: Node) -> list[Problem]:
-    """One's own surrogate and advantage estimator can be imported."""
+    """One's own surrogate, advantage estimator and turn reward can be imported."""
     problems = []
     for name in _FUNCTIONS:
         node = find(tree, name)

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
 from harness.engines.engine_settings import EngineSettings, VllmSettings
 from harness.env.environment_settings import EnvironmentSettings
+from harness.env.turn_rewards import TURN_REWARDS
 from harness.objectives.advantages import ADVANTAGES
 from harness.objectives.clip_settings import ClipSettings
 from harness.objectives.presets import PRESETS
 from harness.objectives.ratio_units import RATIO_UNITS
 from harness.objectives.reductions import REDUCTIONS
 from harness.objectives.surrogates import SURROGATES
+from harness.objectives.turn_credit import COMPARISONS, RETURNS, SCALES, TELESCOPED_SCALES, Counts
 from harness.policy.policy_settings import PolicySettings
 from harness.protocol.reward import RewardWeights
 from harness.tasks.question_settings import DataSettings
@@ -49,8 +51,46 @@ def registered(registry: Collection[str], *, or_own: bool = False) -> BeforeVali
     return BeforeValidator(check)
 
 
+class Credit(Section):
+    """Turn credit: a second advantage, one a turn, added to the trajectory's (`harness/objectives/turn_credit.py`)."""
+
+    source: Annotated[str, registered(TURN_REWARDS, or_own=True)]
+    """Reward of a turn (`harness/env/turn_rewards.py`), or one's own function of a trajectory."""
+    returns: Annotated[str, registered(RETURNS)]
+    """From a turn's and later rewards to its return."""
+    group: Annotated[str, registered(COMPARISONS)]
+    """Turns that a return is compared with."""
+    scale: Annotated[str, registered(SCALES)]
+    counts: Counts = "unit"
+    """What counts once in a group's mean and standard deviation."""
+    normalize: Literal["returns", "rewards"] = "returns"
+    """rewards: before they are summed, as published for MT-GRPO by turn index; biased where the policy may stop."""
+    turns: Literal["all", "before_result"] = "all"
+    """before_result: credit for the turns up to the first operator call alone."""
+    discount: Fraction = 1.0
+    trace: Fraction = 0.0
+    """lambda of GAE over turns, of telescoped returns."""
+    weight: Positive = 1.0
+
+    @field_validator("scale", "normalize", "discount", "trace")
+    @classmethod
+    def _takes_effect(cls, value: Any, info: ValidationInfo) -> Any:
+        returns = info.data.get("returns")
+        match info.field_name:
+            case "scale" if returns == "telescoped" and value not in TELESCOPED_SCALES:
+                raise ValueError(f"telescoped returns are scaled by {' or '.join(TELESCOPED_SCALES)}, not {value}")
+            case "normalize" if returns == "telescoped" and value == "rewards":
+                raise ValueError("telescoped returns normalize no rewards")
+            case "discount" if returns == "broadcast" and value != 1:
+                raise ValueError("no effect: returns is broadcast")
+            case "trace" if returns in ("broadcast", "to_go") and value:
+                raise ValueError(f"no effect: returns is {returns}")
+        return value
+
+
 class Objective(Section):
-    """The loss: ratio unit, reduction over segments, clip band, KL weight. A preset fills the first three."""
+    """The loss: ratio unit, reduction over segments, clip band, surrogate, advantage, turn credit, KL weight. A preset
+    fills all but the last."""
 
     preset: Annotated[str, registered(PRESETS)] | None
     ratio_unit: Annotated[str, registered(RATIO_UNITS)]
@@ -58,6 +98,8 @@ class Objective(Section):
     clip: ClipSettings
     surrogate: Annotated[str, registered(SURROGATES, or_own=True)] = "min_clip"
     """A segment's part of the loss, from its ratio and advantage; one's own as `package.module:function`."""
+    credit: Credit | None = None
+    """Turn credit; null: trajectory advantages alone."""
     advantage: Annotated[str, registered(ADVANTAGES, or_own=True)] = "group_relative"
     """From a minibatch's rewards and groups to one advantage a trajectory; one's own as for the surrogate."""
     kl_weight: NonNegative
@@ -65,7 +107,8 @@ class Objective(Section):
     importance_cap: Positive | None = None
     """Weigh segments by min(trainer / sampler probability, this): for engines whose log-probs differ; null: off."""
     credit_shuffle: Fraction = 0.0
-    """Probability that a group's advantages are permuted among its episodes: a handicap of known dose, for assays."""
+    """Probability that a group's advantages are permuted among its episodes (with turn credit: among their turns): a
+    handicap of known dose, for assays."""
 
     @model_validator(mode="before")
     @classmethod
@@ -76,10 +119,20 @@ class Objective(Section):
         # an unknown preset is an error of its own field: fill something, so that it is the only message
         preset = PRESETS.get(name if isinstance(name, str) else "", PRESETS["grpo"])
         band = {"low": preset.band.low, "high": preset.band.high}
-        filled = {"ratio_unit": preset.ratio_unit, "reduction": preset.reduction, "clip": band, **value}
+        axes = {"ratio_unit": preset.ratio_unit, "reduction": preset.reduction, "clip": band}
+        filled = axes | {"surrogate": preset.surrogate, "advantage": preset.advantage, **value}
         if isinstance(value.get("clip"), dict):
             filled["clip"] = {**band, **value["clip"]}
+        if preset.credit is not None and isinstance(given := value.get("credit", {}), dict):
+            filled["credit"] = {**preset.credit, **given}
         return filled
+
+    @field_validator("advantage")
+    @classmethod
+    def _is_something(cls, value: str, info: ValidationInfo) -> str:
+        if value == "none" and info.data.get("credit", False) is None:
+            raise ValueError("none needs turn credit (objective.credit): nothing would be learned")
+        return value
 
 
 class Rollout(Section):
@@ -159,6 +212,10 @@ class TrialConfig(Section):
             raise ValueError(
                 "update.updates_per_batch exceeds rollout.prompts_per_step: an update would have no prompt"
             )
+        credit, r = self.objective.credit, self.reward
+        divided = credit is not None and credit.scale == "mean" and credit.source == "outcome"
+        if divided and (r.format_penalty or r.no_answer_penalty or r.call_cost):
+            raise ValueError("objective.credit.scale: mean needs rewards of at least 0: no penalty, no call_cost")
         return self
 
     @property

@@ -17,7 +17,7 @@ from harness.config.sweep_file import Resources
 from harness.config.tree import find, locate, plain, within
 from harness.config.yaml_source import Node, Problem
 from harness.objectives.reductions import reduction_without_alias
-from harness.redact import known_secrets
+from harness.types.redact import known_secrets
 
 Axes = dict[str, list[tuple[Any, Node]]]
 """The values of each swept setting: what a value is called (itself, where the file gives it no name), and the value."""

@@ -38,8 +38,8 @@ from harness.config.branch import Branch
 from harness.config.requirements import Requirement
 from harness.config.schema import Section
 from harness.config.tuning import Seed, Tuning
-from harness.redact import is_secret
 from harness.types import Count, Fraction, NonEmptyText, NonNegative, Positive, SmallCount
+from harness.types.redact import is_secret
 
 
 def _listed_or_named(value: Any) -> tuple[Any, ...] | dict[str, Any]:

@@ -53,6 +53,7 @@ GOVERNED: Mapping[str, str] = {
     "data.task": "its code is run",
     "objective.surrogate": "its code is run",
     "objective.advantage": "its code is run",
+    "objective.credit.source": "its code is run",
     "environment.perturbations.train": "their code is run",
     "environment.perturbations.eval": "their code is run",
     "environment.backend.base_url": "requests are sent there",

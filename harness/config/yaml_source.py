@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from harness.config.name_checks import name_fault, text_fault
-from harness.redact import printable, redact, redact_settings
+from harness.types.redact import printable, redact, redact_settings
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000  # after aliases are expanded

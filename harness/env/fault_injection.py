@@ -3,7 +3,7 @@
 Invariant: whether and how a call is faulted depends on (plan, question, call index, the call's own true result) alone,
 and the true call is always made first. So an episode and its twin (equal plan, injection disabled, equal sampling
 seeds) are identical up to the first fault. The policy sees the changed text only; `OperatorResult.fault` keeps the
-true one.
+true one. Forks of a state (`CallContext.forked`) are no twins: their faults depend on the sampling seed too.
 
 A kind of fault is one function and its line in `FAULTS`, which names the roles of operators that it strikes. The
 policy's response is read by `harness.env.fault_detection`, its effect estimated by `analysis.self_correction`, and
@@ -247,7 +247,7 @@ class FaultInjector:
         result = await self._caller.call(name, text, context)
         if result.failure is not None or not self._strikes(context):
             return result
-        keys = (self.plan.seed, context.question.id, context.call_index)
+        keys = self._keys(context)
         kinds = [kind for kind in self.plan.kinds if name in FAULTS[kind].operators]
         # In a random order, so that a kind that does not apply here leaves its place to another.
         for kind in sorted(kinds, key=lambda k: uniform("kind", k, *keys)):
@@ -261,4 +261,8 @@ class FaultInjector:
         plan = self.plan
         if not plan.enabled or (plan.positions is not None and context.call_index not in plan.positions):
             return False
-        return uniform("fault", plan.seed, context.question.id, context.call_index) < plan.rate
+        return uniform("fault", *self._keys(context)) < plan.rate
+
+    def _keys(self, context: CallContext) -> tuple[object, ...]:
+        keys = (self.plan.seed, context.question.id, context.call_index)
+        return (*keys, context.seed) if context.forked else keys

@@ -2,6 +2,10 @@
 
 Tokens the policy samples enter the trajectory as they are. Text is decoded from them once, to be parsed; an operator's
 result is encoded once and appended as observation tokens. The environment's text is never parsed.
+
+An episode is played from a state (`harness.env.states`); `rollout` begins with the empty one. A state resumed with the
+seed of its own episode gives that episode: the same tokens, draws and reward, log-probs up to rounding (another batch
+sums in another order). With other seeds it gives forks of it.
 """
 
 from __future__ import annotations
@@ -9,21 +13,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from harness.distributed.collective import ALONE, Collective, reunite, share
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.env.environment_settings import Budgets
 from harness.env.interfaces.base import ActionInterface, Execution, Session
 from harness.env.prompts.chat import ChatFormat
+from harness.env.states import RecordedCalls, State, recorded_calls
 from harness.operators.base import CallContext, PastCall
 from harness.operators.registry import OPERATORS
 from harness.operators.specs.warning import warning
 from harness.operators.toolbox import Caller
 from harness.protocol import RewardWeights, action_start_char, episode_failures, episode_reward
-from harness.types import ActionKind, Group, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
+from harness.types import ActionKind, OperatorResult, ParsedTurn, Question, StopReason, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,14 @@ class Environment:
         system, user = (self.system_prompt, question.text) if self.reworded is None else self.reworded(question)
         return self.chat.prompt(system, user)
 
+    def opening(self, question: Question) -> State:
+        """The state in which an episode begins."""
+        return State(question, self.prompt(question))
+
 
 @dataclass(slots=True)
 class _Episode:
-    """An episode in progress. `context` is every token so far; `sampled` the response's length in tokens."""
+    """An episode in progress. `context` is every token so far; `forked` as in `resume`."""
 
     index: int
     question: Question
@@ -59,6 +65,7 @@ class _Episode:
     prompt: tuple[int, ...]
     context: list[int]
     session: Session
+    forked: bool
     turns: list[Turn] = field(default_factory=list)
     calls: int = 0
     earlier: list[PastCall] = field(default_factory=list)
@@ -66,6 +73,10 @@ class _Episode:
 
     def response_tokens(self) -> int:
         return len(self.context) - len(self.prompt)
+
+    def room(self, budgets: Budgets) -> int:
+        """Tokens that the next turn may take."""
+        return min(budgets.max_turn_tokens, budgets.max_response_tokens - self.response_tokens())
 
 
 def rollout(
@@ -81,36 +92,93 @@ def rollout(
     `temperature` 0 is greedy. The same question may occur many times: its prompt is read once. `watch` gets every
     turn as it ends, with the episode's index.
     """
-    episodes = []
-    signatures = [OPERATORS[name] for name in environment.operators.pool]
-    for i, (question, seed) in enumerate(zip(questions, seeds, strict=True)):
-        prompt = environment.prompt(question)
-        episodes.append(_Episode(i, question, seed, prompt, list(prompt), environment.interface.start(signatures)))
-    asyncio.run(_play(engine, environment, episodes, temperature, watch))
+    return resume(engine, environment, [environment.opening(q) for q in questions], seeds, temperature, watch)
+
+
+def resume(
+    engine: Engine,
+    environment: Environment,
+    states: Sequence[State],
+    seeds: Sequence[int],
+    temperature: float,
+    watch: Callable[[int, Turn], None] | None = None,
+    *,
+    forked: bool = False,
+) -> list[Trajectory]:
+    """One episode for each (state, seed) pair, in order, continued from the state to its end.
+
+    The seed draws the further turns and results; those of the state stay. `forked`: it also draws the further faults,
+    which otherwise depend on the question and the index of the call alone, so that all forks of a state would meet
+    the same ones.
+
+    Raises:
+        ValueError: if a program of a state prints or calls something else when replayed.
+    """
+
+    async def play() -> list[_Episode]:
+        episodes = await _begin(environment, states, seeds, forked)
+        await _play(engine, environment, episodes, temperature, watch)
+        return episodes
+
+    episodes = asyncio.run(play())
     engine.release([e.index for e in episodes])
     return [_trajectory(e, environment) for e in episodes]
 
 
-def rollout_groups(
-    engine: Engine,
+def act(
     environment: Environment,
-    questions: Sequence[Question],
-    group_size: int,
-    seed: Sequence[int],
-    temperature: float,
-    workers: Collective = ALONE,
-) -> list[Group]:
-    """`group_size` episodes of each question, each with a random stream of its own, all derived from `seed`.
+    states: Sequence[State],
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    forked: bool = False,
+) -> list[State | Trajectory]:
+    """Take one scripted turn a state: the state it leads to, or the episode where it ends it.
 
-    Each of several `workers` plays its share of the groups and is given them all; who plays changes no stream.
+    The turn is executed like a sampled one, cut at the same limits, its results drawn by the seed (`forked`, and what
+    is raised, as in `resume`). Its log-probs are 0: nothing was sampled.
     """
-    states = np.random.SeedSequence(list(seed)).generate_state(len(questions) * group_size, np.uint64)
-    seeds = np.array([int(s >> np.uint64(8)) for s in states]).reshape(len(questions), group_size)
-    mine = share(workers, range(len(questions)))
-    repeated = [questions[i] for i in mine for _ in range(group_size)]
-    played = rollout(engine, environment, repeated, [int(s) for i in mine for s in seeds[i]], temperature)
-    groups = [Group(questions[i], tuple(played[n * group_size : (n + 1) * group_size])) for n, i in enumerate(mine)]
-    return reunite(workers, groups)
+
+    async def take(episode: _Episode, text: str) -> State | Trajectory:
+        tokens = environment.chat.turn(text)[: episode.room(environment.budgets)]
+        turn = Generation(tokens, (0.0,) * len(tokens), tokens[-1] == environment.chat.end_of_turn)
+        await _take_turn(episode, turn, environment, 0.0)
+        if episode.stop is None:
+            return State(episode.question, episode.prompt, tuple(episode.turns))
+        return _trajectory(episode, environment)
+
+    async def take_all() -> list[State | Trajectory]:
+        episodes = await _begin(environment, states, seeds, forked)
+        return await asyncio.gather(*(take(e, text) for e, text in zip(episodes, texts, strict=True)))
+
+    return asyncio.run(take_all())
+
+
+async def _begin(
+    environment: Environment, states: Sequence[State], seeds: Sequence[int], forked: bool
+) -> list[_Episode]:
+    """Episodes that have come to `states`."""
+    signatures = [OPERATORS[name] for name in environment.operators.pool]
+    episodes = []
+    for i, (state, seed) in enumerate(zip(states, seeds, strict=True)):
+        session, prompt = environment.interface.start(signatures), state.prompt_tokens
+        episodes.append(_Episode(i, state.question, seed, prompt, list(prompt), session, forked))
+    await asyncio.gather(*(_replay(e, environment, s.turns) for e, s in zip(episodes, states, strict=True)))
+    return episodes
+
+
+async def _replay(episode: _Episode, environment: Environment, turns: Sequence[Turn]) -> None:
+    """Bring an episode to where `turns` left it: its session, its calls and what operators may look back on."""
+    for turn in turns:
+        if turn.parsed.action is not None:
+            recorded = RecordedCalls(environment.operators.pool, recorded_calls(turn))
+            again = (await _act(episode, turn.parsed, replace(environment, operators=recorded))).result
+            same = again is not None and turn.result is not None and again.text == turn.result.text
+            if not same or len(recorded.made) != len(recorded.results):
+                where = f"turn {len(episode.turns)} of question {episode.question.id!r}"
+                raise ValueError(f"{where} has another result when it is replayed")
+        episode.turns.append(turn)
+        episode.context += (*turn.tokens, *turn.observation_tokens)
 
 
 async def _play(
@@ -130,7 +198,7 @@ async def _play(
                 e.index,
                 e.context,
                 seed=e.seed * 64 + len(e.turns),  # one stream a turn: a turn's draws do not depend on earlier lengths
-                max_tokens=min(budgets.max_turn_tokens, budgets.max_response_tokens - e.response_tokens()),
+                max_tokens=e.room(budgets),
             )
             for e in active
         ]
@@ -189,7 +257,9 @@ async def _act(episode: _Episode, parsed: ParsedTurn, environment: Environment) 
         return Execution(parsed, warning(environment.interface.warning(parsed)))
 
     async def call(name: str, text: str) -> OperatorResult:
-        context = CallContext(episode.question, episode.seed, episode.calls, tuple(episode.earlier))
+        context = CallContext(
+            episode.question, episode.seed, episode.calls, tuple(episode.earlier), forked=episode.forked
+        )
         episode.calls += 1
         result = await environment.operators.call(name, text, context)
         if name in OPERATORS:

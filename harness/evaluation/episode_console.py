@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.credit.unit_credit import Z95, UnitCredit
 from harness.env.diagnostics import operators_called
 from harness.protocol.observation import FAILURE_TEXTS
-from harness.redact import printable
 from harness.types import ActionKind, OperatorResult, ParsedTurn, Trajectory, Turn
+from harness.types.redact import printable
 
 LABEL_WIDTH = 20  # the longest operator's name fits
 _THINK, _CALL, _READ, _ANSWER = "italic cyan", "yellow", "white", "bold green"
@@ -87,6 +88,17 @@ class EpisodeConsole:
         calls = sum(len(operators_called(t)) for t in episode.turns)
         tokens = f"{episode.n_policy_tokens} sampled tokens"
         self._line("cost", f"{len(episode.turns)} turns, {calls} calls, {tokens}, {seconds:.1f} s", _FAINT)
+
+    def values(self, credit: UnitCredit, about: str) -> None:
+        """Value before and after every turn and the turn's credit, each with a 95 % interval."""
+        self.console.print()
+        self._line("values", about, _FAINT)
+        for k, change in enumerate(credit.credit):
+            before, after = (f"{credit.values[i]:+.2f} ± {Z95 * credit.value_errors[i]:.2f}" for i in (k, k + 1))
+            style = _GOOD if change >= 0 else _BAD
+            self._line(
+                f"turn {k + 1}", f"{before} → {after}, credit {change:+.2f} ± {Z95 * credit.errors[k]:.2f}", style
+            )
 
     def _observation(self, result: OperatorResult) -> None:
         style = _READ if result.failure is None else _BAD

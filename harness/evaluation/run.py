@@ -24,7 +24,6 @@ from harness.evaluation.tables import fault_lines, print_contrasts, print_scores
 from harness.evaluation.targets import Target
 from harness.paths import command
 from harness.policy.load import PolicyError, shipped_chat
-from harness.redact import error_text, printable, redact
 from harness.runs.run import TrialRun
 from harness.runs.staging import staged_folder
 from harness.runs.sweep_folder import damaged_files
@@ -35,6 +34,7 @@ from harness.tracking.evaluation_runs import EXPERIMENT, log_evaluation
 from harness.tracking.hints import where_mlflow_is
 from harness.training.trial_data import TrialData, load_trial_data
 from harness.types import Diverged, OperatorFailure
+from harness.types.redact import error_text, printable, redact
 
 DONE, FAILED, REFUSED = 0, 1, 2
 """Exit statuses."""

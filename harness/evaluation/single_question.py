@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -15,6 +16,9 @@ from harness.config import TrialConfig
 from harness.config.evaluation import EvaluationSettings
 from harness.config.metric_names import FAULTED
 from harness.config.trust import service_lines
+from harness.credit.staircase import staircase_page
+from harness.credit.two_pass import StateValue
+from harness.credit.values import ForkSettings, episode_credit, state_values
 from harness.engines.base import Engine, Generation, GenerationRequest, SamplingParams
 from harness.env.diagnostics import operators_called
 from harness.env.rollout import Environment, rollout
@@ -25,7 +29,6 @@ from harness.evaluation.targets import Target
 from harness.operators import Caller
 from harness.operators.base import CallContext
 from harness.policy.load import PolicyError, shipped_chat
-from harness.redact import error_text
 from harness.tasks.benchmarks import DataError
 from harness.tasks.world import load_world
 from harness.training import factory
@@ -33,7 +36,8 @@ from harness.training.evaluation import EVALUATION_SEED
 from harness.training.prompt_room import check_prompts
 from harness.training.trial_data import TrialData, load_trial_data
 from harness.training.warm_start.scripted_agents import ScriptedEngine
-from harness.types import OperatorResult, Question
+from harness.types import OperatorResult, Question, Trajectory
+from harness.types.redact import error_text
 
 FAULT = FAULTED.removeprefix("eval_")
 """Name of the condition with injected faults."""
@@ -49,9 +53,11 @@ def ask_question(
     seed: int | None,
     under: str | None,
     console: Console,
+    values: ValueRequest | None = None,
 ) -> int:
     """Play one episode: greedily, or sampled with `seed`; in the standard environment, or `under` a condition of the
-    configuration (`fault`, `prompt_<perturbation>`). Returns the exit status."""
+    configuration (`fault`, `prompt_<perturbation>`). Then the `values` of its states, of the policy at the
+    configuration's temperature. Returns the exit status."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -102,7 +108,36 @@ def ask_question(
         turns = play[0].turns
         struck, calls = sum(len(t.faults) for t in turns), sum(len(operators_called(t)) for t in turns)
         show.note("faults", f"{struck} of {calls} calls struck" + ("" if struck else ": an episode without faults"))
+    if values is not None and not answers:
+        show.note("values", "none: no gold answer is known (give one with --gold)")
+    elif values is not None:
+        forks = ForkSettings(values.forks, EVALUATION_SEED if seed is None else seed, config.rollout.temperature)
+        show_values(play[0], state_values(engine, environment, play, forks), values, forks, show)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRequest:
+    """Forks a state to estimate values by, and the file to draw them in, if any."""
+
+    forks: int
+    page: Path | None = None
+
+
+def show_values(
+    episode: Trajectory,
+    values: Mapping[str, StateValue],
+    request: ValueRequest,
+    forks: ForkSettings,
+    show: EpisodeConsole,
+) -> None:
+    """Print the credit of an episode's units and write its staircase."""
+    credit = episode_credit(episode, values)
+    about = f"95 % intervals by {forks.forks} forks a state of the policy at temperature {forks.temperature:g}"
+    show.values(credit, about)
+    if request.page is not None:
+        request.page.write_text(staircase_page(episode, credit, about), encoding="utf-8")
+        show.note("staircase", str(request.page))
 
 
 def find_question(text: str, config: TrialConfig, data: TrialData) -> Question | None:

@@ -11,6 +11,7 @@
 | w_k | reduction: the segment's weight in the mini-batch | `reductions` |
 | low, high | clip band, fixed or matched to a clip fraction | `clip` |
 | A_k | advantage of the segment's trajectory, within its group | `advantages` |
+| A_k | and of its turn: reward, return, comparison group, scale | `turn_table`, `turn_credit` |
 | mu vs. pi_old | mismatch of sampler and trainer, truncated importance sampling | `off_policy` |
 
 Ratio unit, reduction, clip band, surrogate and advantage are independent axes; `presets` places the published

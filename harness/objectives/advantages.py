@@ -5,6 +5,7 @@
 | `group_relative` (GRPO, arXiv 2402.03300, section 4.1.2; GSPO, GSsPO) | (R - mean) / (std + 1e-6) |
 | `group_centred` (Dr. GRPO, 2503.20783) | R - mean |
 | `leave_one_out` (RLOO, 2402.14740) | R - mean of the group's others |
+| `none` | 0: turn credit alone (`turn_credit.py`) |
 
 In all of them a singleton group has mean 0 and std 1 (verl), and a group of equal rewards gives exactly 0, hence no
 gradient: the rounding error of its mean is not divided by epsilon.
@@ -50,10 +51,16 @@ def leave_one_out(rewards: Tensor, group: Tensor) -> Tensor:
     return g.informative(g.r - (g.mean[g.index] * g.size[g.index] - g.r * (g.size[g.index] > 1)) / others)
 
 
+def no_advantage(rewards: Tensor, group: Tensor) -> Tensor:
+    """0 for every trajectory. Raises ValueError as `group_relative`."""
+    return _grouped(rewards, group).r * 0
+
+
 ADVANTAGES: dict[str, AdvantageEstimator] = {
     "group_relative": group_relative,
     "group_centred": group_centred,
     "leave_one_out": leave_one_out,
+    "none": no_advantage,
 }
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.objectives.clip_settings import ClipBand
 from harness.objectives.ratios import MAX_LOG_RATIO, log_ratios, segment_mean
 from harness.objectives.segmentation import Segmentation
-from harness.objectives.surrogates import Surrogate, is_clipped, min_clip
+from harness.objectives.surrogates import Surrogate, TokenLogprobs, TokenSurrogate, is_clipped, min_clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,11 @@ def policy_objective(
     _check(weights, segmentation.n_segments, "weights")
     ratio = log_ratios(logp, old_logp, segmentation).exp()
     advantage_k = advantage.detach().to(logp.dtype)[segmentation.trajectory_of_segment]
-    f = surrogate(ratio, advantage_k, band)
+    if isinstance(surrogate, TokenSurrogate):
+        tokens = TokenLogprobs(logp, old_logp.detach().to(logp.dtype), segmentation)
+        f = surrogate(tokens, advantage_k[segmentation.segment_of_token], band)
+    else:
+        f = surrogate(ratio, advantage_k, band)
     _check(f, segmentation.n_segments, "surrogate")
     loss = (weights.to(logp.dtype) * f).sum()
     return _output(loss, ratio, advantage_k, is_clipped(ratio, advantage_k, band), logp, old_logp, segmentation)
@@ -82,6 +86,7 @@ def policy_objective_tokenwise(
     segmentation: Segmentation,
     weights: Tensor,
     band: ClipBand,
+    surrogate: Surrogate = min_clip,
 ) -> ObjectiveOutput:
     """Loss with one advantage per token: the stop-gradient form of GSPO-token (arXiv 2507.18071, eq. 14).
 
@@ -97,8 +102,14 @@ def policy_objective_tokenwise(
     ratio = log_ratios(logp, old_logp, segmentation).exp().detach()
     ratio_t = ratio[segmentation.segment_of_token] * (logp - logp.detach()).exp()
     advantage_t = token_advantage.detach().to(logp.dtype)
-    per_segment = segment_mean(min_clip(ratio_t, advantage_t, band), segmentation)
-    loss = (weights.to(logp.dtype) * per_segment).sum()
+    if isinstance(surrogate, TokenSurrogate):
+        f = surrogate(TokenLogprobs(logp, old_logp.detach().to(logp.dtype), segmentation), advantage_t, band)
+    else:
+        f_t = surrogate(ratio_t, advantage_t, band)
+        _check(f_t, segmentation.n_tokens, "surrogate")
+        f = segment_mean(f_t, segmentation)
+    _check(f, segmentation.n_segments, "surrogate")
+    loss = (weights.to(logp.dtype) * f).sum()
     clipped = segment_mean(is_clipped(ratio_t, advantage_t, band).to(logp.dtype), segmentation) > 0.5
     return _output(loss, ratio, segment_mean(advantage_t, segmentation), clipped, logp, old_logp, segmentation)
 

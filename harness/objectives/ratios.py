@@ -32,5 +32,9 @@ def log_ratios(logp: Tensor, old_logp: Tensor, segmentation: Segmentation) -> Te
         raise ValueError(
             f"log-probs {list(logp.shape)}, old {list(old_logp.shape)}: [{segmentation.n_tokens}] expected for both"
         )
-    delta = logp - old_logp.detach().to(logp.dtype)
+    return log_ratio_of_segments(logp - old_logp.detach().to(logp.dtype), segmentation)
+
+
+def log_ratio_of_segments(delta: Tensor, segmentation: Segmentation) -> Tensor:
+    """Segment means of token log-ratios `delta`, clamped: [T] -> [S]."""
     return segment_mean(delta, segmentation).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)

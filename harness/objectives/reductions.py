@@ -41,11 +41,17 @@ def token_mean(s: Segmentation) -> Tensor:
     return s.tokens_per_segment.double() / max(s.n_tokens, 1)
 
 
+def seq_mean_of_token_sums(s: Segmentation) -> Tensor:
+    """n_ik / B: every trajectory weighs as many as its tokens (Dr. GRPO up to 1 / L_max, RLOO). float64 [S]."""
+    return s.tokens_per_segment.double() / max(s.n_trajectories, 1)
+
+
 REDUCTIONS: dict[str, Reduction] = {
     "seq-mean-seg-mean": seq_mean_seg_mean,
     "seg-mean": seg_mean,
     "seq-mean-token-mean": seq_mean_of_token_means,
     "token-mean": token_mean,
+    "seq-mean-token-sum": seq_mean_of_token_sums,
     "N1": seq_mean_seg_mean,
     "N2": seg_mean,
     "N3": seq_mean_of_token_means,

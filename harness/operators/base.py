@@ -35,12 +35,14 @@ class CallContext:
     """All that a call's result may depend on beside its input.
 
     `call_index` counts the episode's operator calls from 0; `earlier` are the calls before this one, in order.
+    `forked`: one of many continuations of a state, whose injected faults are drawn by its seed.
     """
 
     question: Question
     seed: int = 0
     call_index: int = 0
     earlier: tuple[PastCall, ...] = ()
+    forked: bool = False
 
 
 def uniform(*keys: object) -> float:

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from harness.redact import is_secret
 from harness.types import Count, Fraction, NonEmptyText, NonNegative, Seconds, SmallCount
+from harness.types.redact import is_secret
 
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
 DEFAULT_SEARCH_VARIABLE = "SEARCH_API_KEY"

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from harness.engines.weights import plain_weights
 from harness.env.prompts.chat import ChatFormat
-from harness.policy.folders import ADAPTER, BASES, PROVENANCE, base_of, is_adapter
-from harness.policy.load import Policy, PolicyError, check_folder, loading, pretrained
+from harness.policy.adapters import merge_adapter
+from harness.policy.folders import ADAPTER, BASES, MAIN, PROVENANCE, base_of, base_revision, is_adapter
+from harness.policy.load import Policy, check_folder, loading, pretrained
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -67,39 +68,15 @@ def load_export(folder: Path, dtype: torch.dtype) -> Policy:
 
     check_folder(str(folder))
     with loading(str(folder)):
-        source = str(folder)
         if is_adapter(folder):
-            source = base_of(folder)
-            model = _merged(pretrained(source, dtype), folder)
+            source, revision = base_of(folder), base_revision(folder)
+            model = merge_adapter(pretrained(source, dtype, revision), folder)
         else:
+            source, revision = str(folder), MAIN
             model = pretrained(source, dtype)
         place = str(folder) if _has_tokenizer(folder) else source
-        return Policy(model, ChatFormat(AutoTokenizer.from_pretrained(place, trust_remote_code=False)))
-
-
-def _merged(base: Any, adapter: Path) -> Any:
-    """The base with the adapter folded in, whatever it trained beside its low-rank matrices: a plain model.
-
-    A tied output layer that the adapter changes apart from the embedding gets weights of its own first; merged into
-    one tensor, each change would reach both.
-    """
-    from peft import PeftModel
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    adapted: Any = PeftModel.from_pretrained(base, str(adapter))
-    read = adapted.load_adapter(str(adapter), "default")  # once more for its result: PEFT only warns of missing weights
-    astray = [*(k for k in read.missing_keys if ".lora_" in k), *read.unexpected_keys]
-    if astray:
-        raise PolicyError(f"the adapter in {adapter} does not fit {base.config.name_or_path}: {', '.join(astray[:3])}")
-    inner = adapted.get_base_model()
-    ends = inner.get_input_embeddings(), inner.get_output_embeddings()
-    if base.config.tie_word_embeddings and any(isinstance(end, BaseTunerLayer) for end in ends):
-        head = ends[1].get_base_layer() if isinstance(ends[1], BaseTunerLayer) else ends[1]
-        head.weight = nn.Parameter(head.weight.detach().clone())
-    plain: Any = adapted.merge_and_unload(safe_merge=True)
-    if plain.get_input_embeddings().weight.data_ptr() != plain.get_output_embeddings().weight.data_ptr():
-        plain.config.tie_word_embeddings = False
-    return plain.requires_grad_(True)
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
+        return Policy(model, ChatFormat(tokenizer))
 
 
 def _has_tokenizer(folder: Path) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.policy.folders import base_of, is_adapter, read_note
+from harness.policy.folders import base_of, base_revision, is_adapter, read_note
 
 _MERGED_WORDS = """
     alpha_pattern auto_mapping base_model_name_or_path bias corda_config ensure_weight_tying eva_config
@@ -45,6 +45,7 @@ def folder_fault(folder: Path) -> str | None:
         _check_shards(folder)
         if is_adapter(folder):
             _check_adapter(read_note(folder / "adapter_config.json"), folder / "adapter_config.json")
+            base_revision(folder)
             return _base_fault(folder)
         _require(folder, "config.json", "not a model's folder")
     except OSError as error:
@@ -121,7 +122,9 @@ def _check_adapter(options: Mapping[str, Any], path: Path) -> None:
     kind = options.get("peft_type")
     if kind != "LORA":
         raise ValueError(f"{path}: peft_type {kind!r:.40} is not supported, only LORA; merge it with PEFT first")
-    refused = [f"{name}={value!r:.40}" for name, value in options.items() if name not in MERGED_OPTIONS and value]
+    # an empty object or list switches some of them on
+    foreign = {name: value for name, value in options.items() if name not in MERGED_OPTIONS}
+    refused = [f"{name}={value!r:.40}" for name, value in foreign.items() if value not in (None, False)]
     init = options.get("init_lora_weights", True)
     if init not in REPRODUCIBLE_INITS:
         refused.append(f"init_lora_weights={init!r:.40}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ ADAPTER = "adapter"
 """Subfolder of an adapter beside its merged model."""
 BASES = "bases"
 """Folder of the models that adapters sit on, in the run's folder."""
+MAIN = "main"
+"""Revision of a model that is named without one."""
+_REVISION = re.compile(r"[\w.][\w./-]{0,199}")
 _MAX_STEP = 2**31
 
 
@@ -35,6 +39,17 @@ def base_of(adapter: Path) -> str:
         kept = (above / BASES / Path(named).name for above in adapter.resolve().parents)
         return next((str(place) for place in kept if place.is_dir()), named)
     return named
+
+
+def base_revision(adapter: Path) -> str:
+    """The branch, tag or commit of a base on the hub. Raises OSError, or ValueError when the note is not readable."""
+    path = adapter / "adapter_config.json"
+    revision = read_note(path).get("revision")
+    if revision is None:
+        return MAIN
+    if not isinstance(revision, str) or not _REVISION.fullmatch(revision) or ".." in revision:
+        raise ValueError(f"{path}: `revision` has to be a branch, tag or commit of the base model")
+    return revision
 
 
 def is_adapter(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from harness.env.prompts.chat import ChatFormat
 from harness.policy.folder_checks import folder_fault
-from harness.policy.folders import is_adapter
+from harness.policy.folders import MAIN, is_adapter
 from harness.policy.forward import MicroBatch, policy_logprobs
 from harness.policy.gguf import convert_gguf
 from harness.policy.policy_settings import LoraSettings
@@ -128,12 +128,12 @@ def loading(source: str) -> Iterator[None]:
         raise PolicyError(f"cannot load the policy {source!r}: {reason or type(error).__name__}") from error
 
 
-def check_architecture(source: str) -> None:
+def check_architecture(source: str, revision: str = MAIN) -> None:
     """Raises PolicyError where the config.json in `source` names compute kernels, which transformers would download
     from the hub and run, or quantised weights, which it would unpack by packages of their own."""
     from transformers import AutoConfig
 
-    config: Any = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    config: Any = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     named = {name: getattr(config, name, None) for name in ("_attn_implementation", "_experts_implementation")}
     kernels = [str(value) for value in named.values() if value not in (None, "eager", "sdpa", "grouped_mm")]
     if kernels:
@@ -144,14 +144,19 @@ def check_architecture(source: str) -> None:
         )
 
 
-def pretrained(source: str, dtype: torch.dtype) -> Any:
+def pretrained(source: str, dtype: torch.dtype, revision: str = MAIN) -> Any:
     """The causal LM in `source`, without running code of its own. Raises PolicyError where the files lack a weight, or
     hold one of the decoder that the architecture does not have: transformers would only warn."""
     from harness.engines.model_classes import AutoModelForCausalLM
 
-    check_architecture(source)
+    check_architecture(source, revision)
     model, found = AutoModelForCausalLM.from_pretrained(
-        source, dtype=dtype, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+        source,
+        revision=revision,
+        dtype=dtype,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
     )
     foreign = {name for name in found["unexpected_keys"] if name.startswith("model.") and "rotary_emb" not in name}
     for names, fault in ((found["missing_keys"], "lacks"), (foreign, "holds, beyond its config.json,")):

@@ -118,12 +118,14 @@ class Journal:
         self._events.drop_expected()
         self._end({"status": "finished", "key": key, "final": encode_numbers(final)})
 
-    def fail(self, key: str, error: str, diverged: Mapping[str, Any] | None = None) -> None:
+    def fail(self, key: str, error: str, diverged: Mapping[str, Any] | None = None, *, refused: bool = False) -> None:
         """Mark the trial failed; `error` is the traceback, whose last line is shown first.
 
-        `diverged`: step and quantity, where a quantity of training was not finite.
+        `diverged`: step and quantity, where a quantity of training was not finite. `refused`: another attempt of this
+        sweep would fail alike.
         """
-        more = {} if diverged is None else {"diverged": dict(diverged)}
+        more: dict[str, Any] = {} if diverged is None else {"diverged": dict(diverged)}
+        more |= {"refused": True} if refused else {}
         self._end({"status": "failed", "key": key, "error": error, **more})
 
     def _end(self, result: dict[str, Any]) -> None:

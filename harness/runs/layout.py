@@ -19,7 +19,8 @@ A trial's folder (see `harness.runs.run.TrialRun`):
     policies/          step-000030: a trained policy as a folder, see `harness.policy.export`
     checkpoints/       of an unfinished trial, see `harness.runs.checkpoint`
     result.json        {"status": "finished" | "failed", "key": …, "final": {…}, "error": …, "ts": ms, "crc": hex}
-                       and, of a failed trial that diverged, "diverged": {"step": s, "quantity": text}
+                       and, of a failed trial that diverged, "diverged": {"step": s, "quantity": text};
+                       of one that no attempt could finish, "refused": true
     .lock              held by the one process that works in the folder
 """
 

@@ -24,7 +24,7 @@ from harness.config.settings_help import sweep_help
 from harness.config.trust import service_lines
 from harness.config.unused_settings import repeated
 from harness.paths import command, shipped_sweeps, sweep_file
-from harness.redact import printable, redact
+from harness.types.redact import printable, redact
 
 
 def main(arguments: list[str] | None = None) -> int:

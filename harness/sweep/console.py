@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.redact import printable, redact
 from harness.runs.records import TrialStatus
 from harness.sweep.status import TrialProgress, duration, time_left
+from harness.types.redact import printable, redact
 
 _STYLE = {
     TrialStatus.WAITING: "dim",

@@ -23,7 +23,7 @@ def run_over_workers(trial: TrialRun, function: str, resources: Resources, envir
     from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
     from ray.train.torch import TorchTrainer
 
-    from harness.sweep.worker import TrialRefused
+    from harness.sweep.attempts import TrialRefused
 
     each: dict[str, float] = {"CPU": resources.cpus}
     if resources.gpus:

@@ -24,12 +24,13 @@ from harness.config.base_layers import profile_named_in, read_profile
 from harness.config.trust import review, variables_are_keys
 from harness.config.yaml_source import Source, read_text
 from harness.paths import command
-from harness.redact import error_text, printable
 from harness.runs.layout import INFO
 from harness.runs.lock import BusyError
 from harness.runs.records import TrialInfo, TrialStatus
 from harness.runs.run import TrialRun
-from harness.sweep.worker import TRIAL, TrialFailed, run_one
+from harness.sweep.attempts import TrialFailed
+from harness.sweep.worker import TRIAL, run_one
+from harness.types.redact import error_text, printable
 
 
 def main(arguments: list[str] | None = None, function: str = TRIAL) -> int:

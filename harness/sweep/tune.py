@@ -16,10 +16,8 @@ import psutil
 
 from harness.config.sweep_file import Resources
 from harness.runs.run import TrialRun
+from harness.sweep.attempts import MAX_FAILURES
 from harness.sweep.cluster import ClusterNode, ResourceError, concurrency, cpus_here, worker_environment
-
-MAX_FAILURES = 1
-"""Restarts of a trial after an error or a killed worker."""
 
 START_ATTEMPTS = 3
 

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness.config import code_version, own_code, trial_key
 from harness.distributed.collective import ALONE, Collective
-from harness.redact import RedactedStream, redact, variables_in
 from harness.runs.host_info import machine_kind, packages
 from harness.runs.journal import Journal
 from harness.runs.jsonl import LineLog, write_atomically
 from harness.runs.layout import EVENTS, METRICS, AttemptEvent
 from harness.runs.records import TrialInfo, TrialStatus
 from harness.runs.run import TrialRun
+from harness.sweep.attempts import TrialFailed, TrialRefused, trunk_state
 from harness.sweep.resource_monitor import measured
 from harness.tasks.benchmarks.errors import DataError
 from harness.types import Diverged, Question, Trajectory
+from harness.types.redact import RedactedStream, redact, variables_in
 
 if TYPE_CHECKING:
     from harness.runs.checkpoint import Checkpoint
@@ -41,26 +42,19 @@ TRUNK_WAIT_S = 1e7
 """Time for the process that trains a trunk: the trials that branch from it have nothing else to do."""
 
 
-class TrialFailed(Exception):
-    """Type and message of a trial's error, without secrets; the traceback is in its folder."""
-
-
-class TrialRefused(TrialFailed):
-    """A trial's data or prompts cannot be used: another attempt would fail alike."""
-
-
 def run_one(trial: TrialRun, function: str, workers: Collective = ALONE, wait_s: float = LOCK_WAIT_S) -> None:
     """Run a trial, from its last checkpoint if it has one, unless it has finished. `function` is `module:name`.
 
-    A trial that diverges, or whose data or prompts cannot be used, has failed, too, but returns: Ray would restart it
-    in vain. Raises TrialFailed with any other error of the trial, or where this process runs another code version; of
-    several workers one that refuses the data raises TrialRefused, since the others may be waiting for it.
+    A trial that diverges, or whose data, prompts or trunk cannot be used, has failed, too, but returns: Ray would
+    restart it in vain. Raises TrialFailed with any other error of the trial, or where this process runs another code
+    version; of several workers one that refuses raises TrialRefused, since the others may be waiting for it.
     A trial that branches from another first has that one finished, here or by the process that is at it.
     Rank 0 of several `workers` calls this, the others `run_share`. Another process's lock is waited for `wait_s`.
     """
     info = trial.info()
     _check_code(info)
-    origin, refused = _trunk_state(trial, info, function) if info.trunk else (None, None)
+    train = partial(run_one, function=function, wait_s=TRUNK_WAIT_S)
+    origin, refused = trunk_state(trial, info, train) if info.trunk else (None, None)
     clean = partial(redact, variables=variables_in(info.settings))
     with trial.lock(wait_s), _output_to(trial.output_file, clean), trial.attempt_log() as log:
         # finished by a killed driver's worker, after this driver had looked, or by one that branches from it
@@ -101,9 +95,10 @@ def run_one(trial: TrialRun, function: str, workers: Collective = ALONE, wait_s:
         except BaseException as error:
             with contextlib.suppress(OSError):  # a full disk: the missing result marks the trial unfinished
                 traceback.print_exc()
+            in_vain = isinstance(error, DataError | TrialRefused)
             with contextlib.suppress(OSError):
-                journal.fail(info.key, clean(error_report(error)))
-            if isinstance(error, DataError) and workers.size == 1:
+                journal.fail(info.key, clean(error_report(error)), refused=in_vain)
+            if in_vain and workers.size == 1:
                 return
             if isinstance(error, Exception):
                 raise _failure(error, clean) from None
@@ -111,28 +106,6 @@ def run_one(trial: TrialRun, function: str, workers: Collective = ALONE, wait_s:
         finally:
             journal.close()
             release_memory()
-
-
-def _trunk_state(trial: TrialRun, info: TrialInfo, function: str) -> tuple[Checkpoint, None] | tuple[None, TrialFailed]:
-    """The last state of the trial that this one branches from, or why there is none.
-
-    It is trained here, unless it has finished, failed since this trial was prepared, or is being trained.
-    """
-    if Path(info.trunk).name != info.trunk:  # a prepared folder may be somebody else's
-        return None, TrialFailed(f"its trunk {info.trunk!r} is no folder beside it")
-    trunk = TrialRun(trial.folder.parent / info.trunk)
-    its = trunk.info()
-    result = trunk.result() or {"ts": 0, "status": ""}
-    prepared = trial.config_file.stat().st_mtime_ns // 10**6
-    try:
-        if not (result["status"] == "failed" and result["ts"] > prepared):
-            run_one(trunk, function, wait_s=TRUNK_WAIT_S)
-    except TrialFailed as error:
-        return None, TrialFailed(f"its trunk {its.name} failed: {error}")
-    newest, _ = trunk.newest_checkpoint(its.key)
-    if newest is None or trunk.status(its.key) is not TrialStatus.FINISHED:
-        return None, TrialFailed(f"its trunk {its.name} failed: {trunk.error_line()}")
-    return newest, None
 
 
 def _check_code(info: TrialInfo) -> None:
@@ -172,7 +145,7 @@ def release_memory() -> None:
 
 def _failure(error: Exception, clean: Callable[[str], str]) -> TrialFailed:
     """What is raised in its place: it reaches Ray's own files and logs."""
-    kind = TrialRefused if isinstance(error, DataError) else TrialFailed
+    kind = TrialRefused if isinstance(error, DataError | TrialRefused) else TrialFailed
     return kind(clean(f"{type(error).__name__}: {error}"))
 
 

@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 
 from harness.paths import command
-from harness.redact import error_text, printable, redact
 from harness.runs.lock import BusyError
 from harness.runs.sweep_folder import SweepFolder
 from harness.tracking.hints import where_mlflow_is
 from harness.tracking.replay import ForeignStoreError, NotASweepError, is_evaluation, replay, replay_evaluation
+from harness.types.redact import error_text, printable, redact
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -20,7 +20,6 @@ import yaml
 
 from harness.config import digest, short_names
 from harness.config.arm_names import slug
-from harness.redact import redact, variables_in
 from harness.runs.layout import EPISODES, METRICS, OUTPUT, SYSTEM
 from harness.runs.records import MetricsLine, TrialInfo
 from harness.runs.run import TrialRun
@@ -42,6 +41,7 @@ from harness.tracking.registry import register_policy
 from harness.tracking.traces import TraceOrigin, build_trace, sample_rows, send_traces
 from harness.tracking.ui_view import TAG as VIEW
 from harness.tracking.ui_view import encode_view, trials_view
+from harness.types.redact import redact, variables_in
 
 VIEWS = "view"
 DESCRIBED = "described"

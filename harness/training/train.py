@@ -23,7 +23,8 @@ from harness.config.schema import BranchPoint
 from harness.distributed.collective import ALONE, Collective
 from harness.engines.base import Engine
 from harness.env.diagnostics import RunningSignatures, episode_metrics, group_metrics, notable
-from harness.env.rollout import Environment, rollout_groups
+from harness.env.rollout import Environment
+from harness.env.rollout_groups import rollout_groups
 from harness.objectives.clip import Clip, make_clip
 from harness.policy.load import Policy, reference_of
 from harness.policy.sharding import shard, unsharded

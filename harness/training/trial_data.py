@@ -8,12 +8,14 @@ from itertools import islice
 from pathlib import Path
 
 from harness.config import TrialConfig
+from harness.env.turn_rewards import has_evidence
 from harness.operators.base import Retriever
 from harness.operators.operator_services import remote_retriever, world_retriever
 from harness.operators.retrieval.bm25 import BM25Retriever
 from harness.operators.retrieval.corpus_index import file_retriever
 from harness.paths import cache_folder
 from harness.tasks.benchmarks import DataFolder, subset
+from harness.tasks.benchmarks.errors import DataError
 from harness.tasks.own_task import IsRight, OwnTask
 from harness.tasks.world import World, load_world
 from harness.types import Question
@@ -45,7 +47,24 @@ def load_trial_data(config: TrialConfig, *, training: bool = True) -> TrialData:
 
     `training`: a folder has to hold questions of every training suite; they are optional where nothing is trained. A
     warm start trains. A corpus file is wanted where BM25 searches it, and where a warm start or a fault needs titles.
+
+    Raises:
+        DataError: where turn credit rewards evidence and no training question has any.
     """
+    data = _loaded(config, training)
+    if training and wants_evidence(config) and not any(map(has_evidence, data.train)):
+        raise DataError(
+            "objective.credit.source is evidence: no training question has a plan, or supporting passages in the corpus"
+        )
+    return data
+
+
+def wants_evidence(config: TrialConfig) -> bool:
+    """Whether turn credit reads the evidence that questions have."""
+    return config.objective.credit is not None and config.objective.credit.source == "evidence"
+
+
+def _loaded(config: TrialConfig, training: bool) -> TrialData:
     c = config.data
     if c.source == "files":
         return _of(config, *_from_files(config), training=training or config.policy.warm_start != "none")
@@ -98,6 +117,6 @@ def _from_files(config: TrialConfig) -> tuple[DataFolder, Retriever, Mapping[str
             decoys = [passages[i].title for i in range(0, len(passages), -(-len(passages) // DECOYS))]
     elif faults is not None and (folder.corpus_path is not None or "wrong_passage" in faults.kinds):
         decoys = [p.title for p in islice(folder.corpus(), DECOYS)]
-    if not warm:  # no supporting passages are needed
+    if not warm and not wants_evidence(config):  # no supporting passages are needed
         folder = replace(folder, ids_of=lambda titles: {})
     return folder, retriever, folder.supporting_titles(), decoys

@@ -7,7 +7,6 @@ on how many workers share them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,17 +17,23 @@ from torch import Tensor, nn
 from harness.config import TrialConfig
 from harness.distributed.collective import ALONE, Collective, rounds, totals
 from harness.distributed.tensors import whole
-from harness.objectives.advantages import ADVANTAGES
-from harness.objectives.batch import segment_batch
+from harness.objectives.batch import action_tokens, segment_batch
 from harness.objectives.clip import Clip
-from harness.objectives.credit_shuffle import shuffle_credit
-from harness.objectives.loss import ObjectiveOutput, kl_k3, policy_objective, summarize
+from harness.objectives.loss import (
+    ObjectiveOutput,
+    kl_k3,
+    policy_objective,
+    policy_objective_tokenwise,
+    summarize,
+)
 from harness.objectives.off_policy import Mismatch, mismatch, truncated_importance
-from harness.objectives.ratio_units import layout_seed
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.objectives.surrogates import SURROGATES
+from harness.objectives.unit_statistics import UnitSums, unit_sums
 from harness.policy.forward import MicroBatch, micro_batches
 from harness.policy.sharding import logprobs
+from harness.training.finiteness import NotFinite
+from harness.training.minibatch_advantages import minibatch_advantages
 from harness.types import Group, Trajectory
 from harness.types.own_code import chosen_function
 
@@ -79,7 +84,7 @@ def policy_update(
     # of equal rewards only compute nothing and move nothing, so it is still measured before the policy has moved
     keys = {k for r in records for k in r}
     stats |= {f"update/{k}": float(np.mean([r[k] for r in records if k in r])) for k in keys if "/" not in k}
-    stats["update/grad_norm_max"] = max(r["grad_norm"] for r in records)
+    stats["update/grad_norm_max"] = float(np.max([r["grad_norm"] for r in records]))  # NaN if any is
     mismatches = ({k: v for k, v in r.items() if "/" in k} for r in records)
     stats |= next((found for found in mismatches if found), {})
     stats |= {"update/clip_low": clip.band.low, "update/clip_high": clip.band.high}
@@ -99,23 +104,20 @@ def _one_update(
     start: _StartLogprobs | None,
 ) -> tuple[list[ObjectiveOutput], dict[str, float], str | None]:
     trajectories = [t for g in groups for t in g.trajectories]
-    rewards = torch.tensor([t.reward.total for t in trajectories], dtype=torch.float64)
-    group_index = torch.tensor([i for i, g in enumerate(groups) for _ in g.trajectories])
-    advantage = _advantages(config.objective.advantage, rewards, group_index)
-    if config.objective.credit_shuffle > 0:
-        first = trajectories[0]  # of the whole minibatch, so the permutation is every worker's
-        seed = layout_seed(config.seed, first.sample_seed, first.question.id)
-        advantage = shuffle_credit(advantage, group_index, config.objective.credit_shuffle, seed)
+    advantages = minibatch_advantages(groups, config.objective, config.seed)
+    if advantages.not_finite is not None:
+        return [], {"grad_norm": 0.0}, advantages.not_finite
     surrogate = chosen_function(config.objective.surrogate, SURROGATES)
     segmentation = segment_batch(trajectories, config.objective.ratio_unit, seed=config.seed)
     weights = REDUCTIONS[config.objective.reduction](segmentation)
     kl_weights = seq_mean_token_mean(segmentation)
     # A group of equal rewards has no policy gradient; without a KL term its trajectories need no forward at all.
-    active = [i for i in range(len(trajectories)) if config.objective.kl_weight > 0 or advantage[i] != 0]
+    active = [i for i in range(len(trajectories)) if config.objective.kl_weight > 0 or advantages.informative[i]]
     optimizer.zero_grad(set_to_none=True)
     outputs: list[ObjectiveOutput] = []
-    loss, kl, entropy, n_tokens, not_finite = 0.0, 0.0, 0.0, 0.0, 0.0
-    drift, cap = Mismatch(), config.objective.importance_cap
+    loss, kl, entropy, n_tokens = 0.0, 0.0, 0.0, 0.0
+    entropy_action, n_action, not_finite = 0.0, 0.0, NotFinite()
+    drift, sums, cap = Mismatch(), UnitSums(), config.objective.importance_cap
     importances: list[Tensor] = []
     batches = micro_batches([trajectories[i] for i in active], config.update.tokens_per_microbatch)
     for batch, counts in rounds(workers, batches):
@@ -132,8 +134,12 @@ def _one_update(
             importance = truncated_importance(old, sampled, segments, cap)
             factors = factors.to(importance) * importance
             importances += [importance.cpu()] if counts else []
-        credit = advantage[selection.trajectories].to(device)
-        output = policy_objective(logp, old, credit, segments, factors, clip.band, surrogate)
+        objective = policy_objective_tokenwise if advantages.by_token else policy_objective
+        credit = advantages.value[selection.tokens if advantages.by_token else selection.trajectories].to(device)
+        output = objective(logp, old, credit, segments, factors, clip.band, surrogate)
+        if counts:  # on a copy, so that no hook of a sharded model sees this gradient
+            leaf = logp.detach().requires_grad_()
+            sums += unit_sums(objective(leaf, old, credit, segments, factors, clip.band, surrogate), leaf, segments)
         total = output.loss
         if ref_logp is not None:
             k3 = kl_k3(logp, ref_logp)
@@ -144,21 +150,29 @@ def _one_update(
             continue
         outputs.append(output.on_cpu())
         loss += float(total.detach())
+        acting = action_tokens(selected).to(token_entropy.device)
         entropy += float(token_entropy.sum())
+        entropy_action, n_action = entropy_action + float(token_entropy[acting].sum()), n_action + float(acting.sum())
         drift += mismatch(logp, sampled)
         n_tokens += len(logp)
-        not_finite += float((~logp.detach().isfinite()).sum())
-    loss, kl, entropy, n_tokens, not_finite = totals(workers, (loss, kl, entropy, n_tokens, not_finite))
-    drift = sum(workers.gather(drift), Mismatch())
+        not_finite = not_finite.plus(old, ref_logp, logp)
+    loss, kl, entropy, n_tokens, *counted = totals(workers, (loss, kl, entropy, n_tokens, *not_finite))
+    entropy_action, n_action = totals(workers, (entropy_action, n_action))
+    drift, sums = sum(workers.gather(drift), Mismatch()), sum(workers.gather(sums), UnitSums())
     importances = [x for part in workers.gather(importances) for x in part]
     outputs = [o for part in workers.gather(outputs) for o in part]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, config.update.max_grad_norm))) if n_tokens else 0.0
     record = {"loss": loss, "grad_norm": norm, "skipped_share": 1 - len(active) / len(trajectories)}
-    diverged = _diverged(not_finite, loss, norm)
+    diverged = NotFinite(*counted).first(loss, norm)
     if n_tokens:
         if diverged is None:
             optimizer.step()
+        record |= sums.metrics() | {"advantage_variance_within": advantages.variance_within}
+        if n_action < n_tokens:
+            record["entropy_think"] = (entropy - entropy_action) / (n_tokens - n_action)
+        if n_action:
+            record["entropy_action"] = entropy_action / n_action
         record |= {"entropy": entropy / n_tokens} | {f"sampler/{k}": v for k, v in drift.means().items()}
         if importances and cap is not None:
             together = torch.cat(importances).double()
@@ -169,21 +183,6 @@ def _one_update(
         if config.objective.kl_weight > 0:
             record["kl"] = kl / n_tokens
     return outputs, record, diverged
-
-
-def _diverged(not_finite: float, loss: float, norm: float) -> str | None:
-    """The first quantity of an update, in the order of computation, that is not finite."""
-    if not_finite:
-        return f"the log-probability of {not_finite:g} tokens in the update"
-    return "the loss" if not math.isfinite(loss) else "the gradient norm" if not math.isfinite(norm) else None
-
-
-def _advantages(estimator: str, rewards: Tensor, group: Tensor) -> Tensor:
-    """float64 [B]. Raises ValueError if one's own estimator returns anything but B finite numbers."""
-    advantage = chosen_function(estimator, ADVANTAGES)(rewards, group).detach().double()
-    if advantage.shape != rewards.shape or not bool(advantage.isfinite().all()):
-        raise ValueError(f"objective.advantage {estimator}: {len(rewards)} finite numbers expected, got {advantage}")
-    return advantage
 
 
 def _sampled_logprobs(trajectories: Sequence[Trajectory]) -> Tensor:

@@ -104,7 +104,8 @@ class Fault:
 class OperatorResult:
     """Result of an operator call (or a warning): the text that the policy reads, and its cost.
 
-    Tokens are the operator LLM's; `cached` marks a cache hit; `asked` is the input of a program's call, else empty.
+    Tokens are the operator LLM's; `cached` marks a cache hit; `asked` is the input of a program's call, else empty;
+    `passages` are the ids of those retrieved, before a fault.
     """
 
     operator: str
@@ -118,6 +119,7 @@ class OperatorResult:
     retries: int = 0
     fault: Fault | None = None
     asked: str = ""
+    passages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.paths import checkout, command
-from harness.redact import error_text
+from harness.types.redact import error_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,7 +32,8 @@ import numpy as np
 import torch
 
 from harness.config import TrialConfig, load_trial
-from harness.env.rollout import Environment, rollout, rollout_groups
+from harness.env.rollout import Environment, rollout
+from harness.env.rollout_groups import rollout_groups
 from harness.objectives.clip import make_clip
 from harness.policy.load import Policy
 from harness.training import factory

@@ -10,7 +10,8 @@ from mlflow.tracking import MlflowClient
 
 from harness.config import code_version, expand, load_sweep
 from harness.runs.sweep_folder import SweepFolder
-from harness.sweep.worker import TrialFailed, run_one
+from harness.sweep.attempts import TrialFailed
+from harness.sweep.worker import run_one
 
 SWEEP = """\
 name: demo

@@ -7,7 +7,16 @@ from typing import Any
 from harness.config import TrialConfig, load_trial
 
 SECTIONS = {
-    "objective": ("ratio_unit", "reduction", "kl_weight", "importance_cap", "surrogate", "advantage", "credit_shuffle"),
+    "objective": (
+        "ratio_unit",
+        "reduction",
+        "kl_weight",
+        "importance_cap",
+        "surrogate",
+        "advantage",
+        "credit_shuffle",
+        "credit",
+    ),
     "update": ("updates_per_batch", "tokens_per_microbatch", "max_grad_norm", "autocast"),
 }
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.config import ConfigError, load_sweep
-from harness.redact import HIDDEN, error_text, printable, redact, redact_settings
+from harness.types.redact import HIDDEN, error_text, printable, redact, redact_settings
 
 VALUES = [
     "s3cr3t",

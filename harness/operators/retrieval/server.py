@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.paths import cache_folder, command
-from harness.redact import error_text
+from harness.types.redact import error_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

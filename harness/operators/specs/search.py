@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.operators.base import CallContext, Hit, Inputs, LLMResponse, Services, Style
 from harness.operators.formatting import result
 from harness.operators.operator_settings import SearchSettings
@@ -35,7 +37,8 @@ async def _run(spec: OperatorSpec, inputs: Inputs, context: CallContext, service
     costs = LLMResponse(text="", failure=found.failure, latency_s=found.latency_s, retries=found.retries)
     if found.failure is None and not found.hits:
         return OperatorResult(spec.name, "No results.", OperatorFailure.EMPTY, latency_s=found.latency_s)
-    return result(spec.name, format_hits(found.hits, services.search, services.style), costs)
+    shown = result(spec.name, format_hits(found.hits, services.search, services.style), costs)
+    return replace(shown, passages=tuple(hit.passage.id for hit in found.hits))
 
 
 SPEC = OperatorSpec(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness.engines.base import Engine
 from harness.engines.builtin import BuiltinEngine
-from harness.env.rollout import rollout, rollout_groups
+from harness.env.rollout import rollout
+from harness.env.rollout_groups import rollout_groups
 from harness.policy.tiny import new_model
 from tests.support.episodes import chat, question
 from tests.unit.env.test_rollout import Echo, environment

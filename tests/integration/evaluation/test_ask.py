@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,7 +17,7 @@ from harness.env.rollout import Environment, rollout
 from harness.evaluation import single_question as module
 from harness.evaluation.episode_console import EpisodeConsole
 from harness.evaluation.evaluate_command import load_evaluation
-from harness.evaluation.single_question import PLACEHOLDER_QUESTION, DisplayingEngine, ask_question
+from harness.evaluation.single_question import PLACEHOLDER_QUESTION, DisplayingEngine, ValueRequest, ask_question
 from harness.operators import Toolbox
 from harness.operators.base import CallContext
 from harness.operators.operator_services import world_retriever
@@ -39,10 +40,11 @@ def shown(
     seed: int | None = None,
     under: str | None = None,
     terminal: bool = False,
+    values: ValueRequest | None = None,
 ) -> str:
     settings, (target,) = load_evaluation([*([] if "=" not in words[0] else ["tiny"]), *words] if words else ["tiny"])
     console = Console(file=io.StringIO(), width=100, force_terminal=terminal)
-    assert ask_question(text, gold, settings, target, seed, under, console) == 0
+    assert ask_question(text, gold, settings, target, seed, under, console, values) == 0
     printed: str = console.file.getvalue()  # type: ignore[attr-defined]
     return printed
 
@@ -89,6 +91,20 @@ def test_the_trained_policy_answers_greedily_or_by_its_seed(trained: Trained) ->
     hot = ("rollout.temperature=2.0",)
     sampled = [turns(shown(KNOWN.text, str(trained.trial), *hot, seed=seed)) for seed in (1, 1, 2)]
     assert sampled[0] == sampled[1] != sampled[2]
+
+
+def test_the_value_after_every_turn_is_printed_and_drawn(tmp_path: Path) -> None:
+    page, short = tmp_path / "staircase.html", ("environment.max_turns=3", "environment.max_turn_tokens=100")
+    printed = shown(KNOWN.text, *short, seed=1, values=ValueRequest(8, page))
+    found = re.findall(r"^turn (\d) +(\S+) ± \S+ → (\S+) ± (\S+), credit (\S+) ±", printed, re.MULTILINE)
+    assert len(found) == len(re.findall(r"^turn \d+$", printed, re.MULTILINE)) > 0
+    (reward,) = re.findall(r"^reward +(\S+) =", printed, re.MULTILINE)
+    assert found[-1][2:4] == (reward, "0.00")
+    assert sum(float(credit) for *_, credit in found) == pytest.approx(float(reward) - float(found[0][1]), abs=0.02)
+    assert "8 forks a state of the policy at temperature 1" in printed
+    assert page.read_text().count('class="unit"') == len(found)
+    free = shown(FREE, *short, seed=1, values=ValueRequest(8))
+    assert re.search(r"^values +none: no gold answer", free, re.MULTILINE)
 
 
 FAULT = "environment.faults={kinds: [timeout], positions: [1], train_rate: 0.0, eval_rate: 1.0}"
@@ -180,6 +196,9 @@ def test_a_call_is_shown_before_it_is_made() -> None:
         (["Where?", "data.eval_suits=[x]"], "unknown key 'data.eval_suits'"),
         (["Where?", "method=[cot, direct]"], "give one method"),
         (["Where?", "method=one_shot", "plan=written"], "cannot write a plan"),
+        (["Where?", "method=cot", "--values"], "a baseline has none"),
+        (["Where?", "--values", "10"], "a multiple of 4 from 8 to"),
+        (["Where?", "--page", "x.html"], "give --values too"),
         (["Where?", "method=cot", "--under", "fault"], "no condition 'fault': the configuration has none"),
     ],
 )

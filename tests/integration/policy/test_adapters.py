@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import Linear as LoraLinear
 from peft.tuners.lora.config import ArrowConfig, BdLoraConfig, KasaConfig, MontecloraConfig
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from harness.engines.base import GenerationRequest, SamplingParams
@@ -56,6 +58,8 @@ EQUAL: list[dict[str, Any]] = [
     {"layers_to_transform": [1]},
     {"layers_to_transform": [0], "layers_pattern": "layers"},
     {"trainable_token_indices": PROMPT[:5]},
+    {"trainable_token_indices": {"lm_head": [9, 4, 80]}},
+    {"trainable_token_indices": {"embed_tokens": PROMPT[:2], "lm_head": [9, 4, 80]}, "use_dora": True},
     {"use_bdlora": BD},
     {"kasa_config": KasaConfig()},
     *({"init_lora_weights": init} for init in (False, "gaussian", "orthogonal", "pissa", "olora", "eva")),
@@ -161,6 +165,7 @@ def test_random_combinations_of_options_are_equal_or_refused(
             "alpha_pattern": rng.choice([{}, {"layers.0.mlp.down_proj": 20}]),
             "layers_to_transform": rng.choice([None, None, 1]),
             "init_lora_weights": rng.choice([True, False, "gaussian", "olora", "pissa"]),
+            "trainable_token_indices": rng.choice([None, None, PROMPT[:3], {"lm_head": [9, 4]}]),
         }
         options["lora_bias"] = not options["use_dora"] and options["bias"] == "none" and rng.random() < 0.3
         base, folder = bases[rng.choice(KINDS)], tmp_path / str(i)
@@ -185,17 +190,31 @@ def test_an_option_that_cannot_be_evaluated_is_refused_by_name(
     trained_adapter(bases["llama"], tmp_path)
     path = tmp_path / "adapter_config.json"
     saved = LoraConfig(**REFUSED[name]).to_dict()[name]
-    path.write_text(json.dumps(json.loads(path.read_text()) | {name: saved or {"scale": 1}}, default=str))
-    with pytest.raises(PolicyError) as caught:
-        load_export(tmp_path, torch.float32)
-    assert name in str(caught.value)
-    assert "\n" not in str(caught.value)
+    for value in (saved, type(saved)()):  # an empty object is a configuration of defaults to PEFT, not its absence
+        path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}, default=str))
+        if value is not False:
+            with pytest.raises(PolicyError) as caught:
+                load_export(tmp_path, torch.float32)
+            assert name in str(caught.value)
+            assert "\n" not in str(caught.value)
 
 
 def test_every_option_of_peft_is_either_compared_or_refused() -> None:
     """A release of PEFT with a new option fails here: refuse it by leaving it out, or compare it above."""
     new = {f.name for f in fields(LoraConfig)} - MERGED_OPTIONS - set(REFUSED)
     assert new == set()
+
+
+def test_every_other_kind_of_adapter_is_refused_by_name(bases: dict[str, Path], tmp_path: Path) -> None:
+    trained_adapter(bases["qwen2"], tmp_path)
+    path = tmp_path / "adapter_config.json"
+    saved = json.loads(path.read_text())
+    others = {kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING} - {"LORA"}
+    assert len(others) > 30
+    for kind in others:
+        path.write_text(json.dumps(saved | {"peft_type": kind}))
+        with pytest.raises(PolicyError, match=f"peft_type '{kind}' is not supported"):
+            load_export(tmp_path, torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +237,41 @@ def test_weights_that_do_not_fit_the_adapters_configuration_are_refused(bases: d
         path.write_text(json.dumps(json.loads(path.read_text()) | {"target_modules": modules}))
         with pytest.raises(PolicyError, match="does not fit"):
             load_export(tmp_path, torch.float32)
+
+
+TRAINED_BESIDE: list[dict[str, Any]] = [
+    {"modules_to_save": ["norm", "lm_head"]},
+    {"bias": "all"},
+    {"use_dora": True},
+    {"trainable_token_indices": PROMPT[:3]},
+    {"target_modules": ["q_proj", "embed_tokens"]},
+]
+
+
+@pytest.mark.parametrize("options", TRAINED_BESIDE, ids=str)
+def test_an_adapter_that_lacks_any_of_its_weights_is_refused(
+    options: dict[str, Any], bases: dict[str, Path], tmp_path: Path
+) -> None:
+    trained_adapter(bases["llama"], tmp_path, **options)
+    path = tmp_path / "adapter_model.safetensors"
+    whole = load_file(path)
+    for lacking in (name for name in whole if "embed_tokens.base_layer" not in name):  # that one is the base's
+        save_file({name: weight for name, weight in whole.items() if name != lacking}, path, {"format": "pt"})
+        with pytest.raises(PolicyError, match="does not fit"):
+            load_export(tmp_path, torch.float32)
+
+
+def test_a_merge_that_computes_something_else_is_refused(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason, and for precisions whose merge rounds too."""
+    trained_adapter(bases["llama"], tmp_path)
+    for dtype in (torch.float32, torch.bfloat16):
+        load_export(tmp_path, dtype)
+    monkeypatch.setattr(LoraLinear, "get_delta_weight", lambda self, _: torch.zeros_like(self.weight))
+    for dtype in (torch.float32, torch.bfloat16):
+        with pytest.raises(PolicyError, match="cannot be merged"):
+            load_export(tmp_path, dtype)
 
 
 def test_an_engine_refuses_adapters_that_are_not_merged(bases: dict[str, Path], tmp_path: Path) -> None:

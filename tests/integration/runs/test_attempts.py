@@ -16,8 +16,9 @@ from harness.runs.lock import exclusive_lock
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.sweep import run, run_trials
+from harness.sweep.attempts import TrialFailed
 from harness.sweep.status import SweepStatus, read_progress
-from harness.sweep.worker import TrialFailed, run_one, run_share
+from harness.sweep.worker import run_one, run_share
 
 
 def test_a_trial_locked_by_another_process_gets_no_worker_death(runner):

@@ -61,8 +61,12 @@ def log(folder: Path) -> list[dict]:
     [
         ("objective.clip={kind: matched, target: 0.1, low: 0.2, high: 0.2}", "objective.kl_weight=0.01"),
         ("policy.lora={rank: 2, alpha: 4.0}",),
+        (
+            "objective.credit={source: evidence, returns: telescoped, group: anchor, scale: batch_std, trace: 0.5}",
+            "objective.surrogate=gmpo",
+        ),
     ],
-    ids=["matched clip and KL", "LoRA"],
+    ids=["matched clip and KL", "LoRA", "turn credit"],
 )
 def test_a_trial_stopped_twice_and_a_flipped_bit_end_as_if_nothing_had_been(tmp_path, arm):
     whole, stopped = trial_folder(tmp_path / "whole", *arm), trial_folder(tmp_path / "stopped", *arm)

@@ -10,7 +10,8 @@ from analysis.load import load_frames
 from harness.runs.journal import Journal
 from harness.runs.run import TrialRun
 from harness.sweep import run
-from harness.sweep.worker import TrialFailed, error_report, run_one
+from harness.sweep.attempts import TrialFailed
+from harness.sweep.worker import error_report, run_one
 
 
 def caught(error: BaseException) -> str:

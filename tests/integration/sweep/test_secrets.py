@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.config import ConfigError, load_sweep
-from harness.redact import HIDDEN, RedactedStream, is_secret, redact, redact_settings, variables_in
 from harness.runs.episode_store import read_episodes
+from harness.types.redact import HIDDEN, RedactedStream, is_secret, redact, redact_settings, variables_in
 from tests.support.sweep_runner import SWEEP
 
 ROOT = Path(__file__).parents[3]

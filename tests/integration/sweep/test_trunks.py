@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +18,11 @@ from harness.runs.journal import Journal
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.runs.sweep_folder import SweepFolder
+from harness.sweep.attempts import MAX_FAILURES, TrialRefused
 from harness.sweep.run_trials import main as run_trials
-from harness.sweep.worker import TrialFailed, run_one
+from harness.sweep.worker import run_one
+from harness.tasks.benchmarks.errors import DataError
+from harness.types import Diverged
 
 SWEEP = """\
 name: branched
@@ -50,6 +55,20 @@ def counts(config: TrialConfig, journal: Journal) -> dict[str, float]:
 def trunk_fails(config: TrialConfig, journal: Journal) -> dict[str, float]:
     if config.keep_state:
         raise ArithmeticError("no trunk today")
+    return counts(config, journal)
+
+
+def trunk_lacks_data(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    raise DataError("no questions")
+
+
+def trunk_diverges(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    raise Diverged("the loss", {}, 1)
+
+
+def trunk_fails_once(config: TrialConfig, journal: Journal) -> dict[str, float]:
+    if config.keep_state and len(TrialRun(journal.directory).attempts()) == 1:
+        raise ArithmeticError("not the first time")
     return counts(config, journal)
 
 
@@ -97,13 +116,35 @@ def test_a_trunk_whose_state_is_damaged_is_trained_again(runs):
     assert status(runs["grpo"]) is TrialStatus.FINISHED
 
 
-def test_arms_of_a_trunk_that_failed_fail_and_do_not_train_it_again(runs):
+@pytest.mark.parametrize(
+    ("function", "attempts", "reason"),
+    [
+        (FAIL, 1 + MAX_FAILURES, "ArithmeticError: no trunk today"),
+        (f"{__name__}:trunk_lacks_data", 1, "DataError: no questions"),
+        (f"{__name__}:trunk_diverges", 1, "Diverged: training diverged at step 1: the loss is not finite"),
+    ],
+)
+def test_arms_of_a_trunk_that_failed_for_good_are_refused_once_with_its_reason(runs, function, attempts, reason):
     for arm in ("gsspo", "grpo"):
-        with pytest.raises(TrialFailed, match=r"its trunk trunk_seed0 failed: .*no trunk today"):
-            run_one(runs[arm], FAIL)
-        assert "no trunk today" in runs[arm].error_line()
-    assert len(runs["trunk"].attempts()) == 1
+        run_one(runs[arm], function)  # raises nothing, so Ray does not try again
+        assert re.sub(r"[\w.]+\.(?=[A-Z])", "", runs[arm].error_line()) == (
+            f"TrialRefused: its trunk trunk_seed0 failed: {reason}"
+        )
+        assert len(runs[arm].attempts()) == 1
+    assert len(runs["trunk"].attempts()) == attempts
     assert {status(run) for run in runs.values()} == {TrialStatus.FAILED}
+
+
+def test_an_arm_over_several_workers_says_that_it_is_refused(runs):
+    with pytest.raises(TrialRefused, match="no trunk today"):
+        run_one(runs["gsspo"], FAIL, SimpleNamespace(size=2, rank=0, gather=lambda value: [value, value]))
+
+
+def test_a_trunk_that_fails_once_is_tried_again_and_its_arms_go_on(runs):
+    for arm in ("gsspo", "grpo"):
+        run_one(runs[arm], f"{__name__}:trunk_fails_once")
+        assert status(runs[arm]) is TrialStatus.FINISHED
+    assert len(runs["trunk"].attempts()) == 2
 
 
 def test_trunks_of_prepared_sweeps_are_trained_in_any_order_of_folders(runs, capsys):

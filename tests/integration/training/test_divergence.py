@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ from analysis.registered_plan import AnalysisPlan
 from analysis.summary import summarise
 from harness.config import code_version, expand, load_sweep
 from harness.objectives.clip import FixedClip
+from harness.objectives.surrogates import min_clip
 from harness.policy.tiny import new_model
 from harness.runs.records import TrialStatus
 from harness.runs.run import TrialRun
 from harness.sweep import run_trials
 from harness.sweep.worker import run_one
+from harness.training import update
 from harness.training.update import policy_update
 from harness.types import Diverged, ParsedTurn, Turn
 from tests.support.cheap_trials import learns
@@ -102,6 +105,99 @@ def test_a_gradient_that_is_not_finite_is_named(monkeypatch):
     before = [p.detach().clone() for p in policy.parameters()]
     result = policy_update(policy, optimizer, [group(0), group(1)], FixedClip(0.2, 0.2), update_config())
     assert result.diverged == "the gradient norm"
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
+
+
+def updated(reference=None, **settings):
+    """An update of a small policy, and whether any weight changed."""
+    policy, optimizer = model_and_optimizer()
+    before = [p.detach().clone() for p in policy.parameters()]
+    groups = [group(0), group(1)]
+    result = policy_update(policy, optimizer, groups, FixedClip(0.2, 0.2), update_config(**settings), reference)
+    return result, any(not torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_log_probability_of_the_reference_that_is_not_finite_is_named(value):
+    """An infinite one would be clamped in the KL term, and the update look sound."""
+
+    def reference(batch):
+        logp = torch.full((int(batch.policy.sum()),), -1.0)
+        logp[1] = value
+        return logp
+
+    result, changed = updated(reference, kl_weight=0.1)
+    assert result.diverged is not None
+    assert result.diverged.endswith("tokens in the update under the reference policy")
+    assert not changed
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_log_probability_before_the_updates_that_is_not_finite_is_named(monkeypatch, value):
+    given = update.logprobs
+
+    def first_pass(*args):
+        logp, entropy = given(*args)
+        return (logp, entropy) if torch.is_grad_enabled() else (torch.full_like(logp, value), entropy)
+
+    monkeypatch.setattr(update, "logprobs", first_pass)
+    result, changed = updated(importance_cap=2.0)
+    assert result.diverged is not None
+    assert result.diverged.endswith("tokens in the update under the policy before the updates")
+    assert not changed
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("parameter", range(3))
+def test_one_number_of_a_gradient_that_is_not_finite_changes_no_weight(value, parameter):
+    policy, optimizer = model_and_optimizer()
+    chosen = list(policy.parameters())[parameter]
+
+    def spoil(gradient):
+        gradient = gradient.clone()
+        gradient.view(-1)[0] = value
+        return gradient
+
+    chosen.register_hook(spoil)
+    before = [p.detach().clone() for p in policy.parameters()]
+    result = policy_update(policy, optimizer, [group(0), group(1)], FixedClip(0.2, 0.2), update_config())
+    assert result.diverged == "the gradient norm"
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
+
+
+def test_a_loss_that_is_not_finite_in_the_second_of_three_updates_is_named_and_shown(monkeypatch):
+    calls = []
+
+    def surrogate(ratio, advantage, band):
+        calls.append(len(ratio))
+        return min_clip(ratio, advantage, band) * (math.nan if len(calls) == 2 else 1.0)
+
+    monkeypatch.setitem(update.SURROGATES, "min_clip", surrogate)
+    policy, optimizer = model_and_optimizer()
+    config = update_config(updates_per_batch=3)
+    result = policy_update(policy, optimizer, [group(n) for n in range(3)], FixedClip(0.2, 0.2), config)
+    assert result.diverged == "the loss"
+    assert len(calls) == 2
+    assert math.isnan(result.metrics["update/loss"])
+    assert math.isnan(result.metrics["update/grad_norm_max"])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("quantity", ["reward", "advantage"])
+def test_a_reward_or_advantage_that_is_not_finite_ends_the_update_by_name(monkeypatch, quantity, value):
+    def spoilt(rewards, groups):
+        return torch.where(torch.arange(len(rewards)) == 1, value, rewards)
+
+    monkeypatch.setitem(update.ADVANTAGES, update_config().objective.advantage, spoilt)
+    groups = [group(0), group(1)]
+    if quantity == "reward":
+        first = groups[0].trajectories[0]
+        bad = replace(first, reward=replace(first.reward, total=value))
+        groups[0] = replace(groups[0], trajectories=(bad, *groups[0].trajectories[1:]))
+    policy, optimizer = model_and_optimizer()
+    before = [p.detach().clone() for p in policy.parameters()]
+    result = policy_update(policy, optimizer, groups, FixedClip(0.2, 0.2), update_config())
+    assert result.diverged == f"the {quantity} of 1 episodes in the update"
     assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
 
 

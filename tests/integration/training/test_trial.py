@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from harness.config import TrialConfig, expand, load_sweep
+from harness.env.turn_rewards import turn_rewards
 from harness.runs.journal import Journal
 from harness.runs.jsonl import read_lines
 from harness.runs.layout import EVENTS
+from harness.tasks.benchmarks.errors import DataError
 from harness.training import evaluation
 from harness.training.train import run_trial
+from harness.training.trial_data import load_trial_data
 from tests.support.memory_sink import Memory
 
 ROOT = Path(__file__).parents[3]
@@ -52,6 +55,27 @@ def test_same_seed_gives_identical_metrics_and_another_seed_other_rollouts(tmp_p
     assert [v["step"] for v in first.values] == [0, 1, 2]
     assert first.values[0]["eval/em"] == other.values[0]["eval/em"]  # one start policy, one fixed question set
     assert 0 < first.values[1]["sampler/logprob_gap"] < 1e-3
+
+
+EVIDENCE = "objective.credit={source: evidence, returns: to_go, group: anchor, scale: std}"
+
+
+def test_evidence_of_the_worlds_questions_is_credited_from_the_first_update_on(tmp_path: Path) -> None:
+    """The same first rollouts, another update: searches that found a hop's value are told apart."""
+    plain, credited = run(tmp_path, 0, "steps=1"), run(tmp_path, 0, "steps=1", EVIDENCE)
+    assert tokens(plain) == tokens(credited)
+    assert plain.values[1]["update/loss"] != credited.values[1]["update/loss"]
+    assert any(sum(turn_rewards("evidence", t)) > 0 for t in credited.played[1, "train"])
+
+
+def test_evidence_that_no_question_has_is_a_mistake_of_the_data(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "task.py").write_text(
+        "from harness.types import Question as Q\ndef questions(split): return [Q(split, 'What?', ('x',), suite='s')]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    own = ("data.source=task", "data.task=task.py", "data.train_suites=[s]", "data.eval_suites=[s]")
+    with pytest.raises(DataError, match="no training question has a plan"):
+        load_trial_data(config(tmp_path, 0, *own, EVIDENCE))
 
 
 def test_another_stream_asks_the_same_questions_and_samples_other_episodes(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from harness.config import TrialConfig
+from harness.config.schema import Credit
+from harness.objectives.batch import action_tokens
 from harness.objectives.clip import FixedClip
 from harness.objectives.presets import PRESETS
+from harness.objectives.surrogates import SURROGATES
 from harness.policy.forward import micro_batches, policy_logprobs
 from harness.policy.load import Policy, reference_of, with_lora
 from harness.policy.policy_settings import LoraSettings
@@ -21,19 +24,21 @@ from harness.types import NO_UNIT, Group
 from tests.support.episodes import chat, group
 from tests.support.update_config import changed, update_config
 
-SETTINGS = update_config()
+SETTINGS, BAND = update_config(), FixedClip(0.2, 0.2)
 
 
 def model(seed: int = 0) -> torch.nn.Module:
     return new_model(len(chat().tokenizer), hidden=32, layers=2, heads=2, seed=seed).double()
 
 
-def step(groups: list[Group], settings: TrialConfig, **kw: object) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+def step(
+    groups: list[Group], settings: TrialConfig, band: FixedClip = BAND, **kw: object
+) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Weight changes of an SGD step of rate 1 (that is, minus the gradient), and the metrics."""
     policy = model()
     before = {n: p.detach().clone() for n, p in policy.named_parameters()}
     optimizer = torch.optim.SGD(policy.parameters(), lr=1.0)
-    result = policy_update(policy, optimizer, groups, FixedClip(0.2, 0.2), settings, **kw)
+    result = policy_update(policy, optimizer, groups, band, settings, **kw)
     return {n: p.detach() - before[n] for n, p in policy.named_parameters()}, result.metrics
 
 
@@ -63,6 +68,8 @@ def test_ones_own_surrogate_and_advantage_are_used_and_equal_the_shipped_where_t
         "    from harness.objectives.advantages import group_relative\n"
         "    return group_relative(rewards, group) / 2\n"
         "def short(rewards, group): return rewards[1:]\n"
+        "from harness.objectives.surrogates import TokenSurrogate, gmpo\n"
+        "by_token = TokenSurrogate(lambda tokens, a, band: gmpo(tokens, a, band))\n"
     )
     groups = [group(i) for i in range(2)]
     shipped, _ = step(groups, SETTINGS)
@@ -71,16 +78,23 @@ def test_ones_own_surrogate_and_advantage_are_used_and_equal_the_shipped_where_t
     for name, delta in shipped.items():
         torch.testing.assert_close(same[name], delta, atol=0, rtol=0)
         torch.testing.assert_close(half[name], delta / 2, atol=1e-12, rtol=1e-9)
+    narrow = FixedClip(1e-3, 1e-3)
+    theirs, _ = step(groups, changed(SETTINGS, surrogate=f"{own}:by_token"), band=narrow)
+    for name, delta in step(groups, changed(SETTINGS, surrogate="gmpo"), band=narrow)[0].items():
+        torch.testing.assert_close(theirs[name], delta, atol=0, rtol=0)
     with pytest.raises(ValueError, match="finite numbers expected"):
         step(groups, changed(SETTINGS, advantage=f"{own}:short"))
 
 
-@pytest.mark.parametrize("axis", [{"surrogate": "cispo"}, {"surrogate": "none"}, {"advantage": "leave_one_out"}])
+@pytest.mark.parametrize(
+    "axis",
+    [*({"surrogate": name} for name in SURROGATES if name != "min_clip"), {"advantage": "leave_one_out"}],
+)
 def test_another_surrogate_or_advantage_changes_the_second_update(axis: dict[str, str]) -> None:
-    groups = [group(i) for i in range(2)]
+    groups = sampled_from(model(), [group(i) for i in range(2)])
     twice = changed(SETTINGS, updates_per_batch=2)
-    shipped, _ = step(groups, twice)
-    other, _ = step(groups, changed(twice, **axis))
+    shipped, _ = step(groups, twice, band=FixedClip(1e-3, 1e-3))
+    other, _ = step(groups, changed(twice, **axis), band=FixedClip(1e-3, 1e-3))
     assert max(float((other[name] - delta).abs().max()) for name, delta in shipped.items()) > 1e-9
 
 
@@ -100,6 +114,81 @@ def test_shuffled_credit_moves_the_policy_elsewhere_whatever_the_micro_batches()
     assert max(float((shuffled[name] - plain[name]).abs().max()) for name in plain) > 1e-6
     for name, delta in shuffled.items():
         torch.testing.assert_close(split[name], delta, atol=1e-9, rtol=0)
+
+
+CREDITS = {
+    "gigpo": Credit(source="outcome", returns="to_go", group="anchor", scale="std", discount=0.95),
+    "telescoped": Credit(source="outcome", returns="telescoped", group="anchor", scale="none"),
+    "form": Credit(source="form", returns="to_go", group="question_turn", scale="std", normalize="rewards"),
+    "before the first result": Credit(
+        source="form", returns="broadcast", group="question", scale="std", turns="before_result"
+    ),
+}
+
+
+@pytest.mark.parametrize("credit", CREDITS.values(), ids=CREDITS)
+@pytest.mark.parametrize("ratio_unit", ["token", "subsequence", "sequence", "random"])
+def test_turn_credit_changes_the_gradient_whatever_the_micro_batch_split(credit: Credit, ratio_unit: str) -> None:
+    groups = [group(i, mixed=i != 1) for i in range(3)]
+    settings = changed(SETTINGS, ratio_unit=ratio_unit)
+    plain, _ = step(groups, settings)
+    whole, metrics = step(groups, changed(settings, credit=credit))
+    split, other = step(groups, changed(settings, credit=credit, tokens_per_microbatch=150))
+    assert max(float((whole[name] - plain[name]).abs().max()) for name in plain) > 1e-6
+    for name, delta in whole.items():
+        torch.testing.assert_close(split[name], delta, atol=1e-9, rtol=0)
+    assert other["update/loss"] == pytest.approx(metrics["update/loss"], abs=1e-9)
+
+
+@pytest.mark.parametrize("ratio_unit", ["token", "subsequence", "sequence"])
+def test_an_outcome_broadcast_over_its_turns_is_the_trajectorys_advantage(ratio_unit: str) -> None:
+    groups = [group(i) for i in range(2)]
+    credit = Credit(source="outcome", returns="broadcast", group="question", scale="std", counts="trajectory")
+    plain, _ = step(groups, changed(SETTINGS, ratio_unit=ratio_unit))
+    by_turn, _ = step(groups, changed(SETTINGS, ratio_unit=ratio_unit, advantage="none", credit=credit))
+    for name, delta in plain.items():
+        torch.testing.assert_close(by_turn[name], delta, atol=1e-12, rtol=1e-9)
+
+
+def test_ones_own_turn_reward_is_used_and_weighed(tmp_path) -> None:
+    (tmp_path / "own.py").write_text(
+        "def first(t): return [float(k == 0) * t.reward.total for k in range(len(t.turns))]"
+    )
+    axes = {"returns": "to_go", "group": "question", "scale": "none"}
+    groups = [group(i) for i in range(2)]
+    own = Credit(source=f"{tmp_path / 'own.py'}:first", **axes)
+    moved, _ = step(groups, changed(SETTINGS, advantage="none", credit=own))
+    twice, _ = step(groups, changed(SETTINGS, advantage="none", credit=own.model_copy(update={"weight": 2.0})))
+    for name, delta in moved.items():
+        torch.testing.assert_close(twice[name], 2 * delta, atol=1e-12, rtol=1e-9)
+    assert max(float(delta.abs().max()) for delta in moved.values()) > 1e-6
+
+
+def test_a_group_of_equal_outcomes_with_outcome_credit_moves_nothing() -> None:
+    moved, metrics = step([group(0, mixed=False)], changed(SETTINGS, credit=CREDITS["telescoped"]))
+    assert all(float(d.abs().max()) == 0.0 for d in moved.values())
+    assert metrics["update/skipped_share"] == 1.0
+
+
+def test_entropy_is_split_by_half_and_advantages_vary_within_episodes_only_with_turn_credit() -> None:
+    groups = [group(i) for i in range(2)]
+    _, metrics = step(groups, SETTINGS)
+    acting = action_tokens([t for g in groups for t in g.trajectories]).double().mean().item()
+    together = acting * metrics["update/entropy_action"] + (1 - acting) * metrics["update/entropy_think"]
+    assert together == pytest.approx(metrics["update/entropy"], rel=1e-9)
+    assert metrics["update/advantage_variance_within"] == 0.0
+    assert 1 < metrics["update/episodes_effective"] <= 8
+    _, split = step(groups, changed(SETTINGS, credit=CREDITS["telescoped"], tokens_per_microbatch=150))
+    assert split["update/advantage_variance_within"] > 0.0
+
+
+def test_shuffled_turn_credit_stays_within_its_group_and_moves_the_policy_elsewhere() -> None:
+    groups = [group(0), group(1, mixed=False)]
+    settings = changed(SETTINGS, credit=CREDITS["telescoped"], advantage="none")
+    plain, before = step(groups, settings)
+    shuffled, metrics = step(groups, changed(settings, credit_shuffle=1.0))
+    assert metrics["update/skipped_share"] >= before["update/skipped_share"] >= 0.5
+    assert max(float((shuffled[name] - plain[name]).abs().max()) for name in plain) > 1e-6
 
 
 def test_no_gradient_is_held_after_the_update() -> None:

@@ -3,6 +3,8 @@
 Known differences:
 - advantages: TRL divides by std + 1e-4, verl and this harness by std + 1e-6; so both get the same advantages here;
 - `dr_grpo` divides by B * max_completion_length, which no reduction does: equal up to that constant only;
+- `cispo` has an upper bound alone, `epsilon_high` itself, and multiplies log pi: that term is added here;
+- `sapo` has its temperatures in float32 in TRL, hence the tolerance there;
 - segments beyond a log-ratio of 20, where ours are clamped and TRL's are not;
 - the KL term with TRL's default `use_bias_correction_kl=True`, which multiplies it by the ratio: switched off here;
 - gradient accumulation: TRL divides "grpo" by the number of accumulation steps, as our whole-batch weights do.
@@ -17,6 +19,7 @@ from harness.objectives.loss import kl_k3, policy_objective, summarize
 from harness.objectives.ratio_units import UnitLayout
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.objectives.segmentation import segment
+from harness.objectives.surrogates import SURROGATES
 from tests.parity.integrations.padded_batches import BATCHES, Padded, padded_batch
 from tests.parity.integrations.tiny_language_model import tiny_model, tiny_tokenizer
 
@@ -87,10 +90,10 @@ def segmentation_of(batch: Padded, ratio_unit):
     return segment([UnitLayout((n,) if n else (), (0,) if n else ()) for n in lengths], ratio_unit)
 
 
-def our_loss(batch: Padded, segmentation, reduction, kl_weight=0.0, reference=None):
+def our_loss(batch: Padded, segmentation, reduction, kl_weight=0.0, reference=None, surrogate="min_clip", band=BAND):
     policy = batch.mask.bool()
-    weights = REDUCTIONS[reduction](segmentation)
-    output = policy_objective(batch.logp[policy], batch.old[policy], batch.advantage, segmentation, weights, BAND)
+    weights, f = REDUCTIONS[reduction](segmentation), SURROGATES[surrogate]
+    output = policy_objective(batch.logp[policy], batch.old[policy], batch.advantage, segmentation, weights, band, f)
     loss = output.loss
     if kl_weight:
         kl = kl_k3(batch.logp[policy], reference[policy])
@@ -120,6 +123,25 @@ def test_trl_has_the_same_loss_and_gradient(trainer, monkeypatch, case, loss_typ
     batch = CASES[case]
     theirs = trl_loss(trainer, monkeypatch, batch, loss_type, level)
     same(theirs, our_loss(batch, segmentation_of(batch, ratio_unit), reduction))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_trl_has_the_same_sapo(trainer, monkeypatch, case, level):
+    batch, reduction = CASES[case], {"token": "N3", "sequence": "N1"}[level]
+    theirs = trl_loss(trainer, monkeypatch, batch, "sapo", level)
+    same(theirs, our_loss(batch, segmentation_of(batch, level), reduction, surrogate="sapo"), 2e-7)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_trl_has_the_same_cispo(trainer, monkeypatch, case):
+    batch, policy, s = CASES[case], CASES[case].mask.bool(), segmentation_of(CASES[case], "token")
+    monkeypatch.setattr(trainer, "epsilon_high", 1.3)
+    ratio = (batch.logp - batch.old).detach().exp()[policy].clamp(max=1.3)
+    advantage = batch.advantage[s.trajectory_of_token]
+    constant = (REDUCTIONS["N4"](s) * -ratio * advantage * batch.old[policy]).sum()
+    loss, gradient, _ = our_loss(batch, s, "N4", surrogate="cispo", band=ClipBand(1.0, 0.3))
+    same(trl_loss(trainer, monkeypatch, batch, "cispo"), (loss + constant, gradient))
 
 
 @pytest.mark.parametrize("case", CASES)

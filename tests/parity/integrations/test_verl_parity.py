@@ -4,21 +4,29 @@ Known differences:
 - `vanilla` clips twice: for A < 0 a ratio above `clip_ratio_c` = 3 has loss 3|A| and no gradient (1912.09729);
 - `gspo` bounds the log-ratio at +10 only, ours at +-20;
 - a row without policy tokens counts in B here (and in TRL), but not in verl unless it is given the global batch size;
+- `cispo` multiplies log pi, ours log pi - log pi_old: values differ by a term without gradient, which is added here;
+- `geo_mean` takes its band in logarithms;
+- `dppo_tv` truncates ratios at `clip_ratio_c` and has the value of -A x log pi: gradients are compared;
 - verl's k3 is cut off at 10 a token, ours where |ref - logp| = 20;
 - equal rewards: verl leaves the rounding of the mean divided by 1e-6 (below 1e-9 here), ours are exactly 0.
 """
+
+import math
 
 import numpy as np
 import pytest
 import torch
 
 from harness.integrations.mask_runs import segment_mask_runs
-from harness.objectives.advantages import group_relative
+from harness.objectives.advantages import group_relative, leave_one_out
 from harness.objectives.clip_settings import ClipBand
 from harness.objectives.loss import kl_k3, policy_objective, summarize
 from harness.objectives.ratio_units import UnitLayout
 from harness.objectives.reductions import REDUCTIONS, seq_mean_token_mean
 from harness.objectives.segmentation import segment
+from harness.objectives.surrogates import SURROGATES
+from harness.objectives.turn_credit import turn_credit
+from harness.objectives.turn_table import TurnTable
 from tests.parity.integrations.padded_batches import BATCHES, Padded, padded_batch
 
 core_algos = pytest.importorskip(
@@ -28,27 +36,27 @@ core_algos = pytest.importorskip(
 BAND = ClipBand(0.2, 0.28)
 
 
-def actor_config(**settings):
+def actor_config(low=BAND.low, high=BAND.high, **settings):
     from verl.workers.config import ActorConfig
 
     return ActorConfig(
         strategy="fsdp",
         rollout_n=1,
         ppo_micro_batch_size_per_gpu=1,
-        clip_ratio_low=BAND.low,
-        clip_ratio_high=BAND.high,
+        clip_ratio_low=low,
+        clip_ratio_high=high,
         **settings,
     )
 
 
-def verl_loss(batch: Padded, name, mode="seq-mean-token-mean", rows=slice(None), **global_batch):
+def verl_loss(batch: Padded, name, mode="seq-mean-token-mean", rows=slice(None), settings=None, **global_batch):
     loss, metrics = core_algos.get_policy_loss_fn(name)(
         old_log_prob=batch.old[rows],
         log_prob=batch.logp[rows],
         advantages=batch.advantage[rows].unsqueeze(1) * batch.mask[rows],
         response_mask=batch.mask[rows],
         loss_agg_mode=mode,
-        config=actor_config(global_batch_info=global_batch),
+        config=actor_config(global_batch_info=global_batch, **(settings or {})),
     )
     (gradient,) = torch.autograd.grad(loss, batch.logp)
     assert (gradient[batch.mask == 0] == 0).all()
@@ -62,10 +70,10 @@ def segmentation_of(batch: Padded, ratio_unit):
     return segment([UnitLayout((n,) if n else (), (0,) if n else ()) for n in lengths], ratio_unit)
 
 
-def our_loss(batch: Padded, ratio_unit, reduction):
+def our_loss(batch: Padded, ratio_unit, reduction, surrogate="min_clip", band=BAND):
     policy, segmentation = batch.mask.bool(), segmentation_of(batch, ratio_unit)
-    weights = REDUCTIONS[reduction](segmentation)
-    output = policy_objective(batch.logp[policy], batch.old[policy], batch.advantage, segmentation, weights, BAND)
+    weights, f = REDUCTIONS[reduction](segmentation), SURROGATES[surrogate]
+    output = policy_objective(batch.logp[policy], batch.old[policy], batch.advantage, segmentation, weights, band, f)
     (gradient,) = torch.autograd.grad(output.loss, batch.logp)
     return output.loss.detach(), gradient[policy], output
 
@@ -82,12 +90,46 @@ def same(theirs, ours, tolerance=1e-7):
     [
         ("vanilla", "seq-mean-token-mean", "token", "N3"),  # GRPO
         ("vanilla", "token-mean", "token", "N4"),  # DAPO
+        ("vanilla", "seq-mean-token-sum", "token", "seq-mean-token-sum"),  # Dr. GRPO, but for 1 / L_max
         ("gspo", "seq-mean-token-mean", "sequence", "N1"),  # GSPO
         ("gspo", "token-mean", "sequence", "N4"),
     ],
 )
 def test_verl_has_the_same_loss_and_gradient(case, name, mode, ratio_unit, reduction):
     same(verl_loss(BATCHES[case], name, mode), our_loss(BATCHES[case], ratio_unit, reduction))
+
+
+@pytest.mark.parametrize("case", BATCHES)
+@pytest.mark.parametrize(("mode", "reduction"), [("seq-mean-token-mean", "N3"), ("token-mean", "N4")])
+def test_verl_has_the_same_cispo(case, mode, reduction):
+    batch, policy = BATCHES[case], BATCHES[case].mask.bool()
+    ratio = (batch.logp - batch.old).detach().exp()[policy].clamp(1 - BAND.low, 1 + BAND.high)
+    advantage = batch.advantage.unsqueeze(1).expand(batch.mask.shape)[policy]
+    constant = (REDUCTIONS[reduction](segmentation_of(batch, "token")) * -ratio * advantage * batch.old[policy]).sum()
+    loss, gradient, _ = our_loss(batch, "token", reduction, "cispo")
+    same(verl_loss(batch, "cispo", mode), (loss + constant, gradient))
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_verl_has_the_same_sapo(case):
+    same(verl_loss(BATCHES[case], "sapo"), our_loss(BATCHES[case], "token", "N3", "sapo"))
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_verl_has_the_same_gmpo(case):
+    band = ClipBand(1 - math.exp(-0.2), math.expm1(0.28))
+    same(verl_loss(BATCHES[case], "geo_mean"), our_loss(BATCHES[case], "sequence", "N1", "gmpo", band))
+
+
+@pytest.mark.parametrize("case", BATCHES)
+@pytest.mark.parametrize(("mode", "reduction"), [("seq-mean-token-mean", "N3"), ("token-mean", "N4")])
+def test_verl_has_the_same_dppo_gradient(case, mode, reduction):
+    band = ClipBand(0.02, 0.03)  # narrow: probabilities of these batches are small
+    theirs = verl_loss(BATCHES[case], "dppo_tv", mode, settings={"low": band.low, "high": band.high})
+    ours = our_loss(BATCHES[case], "token", reduction, "dppo", band)
+    torch.testing.assert_close(ours[1], theirs[1], rtol=1e-7, atol=1e-9)
+    if case == "several units":
+        assert 0 < int((theirs[1] == 0).sum()) < len(theirs[1])
 
 
 def test_verls_dual_clip_is_the_difference_where_a_bad_tokens_ratio_exceeds_three():
@@ -141,3 +183,46 @@ def test_verl_has_the_same_advantages():
     ours = group_relative(rewards, labels)
     torch.testing.assert_close(ours, theirs[:, 0], rtol=0, atol=1e-7)  # verl adds 1 + 1e-6 of a singleton in float32
     assert ours[groups == "equal"].tolist() == [0.0, 0.0, 0.0]
+
+
+def advantage_tensors(turns):
+    """(question, tokens of each turn, outcome) of episodes as verl sees them: [B, L], observations masked out."""
+    mask = torch.zeros(len(turns), 1 + max(sum(lengths) + len(lengths) for _, lengths, _ in turns))
+    rewards = torch.zeros_like(mask, dtype=torch.float64)
+    for i, (_, lengths, outcome) in enumerate(turns):
+        at = 0
+        for n in lengths:
+            mask[i, at : at + n] = 1
+            rewards[i, at + n - 1] = outcome * (at + n == sum(lengths) + len(lengths) - 1)
+            at += n + 1
+    return rewards, mask.double()
+
+
+EPISODES = [(0, [3, 2], 1.0), (0, [4], -1.5), (1, [1, 1, 2], 0.5), (1, [5], 0.5), (2, [2], 1.0), (2, [6, 1], 0.0)]
+
+
+def our_credit(**axes):
+    flat = [(i, q, n, r * (k == len(lengths) - 1)) for i, (q, lengths, r) in enumerate(EPISODES)
+            for k, n in enumerate(lengths)]  # fmt: skip
+    owner, question, tokens, reward = (torch.tensor(column) for column in zip(*flat, strict=True))
+    table = TurnTable(reward.double(), owner, question, question, tokens, owner < 0)
+    return turn_credit(table, **axes).repeat_interleave(tokens)
+
+
+def test_verl_has_the_same_reinforce_plus_plus():
+    rewards, mask = advantage_tensors(EPISODES)
+    config = type("Config", (), {"gamma": 1.0})()
+    theirs, _ = core_algos.compute_reinforce_plus_plus_outcome_advantage(rewards, mask, config=config)
+    ours = our_credit(returns="to_go", group="batch", scale="std", counts="token")
+    torch.testing.assert_close(ours, theirs[mask.bool()], rtol=2e-6, atol=1e-9)  # epsilon: on std, and on the variance
+
+
+def test_verl_has_the_same_leave_one_out():
+    rewards, mask = advantage_tensors(EPISODES)
+    questions = np.array([q for q, _, _ in EPISODES])
+    theirs, _ = core_algos.compute_rloo_outcome_advantage(rewards, mask, questions)
+    by_turn = our_credit(returns="broadcast", group="leave_one_out", scale="none", counts="trajectory")
+    torch.testing.assert_close(by_turn, theirs[mask.bool()], rtol=1e-12, atol=1e-12)
+    outcomes = torch.tensor([r for _, _, r in EPISODES], dtype=torch.float64)
+    ours = leave_one_out(outcomes, torch.from_numpy(questions))
+    torch.testing.assert_close(ours, theirs[:, 0], rtol=1e-12, atol=1e-12)

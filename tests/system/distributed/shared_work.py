@@ -16,6 +16,7 @@ from unittest.mock import patch
 import torch
 
 from harness.config import TrialConfig, load_trial
+from harness.config.schema import Credit
 from harness.distributed.collective import Collective
 from harness.distributed.tensors import each_whole
 from harness.engines.base import Engine
@@ -37,7 +38,8 @@ from tests.support.update_config import changed, update_config
 
 SETTINGS = update_config(tokens_per_microbatch=150)
 UPDATES: dict[str, dict[str, Any]] = {
-    **{preset: {"preset": preset} for preset in PRESETS},
+    **{preset: {"preset": preset} for preset in ("grpo", "gspo", "gsspo")},
+    "turn credit": {"credit": Credit(source="outcome", returns="telescoped", group="anchor", scale="none")},
     "one micro-batch": {"tokens_per_microbatch": 100_000},  # the second worker has nothing to do
     "kl": {"kl_weight": 0.1},
     "lora": {"lora": True, "kl_weight": 0.1},

@@ -22,8 +22,9 @@ from harness.config import code_version
 from harness.runs.jsonl import read_lines
 from harness.runs.layout import METRICS
 from harness.runs.run import TrialRun
+from harness.sweep.attempts import TrialFailed
 from harness.sweep.run import FAILED
-from harness.sweep.worker import TrialFailed, run_one
+from harness.sweep.worker import run_one
 from harness.tracking.client import connect
 from tests.system.faults.damage import trial
 from tests.system.faults.sweeps import Sweep, check_along, check_end

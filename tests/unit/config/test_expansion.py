@@ -162,6 +162,13 @@ def test_a_preset_fills_the_axes_and_explicit_keys_win():
         objective = load_trial("tiny", [f"objective.preset={name}"]).objective
         assert (objective.ratio_unit, objective.reduction) == (filled.ratio_unit, filled.reduction)
         assert (objective.clip.low, objective.clip.high) == (filled.band.low, filled.band.high)
+        assert (objective.surrogate, objective.advantage) == (filled.surrogate, filled.advantage)
+        credit = objective.credit.model_dump() if objective.credit is not None else {}
+        assert (filled.credit or {}).items() <= credit.items()
+        assert bool(credit) == (filled.credit is not None)
+    other = load_trial("tiny", ["objective.preset=gigpo", "objective.credit.weight=0.5"]).objective
+    assert (other.credit.group, other.credit.weight) == ("anchor", 0.5)
+    assert load_trial("tiny", ["objective.preset=gigpo", "objective.credit=null"]).objective.credit is None
     mixed = load_trial("tiny", ["objective.preset=gsspo", "objective.reduction=N4", "objective.clip.kind=matched",
                                 "objective.clip.target=0.1"]).objective  # fmt: skip
     assert (mixed.ratio_unit, mixed.reduction, mixed.clip.kind) == ("subsequence", "N4", "matched")

@@ -90,6 +90,10 @@ def test_a_change_of_ones_own_code_gives_another_trial_and_of_nothing_else(folde
     assert keys("objective.surrogate=loss.py:f") != loss
     (folder / "loss.py").write_text(LOSS)
     assert keys("objective.surrogate=loss.py:f") == loss
+    credit = "objective.credit={source: 'loss.py:f', returns: to_go, group: anchor, scale: std}"
+    before = keys(credit)
+    (folder / "loss.py").write_text(LOSS + "# another\n")
+    assert keys(credit) != before
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,14 @@ def changed(old: str, new: str) -> str:
     return GOOD.replace(old, new)
 
 
+def spelled(text: str) -> str:
+    """`text` with sound keys of turn credit in place of their names in capitals."""
+    sound = {"SOURCE": "source: form", "RETURNS": "returns: to_go", "GROUP": "group: anchor", "SCALE": "scale: std"}
+    for name, key in sound.items():
+        text = text.replace(name, key)
+    return text
+
+
 def test_the_good_file_is_good(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text(GOOD)
@@ -147,6 +155,50 @@ def test_the_good_file_is_good(tmp_path):
         ),
         ("steps: 3", "data.eval_suites: [^nowhere]", "unknown suite 'nowhere'"),
         ("steps: 3", "data.train_suites: [^world_combo]", "world_combo is for evaluation only"),
+        ("steps: 3", "objective.surrogate: ^gmpoo", "objective.surrogate must be 'min_clip' or 'cispo'"),
+        ("steps: 3", "objective.surrogate: ^no.such:f", "objective.surrogate: 'no.such' cannot be imported"),
+        ("steps: 3", "objective.credit: {SOURCE, RETURNS, ^SCALE}", "objective.credit.group is required"),
+        ("steps: 3", "objective.credit: {source: ^proof, RETURNS, GROUP, SCALE}", "objective.credit.source must be"),
+        ("steps: 3", "objective.credit: {SOURCE, returns: ^sum, GROUP, SCALE}", "objective.credit.returns must be"),
+        ("steps: 3", "objective.credit: {SOURCE, RETURNS, group: ^turn, SCALE}", "objective.credit.group must be"),
+        ("steps: 3", "objective.credit: {SOURCE, RETURNS, GROUP, scale: ^max}", "objective.credit.scale must be"),
+        (
+            "steps: 3",
+            "objective.credit: {SOURCE, RETURNS, GROUP, SCALE, counts: ^word}",
+            "objective.credit.counts must",
+        ),
+        (
+            "steps: 3",
+            "objective.credit: {SOURCE, RETURNS, GROUP, SCALE, trace: ^2}",
+            "objective.credit.trace must be at",
+        ),
+        ("steps: 3", "objective.credit: {SOURCE, RETURNS, GROUP, SCALE, weight: ^0}", "objective.credit.weight must"),
+        (
+            "steps: 3",
+            "objective.credit: {SOURCE, RETURNS, GROUP, SCALE, trace: ^.5}",
+            "objective.credit.trace: no effect",
+        ),
+        (
+            "steps: 3",
+            "objective.credit: {SOURCE, returns: telescoped, GROUP, scale: ^std}",
+            "objective.credit.scale: telescoped returns are scaled by none or batch_std, not std",
+        ),
+        (
+            "steps: 3",
+            "objective.credit: {SOURCE, returns: telescoped, GROUP, scale: none, normalize: ^rewards}",
+            "objective.credit.normalize: telescoped returns normalize no rewards",
+        ),
+        (
+            "steps: 3",
+            "objective.credit: {SOURCE, returns: broadcast, GROUP, SCALE, discount: ^.9}",
+            "objective.credit.discount: no effect",
+        ),
+        (
+            "steps: 3",
+            "objective.credit: {source: ^no.such:f, RETURNS, GROUP, SCALE}",
+            "objective.credit.source: 'no.such'",
+        ),
+        ("steps: 3", "objective.advantage: ^none", "objective.advantage: none needs turn credit"),
         ("steps: 3", "data: {source: files, path: ^/no/such}", "data.path: there is no '/no/such'"),
         ("steps: 3", "policy: {kind: ^hub}", "policy.path is required when policy.kind is hub"),
         ("steps: 3", "rollout.group_size: ^1", "rollout.group_size must be at least 2, not 1"),
@@ -189,12 +241,36 @@ def test_the_good_file_is_good(tmp_path):
     ],
 )
 def test_a_mistake_is_found_at_its_place(tmp_path, old, new, message):
-    marked = changed(old, new)
+    marked = changed(old, spelled(new))
     before = marked[: marked.index("^")]
     place = f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
     found = problems_of(tmp_path, marked.replace("^", ""))
     assert place in found, found
     assert found[place].startswith(message)
+
+
+def test_a_mean_to_divide_by_cannot_be_negative(tmp_path):
+    mean = "objective.credit: {source: outcome, returns: to_go, group: anchor, scale: mean}"
+    assert all("rewards of at least 0" in m for m in problems_of(tmp_path, changed("steps: 3", mean)).values())
+    path = tmp_path / "free.yaml"
+    path.write_text(changed("steps: 3", f"{mean}, reward.format_penalty: 0, reward.no_answer_penalty: 0"))
+    assert load_sweep(path).cells[0][1].objective.credit.scale == "mean"
+
+
+def test_turn_credit_is_swept_whole_or_by_its_axes(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "name: s\nhypothesis: h\nprofile: tiny\nseeds: 1\n"
+        "fixed: {objective.advantage: none, objective.credit: {source: outcome, returns: to_go, scale: std}}\n"
+        "parameters: {objective.credit.group: {values: [question, anchor]}}\n"
+    )
+    assert [config.objective.credit.group for _, config in load_sweep(path).cells] == ["question", "anchor"]
+    path.write_text(
+        "name: s\nhypothesis: h\nprofile: tiny\nseeds: 1\n"
+        "parameters: {objective.credit: {values: "
+        "[null, {source: evidence, returns: telescoped, group: anchor, scale: none}]}}\n"
+    )
+    assert [c.objective.credit and c.objective.credit.source for _, c in load_sweep(path).cells] == [None, "evidence"]
 
 
 def test_all_mistakes_come_out_together(tmp_path):

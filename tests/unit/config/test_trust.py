@@ -27,6 +27,9 @@ HARMLESS = {
     "objective.preset": "a name, looked up in a registry",
     "objective.ratio_unit": "a name, looked up in a registry",
     "objective.reduction": "a name, looked up in a registry",
+    "objective.credit.returns": "a name, looked up in a registry",
+    "objective.credit.group": "a name, looked up in a registry",
+    "objective.credit.scale": "a name, looked up in a registry",
 }
 
 

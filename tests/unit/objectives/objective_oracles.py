@@ -87,6 +87,7 @@ def loop_weight(reduction: str, rows: Ragged, i: int, k: int) -> float:
         "seg-mean": 1 / all_units,
         "seq-mean-token-mean": tokens_here / tokens_i / batch,
         "token-mean": tokens_here / all_tokens,
+        "seq-mean-token-sum": tokens_here / batch,
     }[ALIASES.get(reduction, reduction)]
 
 
@@ -106,3 +107,43 @@ def loop_objective(
             active = ratio * advantage <= bounded * advantage
             gradient += [-weight * advantage * ratio / len(unit) if active else 0.0] * len(unit)
     return loss, gradient
+
+
+def loop_surrogate(
+    name: str, logp: Sequence[float], old: Sequence[float], advantage: Sequence[float], band: ClipBand
+) -> tuple[float, list[float]]:
+    """f of one segment and its derivative with respect to each token's log-prob; one advantage a token."""
+    n = len(logp)
+    ratio = math.exp(math.fsum(a - b for a, b in zip(logp, old, strict=True)) / n)
+    within = min(max(ratio, 1 - band.low), 1 + band.high)
+    moved = math.exp(math.fsum(logp) / n) - math.exp(math.fsum(old) / n)
+    bounded = []
+    for new, before, a in zip(logp, old, advantage, strict=True):
+        delta = new - before
+        if a > 0:
+            delta = min(delta, math.log(1 + band.high))
+        if a < 0:
+            delta = max(delta, math.log(1 - band.low) if band.low < 1 else -math.inf)
+        bounded.append(delta)
+    geometric = math.exp(math.fsum(bounded) / n)
+    value, slopes = 0.0, []
+    for new, before, a, kept in zip(logp, old, advantage, bounded, strict=True):
+        if name == "min_clip":
+            stopped = (ratio > 1 + band.high and a > 0) or (ratio < 1 - band.low and a < 0)
+            f, slope = -min(ratio * a, within * a), 0.0 if stopped else -ratio * a
+        elif name == "cispo":
+            f, slope = -within * a * math.log(ratio), -within * a
+        elif name == "none":
+            f, slope = -a * math.log(ratio), -a
+        elif name == "sapo":
+            tau = 1.0 if a > 0 else 1.05
+            gate = 1 / (1 + math.exp(-tau * (ratio - 1)))
+            f, slope = -4 / tau * gate * a, -4 * gate * (1 - gate) * ratio * a
+        elif name == "gmpo":
+            f, slope = -geometric * a, -geometric * a if kept == new - before else 0.0
+        else:
+            masked = (moved > band.high and a > 0) or (moved < -band.low and a < 0)
+            f, slope = (0.0, 0.0) if masked else (-ratio * a, -ratio * a)
+        value += f / n
+        slopes.append(slope / n)
+    return value, slopes
