@@ -68,17 +68,34 @@ def efficiency(estimate: np.ndarray, units: CreditedUnits) -> float:
     return float(_efficiency(_sums(estimate, units).sum(0)))
 
 
+def efficiency_interval(
+    estimate: np.ndarray, units: CreditedUnits, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Ends of the 95 % percentile interval of the efficiency over groups, which are resampled whole; NaN for an
+    estimate that is 0 everywhere."""
+    sums = _sums(estimate, units)
+    drawn = _efficiency(_resampled(len(sums), draws, seed) @ sums)
+    if np.isnan(drawn).all():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def efficiency_difference(
     estimate: np.ndarray, other: np.ndarray, units: CreditedUnits, draws: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
     """Efficiency of `estimate` less that of `other`, and the ends of its 95 % percentile interval over groups, which
     are resampled whole, the same ones for both."""
     first, second = _sums(estimate, units), _sums(other, units)
-    n = len(first)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), draws)
+    counts = _resampled(len(first), draws, seed)
     drawn = _efficiency(counts @ first) - _efficiency(counts @ second)
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(_efficiency(first.sum(0)) - _efficiency(second.sum(0))), float(low), float(high)
+
+
+def _resampled(groups: int, draws: int, seed: int) -> np.ndarray:
+    """How often each group is drawn, int64 [draws, groups]."""
+    return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), draws)
 
 
 def _sums(estimate: np.ndarray, units: CreditedUnits) -> np.ndarray:
