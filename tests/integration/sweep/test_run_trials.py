@@ -104,7 +104,7 @@ def test_a_disk_that_refuses_a_trial_leaves_the_others(prepared, capsys, monkeyp
 
 
 def test_a_trial_s_error_is_printed_where_its_result_cannot_be_written(prepared, capsys, monkeypatch):
-    def full(*arguments: object) -> None:
+    def full(*arguments: object, **more: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(worker.Journal, "fail", full)
