@@ -187,6 +187,8 @@ def load_trial(profile: str, overrides: Sequence[str] = (), seed: int = 0, check
     """One configuration from a profile (name or path) and overrides, for doors and tests. Raises ConfigError."""
     tree = read_profile(profile, Location(Source("command line", profile), 1, 1))
     for name, node in parse_overrides(overrides):
+        if name == "seed":  # it would be overwritten
+            raise ConfigError([Problem(node.at, "the seed is no setting of a configuration", "pass it as `seed`")])
         tree = merge(tree, nest(name.split("."), node))
     return check_trial(with_identity(tree, profile, seed, tree.at), checks)
 

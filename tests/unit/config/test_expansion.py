@@ -376,3 +376,9 @@ def test_a_dedicated_engine_needs_its_gpus_reserved(sweep_file):
         load_sweep(sweep_file, dedicated)
     with pytest.raises(ConfigError, match="dedicated with several workers"):
         load_sweep(sweep_file, [dedicated[0], "resources.workers=2"])
+
+
+def test_a_seed_among_the_settings_of_one_configuration_is_refused_and_not_ignored() -> None:
+    assert load_trial("tiny", seed=3).seed == 3
+    with pytest.raises(ConfigError, match="the seed is no setting"):
+        load_trial("tiny", ["seed=3"])
