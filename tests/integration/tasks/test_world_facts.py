@@ -79,7 +79,7 @@ def test_only_neighbours_are_the_only_ones() -> None:
     [(7, "7"), (921, "920"), (5204, "5.2 thousand"), (286641, "290 thousand"), (15477751, "15 million"),
      (1352617328, "1.4 billion"), (99_960_000, "100 million"), (999_999, "1.0 million"), (994_999, "990 thousand")],
 )  # fmt: skip
-def test_population_is_told_to_two_digits(people: int, text: str) -> None:
+def test_population_is_rounded_to_two_digits(people: int, text: str) -> None:
     assert population_text(people) == text
 
 

@@ -61,7 +61,7 @@ EVIDENCE = "objective.credit={source: evidence, returns: to_go, group: anchor, s
 
 
 def test_evidence_of_the_worlds_questions_is_credited_from_the_first_update_on(tmp_path: Path) -> None:
-    """The same first rollouts, another update: searches that found a hop's value are told apart."""
+    """The same first rollouts, another update: searches that found a hop's value get credit of their own."""
     plain, credited = run(tmp_path, 0, "steps=1"), run(tmp_path, 0, "steps=1", EVIDENCE)
     assert tokens(plain) == tokens(credited)
     assert plain.values[1]["update/loss"] != credited.values[1]["update/loss"]
